@@ -1,0 +1,91 @@
+"""What do histone-mark tracks say about gene expression?
+
+SimpleChrome learns, without expression labels, a small latent representation of the
+histone-modification signal around each gene, and predicts expression from it. The package reads
+as the data flow:
+
+`sources`      files of any kind → plain arrays and tables
+`dataset`      arrays → one labelled dataset (cell_type, gene, bin, mark), splits, transforms
+`training`     one loop for everything that is trained by gradient
+`latent`       window → latent: LogMeans, PCA, VAE
+`predictors`   latent or window → expression
+`evaluation`   scores with intervals, runs
+`report`       a run folder → one page
+
+>>> import simplechrome
+>>> dataset = simplechrome.open_dataset("e012.zarr")
+>>> train, validation, test = simplechrome.split_by_chromosome(dataset)
+>>> encoder = simplechrome.VAE(n_latent=10).fit(train, validation=validation)
+>>> predictor = simplechrome.LinearPredictor().fit(encoder.transform(train), train.label)
+>>> probability = predictor.predict_proba(encoder.transform(test))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from simplechrome.errors import SimpleChromeError
+
+if TYPE_CHECKING:
+    from simplechrome.dataset.build import from_arrays as from_arrays
+    from simplechrome.dataset.lookup import get_gene_data as get_gene_data
+    from simplechrome.dataset.lookup import get_neighbors_data as get_neighbors_data
+    from simplechrome.dataset.merge import merge as merge
+    from simplechrome.dataset.splits import draw_labels as draw_labels
+    from simplechrome.dataset.splits import split_at_random as split_at_random
+    from simplechrome.dataset.splits import split_by_chromosome as split_by_chromosome
+    from simplechrome.dataset.splits import split_by_fold as split_by_fold
+    from simplechrome.dataset.splits import split_as_published as split_as_published
+    from simplechrome.dataset.store import open_dataset as open_dataset
+    from simplechrome.dataset.store import save_dataset as save_dataset
+    from simplechrome.latent.load import load_encoder as load_encoder
+    from simplechrome.latent.log_means import LogMeans as LogMeans
+    from simplechrome.latent.pca import PCA as PCA
+    from simplechrome.latent.raw_window import RawWindow as RawWindow
+    from simplechrome.latent.vae import VAE as VAE
+    from simplechrome.predictors.linear import LinearPredictor as LinearPredictor
+    from simplechrome.predictors.load import load_predictor as load_predictor
+    from simplechrome.predictors.mlp import MLPPredictor as MLPPredictor
+    from simplechrome.schema import validate as validate
+    from simplechrome.sources.simulate import simulate as simulate
+
+__version__ = "0.1.0"
+
+# Names are loaded on first use: `import simplechrome` and `simplechrome --help` must not pay for
+# torch (1.1 s), accelerate (1.4 s), scikit-learn (1 s) or xarray (0.5 s).
+_HOME = {
+    "from_arrays": "simplechrome.dataset.build",
+    "get_gene_data": "simplechrome.dataset.lookup",
+    "get_neighbors_data": "simplechrome.dataset.lookup",
+    "merge": "simplechrome.dataset.merge",
+    "draw_labels": "simplechrome.dataset.splits",
+    "split_at_random": "simplechrome.dataset.splits",
+    "split_by_chromosome": "simplechrome.dataset.splits",
+    "split_by_fold": "simplechrome.dataset.splits",
+    "split_as_published": "simplechrome.dataset.splits",
+    "open_dataset": "simplechrome.dataset.store",
+    "save_dataset": "simplechrome.dataset.store",
+    "load_encoder": "simplechrome.latent.load",
+    "LogMeans": "simplechrome.latent.log_means",
+    "PCA": "simplechrome.latent.pca",
+    "RawWindow": "simplechrome.latent.raw_window",
+    "VAE": "simplechrome.latent.vae",
+    "LinearPredictor": "simplechrome.predictors.linear",
+    "load_predictor": "simplechrome.predictors.load",
+    "MLPPredictor": "simplechrome.predictors.mlp",
+    "simulate": "simplechrome.sources.simulate",
+    "validate": "simplechrome.schema",
+}
+
+__all__ = ["SimpleChromeError", "__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'simplechrome' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,34 @@
+"""`simplechrome encode`: a dataset's latents."""
+
+from __future__ import annotations
+
+import click
+
+from simplechrome.cli.options import output_option, overwrite_option, talk
+
+
+@click.command("encode")
+@click.argument("run", type=click.Path())
+@click.argument("dataset", type=click.Path())
+@output_option
+@overwrite_option
+@talk
+def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
+    """Write the latents of every gene of DATASET under the encoder of RUN.
+
+    The ending of the output says the format: .parquet, .csv or .tsv.
+
+    \b
+    Example:
+      simplechrome encode runs/e012 e012.zarr -o latents.parquet
+    """
+    from simplechrome.atomic import check_free
+    from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.predictions import write_table
+    from simplechrome.evaluation.run import encode_with_run
+
+    check_free(output, overwrite=overwrite)
+    data = open_dataset(dataset)
+    table = encode_with_run(run, data)
+    write_table(table, output, data.attrs.get("note", ""))
+    click.echo(f"{output}: {len(table)} rows")

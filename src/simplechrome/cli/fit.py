@@ -1,0 +1,78 @@
+"""`simplechrome fit`: encoder and predictor, scored and saved as a run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from simplechrome.cli.options import output_option, overwrite_option, split_list, talk
+
+
+def _labels(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    if value is None or value == "all":
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a number, nor `all`.") from None
+
+
+@click.command("fit")
+@click.argument("dataset", type=click.Path())
+@output_option
+@click.option("--config", type=click.Path(), help="TOML file of options; options here win.")
+@click.option(
+    "--encoder", type=click.Choice(["vae", "pca", "log_means", "none"]), help="[default: vae]"
+)
+@click.option("--predictor", type=click.Choice(["linear", "mlp"]), help="[default: linear]")
+@click.option(
+    "--task", type=click.Choice(["classification", "regression"]), help="[default: classification]"
+)
+@click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
+@click.option("--n-latent", type=int, help="Dimensions of the latent (vae, pca).")
+@click.option("--epochs", type=int, help="Epochs of the encoder (vae).")
+@click.option(
+    "--split",
+    type=click.Choice(["chromosome", "published", "random", "fold"]),
+    help="[default: chromosome]",
+)
+@click.option("--test-chroms", callback=split_list, help="[default: chr1,chr8,chr21]")
+@click.option("--validation-chroms", callback=split_list, help="[default: chr2,chr9,chr22]")
+@click.option("--exclude-chroms", callback=split_list, help="Left out altogether: chrY,chrM")
+@click.option("--fold", type=int, help="Which of the folds over chromosomes (--split fold).")
+@click.option("--n-folds", type=int, help="[default: 5]")
+@click.option("--seed", type=int, help="Of the weights and of the label draw. [default: 0]")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto]"
+)
+@click.option("--threads", type=int, help="CPU threads.")
+@overwrite_option
+@talk
+def command(
+    dataset: str, output: str, config: str | None, overwrite: bool, **options: Any
+) -> None:
+    """Learn a representation and predict expression from it; score on held-out chromosomes.
+
+    \b
+    Examples:
+      simplechrome fit e012.zarr -o runs/e012
+      simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
+      simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
+    """
+    import sys
+
+    from simplechrome.config import merge_options
+    from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.run import fit_run
+    from simplechrome.evaluation.summary import format_metrics
+    from simplechrome.report.run_page import write_run_report
+
+    resolved = merge_options(config, options)
+    data = open_dataset(dataset)
+    run = fit_run(data, resolved, output, overwrite=overwrite)
+    report = write_run_report(run.folder, data)
+    click.echo(format_metrics(run.metrics))
+    click.echo(f"report: {report}")
+    if run.interrupted:
+        sys.exit(130)

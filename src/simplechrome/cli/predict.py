@@ -1,0 +1,36 @@
+"""`simplechrome predict`: expression of every gene of a dataset."""
+
+from __future__ import annotations
+
+import click
+
+from simplechrome.cli.options import output_option, overwrite_option, talk
+
+
+@click.command("predict")
+@click.argument("run", type=click.Path())
+@click.argument("dataset", type=click.Path())
+@output_option
+@overwrite_option
+@talk
+def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
+    """Predict the expression of every gene of DATASET with the model of RUN.
+
+    The column `split` says on which side each gene was when the model was fitted; only `test`
+    and `new` genes are fair to score. The ending of the output says the format: .parquet, .csv
+    or .tsv.
+
+    \b
+    Example:
+      simplechrome predict runs/e012 e012.zarr -o predictions.parquet
+    """
+    from simplechrome.atomic import check_free
+    from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.predictions import write_table
+    from simplechrome.evaluation.run import predict_with_run
+
+    check_free(output, overwrite=overwrite)
+    data = open_dataset(dataset)
+    table = predict_with_run(run, data)
+    write_table(table, output, data.attrs.get("note", ""))
+    click.echo(f"{output}: {len(table)} predictions")

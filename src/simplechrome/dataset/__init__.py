@@ -1,0 +1,1 @@
+"""One labelled dataset (cell_type, gene, bin, mark): build, store, merge, transform, split."""

@@ -1,0 +1,278 @@
+"""Which genes are learned from, which choose, and which are scored, once?
+
+A split is a name per gene: `train`, `validation`, `test`, or empty for a gene that is left out.
+Genes, not rows, are split: a gene is on the same side in all cell types, since its expression in
+one cell type tells most of its expression in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.dataset.neighbors import require_places
+from simplechrome.errors import MissingExpressionError, SplitError
+from simplechrome.schema import UNKNOWN_LABEL
+from simplechrome.sources.chromosomes import translate_to_ucsc
+
+TEST_CHROMOSOMES = ("chr1", "chr8", "chr21")
+VALIDATION_CHROMOSOMES = ("chr2", "chr9", "chr22")
+PARTS = ("train", "validation", "test")
+
+
+class Split(NamedTuple):
+    """Three datasets with disjoint genes."""
+
+    train: xr.Dataset
+    validation: xr.Dataset
+    test: xr.Dataset
+
+
+def _check_parts(assignment: np.ndarray, how: str) -> np.ndarray:
+    empty = [part for part in PARTS if not (assignment == part).any()]
+    if empty:
+        counts = ", ".join(f"{part} {int((assignment == part).sum())}" for part in PARTS)
+        raise SplitError(
+            f"The split {how} leaves no gene for {' and '.join(empty)}.",
+            found=counts,
+            expected="at least one gene in each part",
+            remedy="choose other chromosomes (--test-chroms, --validation-chroms), or split by "
+            "fold or at random",
+        )
+    return assignment
+
+
+def assign_by_chromosome(
+    dataset: xr.Dataset,
+    test: Sequence[str] = TEST_CHROMOSOMES,
+    validation: Sequence[str] = VALIDATION_CHROMOSOMES,
+    exclude: Sequence[str] = (),
+) -> np.ndarray:
+    """On which side of a split by chromosome is each gene?
+
+    Names are compared after translation to UCSC style, so that `1` and `chr1` are the same.
+    Genes without a place are left out.
+
+    Returns
+    -------
+    (gene,) of `train`, `validation`, `test` or ``""``.
+
+    Raises
+    ------
+    MissingCoordinatesError
+        If the dataset has no coordinates.
+    SplitError
+        If a chromosome is in two lists, or a part is left empty.
+    """
+    require_places(dataset)
+    wanted = {
+        "test": set(translate_to_ucsc(test).values()),
+        "validation": set(translate_to_ucsc(validation).values()),
+        "": set(translate_to_ucsc(exclude).values()),
+    }
+    for one, other in (("test", "validation"), ("test", ""), ("validation", "")):
+        if both := wanted[one] & wanted[other]:
+            raise SplitError(
+                f"Chromosomes are in two parts of the split: {', '.join(sorted(both))}.",
+                found=f"in {one} and in {other or 'excluded'}",
+                expected="each chromosome in one part",
+            )
+    # Excluding a chromosome that is not there (chrM, most often) does no harm; a misspelt test
+    # chromosome would shrink the test silently, so an explicit list must match.
+    translated = translate_to_ucsc(dataset["chrom"].values)
+    chrom = np.asarray([translated[name] for name in dataset["chrom"].values], dtype=object)
+    for part, given, default in (
+        ("test", test, TEST_CHROMOSOMES),
+        ("validation", validation, VALIDATION_CHROMOSOMES),
+    ):
+        absent = wanted[part] - set(chrom)
+        if absent and tuple(given) != default:
+            raise SplitError(
+                f"No gene lies on {', '.join(sorted(absent))}, asked for as {part}.",
+                found="chromosomes " + ", ".join(sorted(set(chrom) - {""})[:30]),
+                expected="names of chromosomes that hold genes",
+            )
+    assignment = np.full(chrom.shape, "train", dtype=object)
+    assignment[dataset["tss"].values < 0] = ""
+    for part, names in wanted.items():
+        assignment[np.isin(chrom.astype(str), sorted(names))] = part
+    return _check_parts(assignment, "by chromosome")
+
+
+def assign_as_published(dataset: xr.Dataset) -> np.ndarray:
+    """On which side of the published split is each gene?
+
+    It runs in order of gene number: the share of high genes falls from train to test, and
+    overlapping windows are on both sides. For comparison with published figures only.
+
+    Raises
+    ------
+    SplitError
+        If the dataset does not hold the published split.
+    """
+    if "published_split" not in dataset.coords:
+        raise SplitError(
+            "The dataset does not hold the published split.",
+            expected="`published_split`, from the DeepChrome layout or the gene table",
+            remedy="build it from the published layout, or split by chromosome",
+        )
+    names = {"train": "train", "valid": "validation", "test": "test", "": ""}
+    published = dataset["published_split"].values
+    assignment = np.asarray([names.get(str(part), "") for part in published], dtype=object)
+    return _check_parts(assignment, "as published")
+
+
+def assign_at_random(
+    dataset: xr.Dataset, *, test: float = 1 / 3, validation: float = 1 / 3, seed: int = 0
+) -> np.ndarray:
+    """On which side of a random split is each gene?
+
+    Optimistic: genes whose windows overlap fall on both sides.
+
+    Parameters
+    ----------
+    test, validation
+        Shares of the genes.
+    seed
+        The same seed gives the same split, whatever the order of the genes.
+    """
+    if not (0 < test < 1 and 0 < validation < 1 and test + validation < 1):
+        raise SplitError(
+            "The shares of a random split make no sense.",
+            found=f"test {test}, validation {validation}",
+            expected="both above 0, together below 1",
+        )
+    order = np.argsort(dataset["gene_id"].values.astype(str), kind="stable")
+    order = order[np.random.default_rng(seed).permutation(order.size)]
+    assignment = np.full(order.size, "train", dtype=object)
+    first, second = round(order.size * test), round(order.size * (test + validation))
+    assignment[order[:first]] = "test"
+    assignment[order[first:second]] = "validation"
+    return _check_parts(assignment, "at random")
+
+
+def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]:
+    """How are the chromosomes dealt into folds of about equal numbers of genes?
+
+    The largest chromosome goes to the smallest fold so far, and so on.
+
+    Raises
+    ------
+    SplitError
+        If there are fewer chromosomes than folds, or fewer than three folds.
+    """
+    require_places(dataset)
+    names, counts = np.unique(
+        dataset["chrom"].values[dataset["tss"].values >= 0].astype(str), return_counts=True
+    )
+    if n_folds < 3 or len(names) < n_folds:
+        raise SplitError(
+            f"{n_folds} folds cannot be made.",
+            found=f"{len(names)} chromosomes with genes",
+            expected="at least three folds (one to test, one to validate, the rest to train), "
+            "and a chromosome for each",
+        )
+    folds: list[list[str]] = [[] for _ in range(n_folds)]
+    sizes = np.zeros(n_folds, int)
+    for position in np.lexsort((names, -counts)):
+        smallest = int(np.argmin(sizes))
+        folds[smallest].append(str(names[position]))
+        sizes[smallest] += counts[position]
+    return [tuple(fold) for fold in folds]
+
+
+def assign_by_fold(dataset: xr.Dataset, fold: int, n_folds: int = 5) -> np.ndarray:
+    """On which side is each gene when fold `fold` is tested and the next one validates?
+
+    Raises
+    ------
+    SplitError
+        If there is no such fold.
+    """
+    folds = chromosome_folds(dataset, n_folds)
+    if not 0 <= fold < n_folds:
+        raise SplitError(
+            f"There is no fold {fold}.", found=str(fold), expected=f"0 to {n_folds - 1}"
+        )
+    return assign_by_chromosome(
+        dataset, test=folds[fold], validation=folds[(fold + 1) % n_folds], exclude=()
+    )
+
+
+def apply_assignment(dataset: xr.Dataset, assignment: np.ndarray) -> Split:
+    """What are the three datasets that an assignment of genes describes?"""
+    return Split(*(dataset.isel(gene=np.flatnonzero(assignment == part)) for part in PARTS))
+
+
+def split_by_chromosome(
+    dataset: xr.Dataset,
+    test: Sequence[str] = TEST_CHROMOSOMES,
+    validation: Sequence[str] = VALIDATION_CHROMOSOMES,
+    exclude: Sequence[str] = (),
+) -> Split:
+    """What are training, validation and test genes when whole chromosomes are held out?
+
+    See `assign_by_chromosome` for parameters and errors.
+    """
+    return apply_assignment(dataset, assign_by_chromosome(dataset, test, validation, exclude))
+
+
+def split_as_published(dataset: xr.Dataset) -> Split:
+    """What are the parts of the published split? See `assign_as_published`."""
+    return apply_assignment(dataset, assign_as_published(dataset))
+
+
+def split_at_random(
+    dataset: xr.Dataset, *, test: float = 1 / 3, validation: float = 1 / 3, seed: int = 0
+) -> Split:
+    """What are the parts of a random split of genes? See `assign_at_random`."""
+    return apply_assignment(
+        dataset, assign_at_random(dataset, test=test, validation=validation, seed=seed)
+    )
+
+
+def split_by_fold(dataset: xr.Dataset, fold: int, n_folds: int = 5) -> Split:
+    """What are the parts when one fold of chromosomes is tested? See `assign_by_fold`."""
+    return apply_assignment(dataset, assign_by_fold(dataset, fold, n_folds))
+
+
+def draw_labels(train: xr.Dataset, n: int, seed: int = 0) -> np.ndarray:
+    """Which `n` training genes are the ones whose labels are known?
+
+    The draw of the benchmark protocol: ``numpy.random.default_rng(seed).choice`` without
+    replacement from the training genes sorted by id. Genes without a label in any cell type are
+    not drawn.
+
+    Parameters
+    ----------
+    train
+        The training genes.
+    n
+        How many genes. In several cell types the same genes are labelled.
+    seed
+        Number of the draw.
+
+    Returns
+    -------
+    (n,) int64, positions in `train`.
+
+    Raises
+    ------
+    MissingExpressionError
+        If fewer than `n` genes have a label.
+    """
+    labelled = np.flatnonzero((train["label"].values != UNKNOWN_LABEL).any(axis=0))
+    if not 0 < n <= labelled.size:
+        raise MissingExpressionError(
+            f"{n} labelled genes cannot be drawn.",
+            found=f"{labelled.size} training genes with a label",
+            expected=f"a number from 1 to {labelled.size}",
+            cause="the dataset was built without expression" if labelled.size == 0 else "",
+            remedy="build it with --expression FILE" if labelled.size == 0 else "ask for fewer",
+        )
+    ids = train["gene_id"].values[labelled].astype(str)
+    by_id = labelled[np.argsort(ids, kind="stable")]
+    return np.random.default_rng(seed).choice(by_id, n, replace=False)

@@ -1,0 +1,162 @@
+"""Signal to numbers that models like: a variance-stabilizing function, then one scale per mark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError
+
+_FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
+    "log1p": (np.log1p, np.expm1),
+    "asinh": (np.arcsinh, np.sinh),
+    "sqrt": (np.sqrt, np.square),
+    "none": (np.array, np.array),
+}
+FUNCTIONS = tuple(_FUNCTIONS)
+
+
+class Windows(NamedTuple):
+    """Transformed windows.
+
+    values : (cell_type, gene, bin, mark) float32; 0 (the training mean, when standardized) where
+        the mark is missing
+    present : (cell_type, gene, mark) bool
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+
+
+def present_marks(dataset: xr.Dataset) -> np.ndarray:
+    """In which windows is each mark there?
+
+    Returns
+    -------
+    (cell_type, gene, mark) bool: assayed in the cell type, and some of the window's bases have
+    data.
+    """
+    return dataset["mark_present"].values[:, np.newaxis, :] & (dataset["observed"].values > 0)
+
+
+class SignalTransform:
+    """Which numbers does a model see in place of reads?
+
+    Parameters
+    ----------
+    function
+        `log1p`, `asinh`, `sqrt` or `none`, applied to each bin.
+    standardize
+        Subtract each mark's mean and divide by its standard deviation, over all bins of the
+        windows that it is fitted on: one number per mark, so that the shape along the bins stays.
+    """
+
+    def __init__(self, function: str = "log1p", standardize: bool = True) -> None:
+        if function not in _FUNCTIONS:
+            raise ConfigError(
+                "There is no such transform.", found=function, expected=", ".join(FUNCTIONS)
+            )
+        self.function = function
+        self.standardize = standardize
+
+    def _apply(self, signal: np.ndarray) -> np.ndarray:
+        forward = _FUNCTIONS[self.function][0]
+        if signal.dtype == np.uint16:
+            # Counts have few values: a table is exact and ten times faster than a logarithm each.
+            table = forward(np.arange(int(signal.max(initial=0)) + 1, dtype=np.float64))
+            return table.astype(np.float32)[signal]
+        low = float(signal.min(initial=0))
+        if low < 0 and self.function in ("log1p", "sqrt"):
+            raise InputFormatError(
+                f"The signal holds negative values, and {self.function} needs values from 0 up.",
+                found=str(low),
+                expected="values >= 0",
+                cause="a control was subtracted, or the track holds log ratios",
+                remedy="use the transform asinh",
+            )
+        return forward(signal).astype(np.float32)
+
+    def fit(self, dataset: xr.Dataset) -> SignalTransform:
+        """What are each mark's mean and standard deviation over these (training) windows?"""
+        marks = dataset.sizes["mark"]
+        self.marks_: list[str] = [str(mark) for mark in dataset["mark"].values]
+        self.mean_, self.scale_ = np.zeros(marks), np.ones(marks)
+        if not self.standardize:
+            return self
+        present = present_marks(dataset)
+        totals = np.zeros((3, marks))
+        # Cell type by cell type: the memory of one, however many there are.
+        for signal, mask in zip(dataset["signal"].values, present, strict=True):
+            values = self._apply(signal)
+            for mark in range(marks):
+                seen = values[mask[:, mark], :, mark]
+                totals[0, mark] += seen.size
+                totals[1, mark] += seen.sum(dtype=np.float64)
+                totals[2, mark] += np.square(seen, dtype=np.float64).sum()
+        count = np.maximum(totals[0], 1)
+        self.mean_ = totals[1] / count
+        deviation = np.sqrt(np.maximum(totals[2] / count - self.mean_**2, 0))
+        # A mark that never varies carries nothing; dividing by 1 keeps it at 0.
+        self.scale_ = np.where(deviation > 0, deviation, 1.0)
+        return self
+
+    def transform(self, dataset: xr.Dataset) -> Windows:
+        """What does the model see of these windows?
+
+        Raises
+        ------
+        ModelMismatchError
+            If the marks are not those of the fit, in their order.
+        InputFormatError
+            If values are negative and the function needs values from 0 up.
+        """
+        marks = [str(mark) for mark in dataset["mark"].values]
+        if marks != self.marks_:
+            raise ModelMismatchError(
+                "The marks are not those that the transform was fitted on.",
+                found=", ".join(marks),
+                expected=", ".join(self.marks_),
+            )
+        present = present_marks(dataset)
+        values = self._apply(dataset["signal"].values)
+        values -= self.mean_.astype(np.float32)
+        values /= self.scale_.astype(np.float32)
+        if not present.all():
+            values *= present[:, :, np.newaxis, :]
+        return Windows(values, present)
+
+    def inverse(self, values: np.ndarray) -> np.ndarray:
+        """What signal do these numbers stand for?
+
+        Parameters
+        ----------
+        values : (…, mark)
+
+        Returns
+        -------
+        (…, mark), in the units of the signal.
+        """
+        backward = _FUNCTIONS[self.function][1]
+        return backward(values * self.scale_ + self.mean_).astype(np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is needed to do the same elsewhere, as plain JSON?"""
+        return {
+            "function": self.function,
+            "standardize": self.standardize,
+            "marks": self.marks_,
+            "mean": self.mean_.tolist(),
+            "scale": self.scale_.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> SignalTransform:
+        """Which transform does this JSON describe?"""
+        transform = cls(state["function"], state["standardize"])
+        transform.marks_ = list(state["marks"])
+        transform.mean_ = np.asarray(state["mean"], dtype=np.float64)
+        transform.scale_ = np.asarray(state["scale"], dtype=np.float64)
+        return transform

@@ -1,0 +1,106 @@
+"""What can go wrong, one class per cause, each with what a user needs to mend it."""
+
+from __future__ import annotations
+
+
+class SimpleChromeError(Exception):
+    """Why could the program not go on, and what can the user do about it?
+
+    Parameters
+    ----------
+    problem
+        One sentence that names the file or argument and what is wrong with it.
+    found, expected
+        What is there, and what should be there.
+    cause
+        The likely cause.
+    remedy
+        The way out: a command, an option, a file to pass.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        found: str = "",
+        expected: str = "",
+        cause: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.problem = problem
+        self.found = found
+        self.expected = expected
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = [self.problem]
+        rows = (
+            ("found", self.found),
+            ("expected", self.expected),
+            ("likely cause", self.cause),
+            ("way out", self.remedy),
+        )
+        lines += [f"  {name}: {text}" for name, text in rows if text]
+        return "\n".join(lines)
+
+
+class InputFormatError(SimpleChromeError):
+    """A file or array does not hold what its kind should hold."""
+
+
+class MissingInputError(SimpleChromeError):
+    """A file or folder that was named is not there or cannot be read."""
+
+
+class GenomeMismatchError(SimpleChromeError):
+    """Two inputs do not speak of the same genome or name its chromosomes differently."""
+
+
+class DatasetFormatError(SimpleChromeError):
+    """A dataset lacks a variable, has wrong dimensions or a newer format version."""
+
+
+class MissingCoordinatesError(SimpleChromeError):
+    """A question about places was asked of a dataset that has none."""
+
+
+class MissingExpressionError(SimpleChromeError):
+    """Labels or expression are needed, and the dataset (or this part of it) has none."""
+
+
+class UnknownGeneError(SimpleChromeError):
+    """A gene, mark or cell type was asked for that the dataset does not hold."""
+
+
+class SplitError(SimpleChromeError):
+    """A split leaves a part empty or names chromosomes that are not there."""
+
+
+class ModelMismatchError(SimpleChromeError):
+    """A model and the data differ in marks, bins or kind."""
+
+
+class ModelFormatError(SimpleChromeError):
+    """A saved model or run folder is incomplete, unknown or from a newer version."""
+
+
+class UndefinedScoreError(SimpleChromeError):
+    """A score has no value here, as the AUROC of a single class."""
+
+
+class TrainingError(SimpleChromeError):
+    """Training broke down, as when the loss became NaN."""
+
+
+class OutputExistsError(SimpleChromeError):
+    """The output is already there, and nobody said that it may be replaced."""
+
+
+class OutputError(SimpleChromeError):
+    """The output cannot be written: no room, no right, or a file where a folder should be."""
+
+
+class ConfigError(SimpleChromeError):
+    """An option or a configuration file holds a value that makes no sense."""

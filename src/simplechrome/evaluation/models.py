@@ -1,0 +1,50 @@
+"""Configurations to estimators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simplechrome.config import RunConfig
+
+if TYPE_CHECKING:
+    from simplechrome.latent.encoder import Encoder
+    from simplechrome.predictors.predictor import Predictor
+
+
+def make_encoder(config: RunConfig) -> Encoder:
+    """Which unfitted encoder does this configuration describe?"""
+    arguments = config.encoder.model_dump(exclude={"name"})
+    match config.encoder.name:
+        case "vae":
+            # torch and accelerate take 2.5 s to import: only where they are used.
+            from simplechrome.latent.vae import VAE
+
+            hardware = {"device": config.device, "threads": config.threads}
+            return VAE(**arguments, **hardware, random_state=config.seed)
+        case "pca":
+            from simplechrome.latent.pca import PCA
+
+            return PCA(**arguments)
+        case "log_means":
+            from simplechrome.latent.log_means import LogMeans
+
+            return LogMeans(**arguments)
+        case "none":
+            from simplechrome.latent.raw_window import RawWindow
+
+            return RawWindow(**arguments)
+
+
+def make_predictor(config: RunConfig) -> Predictor:
+    """Which unfitted predictor does this configuration describe?"""
+    arguments = config.predictor.model_dump(exclude={"name"}) | {"random_state": config.seed}
+    match config.predictor.name:
+        case "linear":
+            from simplechrome.predictors.linear import LinearPredictor
+
+            return LinearPredictor(config.task, **arguments)
+        case "mlp":
+            from simplechrome.predictors.mlp import MLPPredictor
+
+            # Networks this small are faster on the CPU than the way to a GPU.
+            return MLPPredictor(config.task, **arguments, threads=config.threads)

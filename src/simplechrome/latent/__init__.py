@@ -1,0 +1,1 @@
+"""Window → latent, without labels: the honest baselines and the variational autoencoder."""

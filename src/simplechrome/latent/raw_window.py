@@ -1,0 +1,50 @@
+"""The window itself, transformed: what every encoder is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simplechrome.dataset.transforms import Windows
+from simplechrome.latent.encoder import Encoder
+
+
+class RawWindow(Encoder):
+    """No compression: log1p of each bin, one mean and scale per mark.
+
+    Parameters
+    ----------
+    transform_function
+        See `SignalTransform`.
+    """
+
+    def __init__(self, transform_function: str = "log1p") -> None:
+        self.transform_function = transform_function
+
+    @property
+    def n_latent_(self) -> int:
+        """Bins times marks."""
+        return len(self.marks_) * self.bin_start_.size
+
+    def _latent_dims(self) -> tuple[str, ...]:
+        return ("bin", "mark")
+
+    def _latent_coords(self) -> dict[str, Any]:
+        marks = np.asarray(self.marks_, dtype=object)
+        return {"mark": marks, "bin_start": ("bin", self.bin_start_)}
+
+    def _fit(self, windows: Windows, validation: Windows | None) -> None:
+        pass
+
+    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        return values
+
+    def _decode(self, latents: np.ndarray) -> np.ndarray:
+        return latents
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {}
+
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        pass

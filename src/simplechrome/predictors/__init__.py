@@ -1,0 +1,1 @@
+"""Latent or window → expression: high or low, or how much."""

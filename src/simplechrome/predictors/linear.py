@@ -1,0 +1,194 @@
+"""Logistic and ridge regression, with a penalty chosen inside the labels that are given."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from simplechrome.errors import ConfigError
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import Rows
+
+log = logging.getLogger(__name__)
+
+PENALTIES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Inverse strengths, strongest penalty first. Raw windows want .001–.01, latents .1–10."""
+
+_RISES = 3  # steps of rising loss after which weaker penalties are not tried
+
+
+class _Fold:
+    """One training part: features reduced to the rows' own span, and the last solution.
+
+    The ridge solution lies in the span of the rows, so with fewer rows than features the
+    rotation to that span changes nothing but the time: 20 labels on 500 features are a 20 × 20
+    problem.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, task: str) -> None:
+        self.task = task
+        self.mean = x.mean(axis=0)
+        centered = (x - self.mean).astype(np.float64)
+        self.rotation: np.ndarray | None = None
+        if x.shape[0] < x.shape[1]:
+            _, singular, vectors = np.linalg.svd(centered, full_matrices=False)
+            kept = singular > 1e-9 * max(singular[0], 1e-300)
+            self.rotation = vectors[kept].T
+            centered = centered @ self.rotation
+        self.x, self.y = centered, y
+        if task == "classification":
+            # Newton steps on the Hessian: exact, and with a few hundred features the fastest.
+            self.model = LogisticRegression(solver="newton-cholesky", warm_start=True, tol=1e-6)
+        else:
+            self.scale = float(y.std()) or 1.0
+            self.gram = centered.T @ centered
+            self.moment = centered.T @ ((y - y.mean()) / self.scale)
+
+    def solve(self, inverse_penalty: float) -> tuple[np.ndarray, float]:
+        """Coefficients (feature,) and intercept for the original features."""
+        if self.task == "classification":
+            self.model.set_params(C=inverse_penalty)
+            with warnings.catch_warnings():
+                # Weak penalties on separable labels end at the largest number of steps; the
+                # choice of the penalty then leaves them behind.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.filterwarnings("ignore", module=r"(sklearn|scipy)\.")
+                self.model.fit(self.x, self.y)
+            weights, intercept = self.model.coef_[0], float(self.model.intercept_[0])
+        else:
+            ridge = self.gram + np.eye(len(self.gram)) / inverse_penalty
+            weights = np.linalg.solve(ridge, self.moment) * self.scale
+            intercept = float(self.y.mean())
+        if self.rotation is not None:
+            weights = self.rotation @ weights
+        return weights, intercept - float(self.mean @ weights)
+
+
+def _losses(task: str, y: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Loss of each row: negative log likelihood, or squared error."""
+    if task == "classification":
+        return np.logaddexp(0, np.where(y == 1, -value, value))
+    return np.square(y - value)
+
+
+class LinearPredictor(Predictor):
+    """Logistic regression (classification) or ridge regression, with a chosen penalty.
+
+    The penalty is found by cross-validation within the labels that are given: of all penalties
+    whose mean loss lies within one standard error of the best, the strongest. Features are
+    centered but never rescaled: latents come on the natural scale, and rescaling each would make
+    the penalty meaningless.
+
+    Parameters
+    ----------
+    task
+        `classification` or `regression`.
+    Cs
+        Inverse penalties to choose from; a single one is taken as it is.
+    n_folds
+        Of the inner cross-validation; fewer where a class has fewer members.
+    default_C
+        Taken where a class has a single member, so that nothing can be cross-validated.
+    random_state
+        Seed of the inner folds.
+
+    Attributes
+    ----------
+    coef_ : (feature,)
+    intercept_ : float
+    C_ : float
+        The penalty taken.
+    loss_ : (penalty,)
+        Mean loss of each penalty that was tried; NaN where none was.
+
+    References
+    ----------
+    Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd ed., 7.10.1 (the
+    rule of one standard error).
+    """
+
+    def __init__(
+        self,
+        task: str = "classification",
+        *,
+        Cs: Sequence[float] = PENALTIES,  # noqa: N803  # scikit-learn's name
+        n_folds: int = 5,
+        default_C: float = 0.1,  # noqa: N803
+        random_state: int = 0,
+    ) -> None:
+        self.task = task
+        self.Cs = Cs
+        self.n_folds = n_folds
+        self.default_C = default_C
+        self.random_state = random_state
+
+    def _folds(self, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
+        seed = self.random_state
+        if self.task == "classification":
+            folds = min(self.n_folds, int(np.bincount(rows.y).min()))
+            splitter: Any = StratifiedKFold if folds > 1 else None
+        else:
+            folds = min(self.n_folds, len(rows.y) // 2)
+            splitter = KFold if folds > 1 else None
+        if splitter is None:
+            return None
+        parts: Iterator = splitter(folds, shuffle=True, random_state=seed).split(rows.x, rows.y)
+        return parts
+
+    def _choose_penalty(self, rows: Rows, validation: Rows | None) -> float:
+        penalties = sorted(float(penalty) for penalty in self.Cs)
+        if not penalties or penalties[0] <= 0:
+            raise ConfigError(
+                "The penalties make no sense.", found=str(self.Cs), expected="numbers above 0"
+            )
+        self.loss_ = np.full(len(penalties), np.nan)
+        if len(penalties) == 1:
+            return penalties[0]
+        if validation is not None:
+            parts = [(_Fold(rows.x, rows.y, self.task), validation)]
+        else:
+            folds = self._folds(rows)
+            if folds is None:
+                log.warning(
+                    "Too few labels of one class to choose a penalty; taking C = %g", self.default_C
+                )
+                return self.default_C
+            parts = [
+                (_Fold(rows.x[inside], rows.y[inside], self.task), Rows(rows.x[out], rows.y[out]))
+                for inside, out in folds
+            ]
+        errors = np.zeros(len(penalties))
+        for step, penalty in enumerate(penalties):
+            each = []
+            for fold, held_out in parts:
+                weights, intercept = fold.solve(penalty)
+                each.append(_losses(self.task, held_out.y, held_out.x @ weights + intercept))
+            losses = np.concatenate(each)
+            self.loss_[step] = losses.mean()
+            errors[step] = losses.std() / np.sqrt(losses.size)
+            if step - int(np.nanargmin(self.loss_)) >= _RISES:
+                break
+        best = int(np.nanargmin(self.loss_))
+        good = np.flatnonzero(self.loss_ <= self.loss_[best] + errors[best])
+        return penalties[int(good[0])]
+
+    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
+        self.C_ = self._choose_penalty(rows, validation)
+        self.coef_, self.intercept_ = _Fold(rows.x, rows.y, self.task).solve(self.C_)
+
+    def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        return x @ self.coef_ + self.intercept_
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"C": self.C_, "intercept": self.intercept_}, {"coef": self.coef_}
+
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.C_, self.intercept_ = numbers["C"], numbers["intercept"]
+        self.coef_ = arrays["coef"]

@@ -1,0 +1,235 @@
+"""What every predictor can do: fit, predict, save, load; on labelled arrays and on plain ones."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+from sklearn.base import BaseEstimator
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from simplechrome.errors import ConfigError, ModelMismatchError, UndefinedScoreError
+from simplechrome.predictors.rows import PAIR, Rows, feature_names, flatten, labelled_rows
+from simplechrome.training.model_files import class_of, read_model, write_model
+
+log = logging.getLogger(__name__)
+
+TASKS = ("classification", "regression")
+
+
+class Predictor(BaseEstimator):
+    """A map from features to expression.
+
+    On labelled arrays (cell_type, gene, …) cell types are stacked and genes without a label are
+    dropped; on plain two-dimensional arrays it is an ordinary scikit-learn estimator of two
+    classes, or of a number.
+
+    A subclass stores its arguments, `task` among them, and implements `_fit_rows`,
+    `_predict_rows`, `_state` and `_restore`.
+    """
+
+    task: str
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what kind of estimator this is: it depends on `task`."""
+        from sklearn.utils import ClassifierTags, RegressorTags
+
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        if self.task == "regression":
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        else:
+            tags.estimator_type = "classifier"
+            tags.classifier_tags = ClassifierTags(multi_class=False)
+        return tags
+
+    def fit(
+        self,
+        x: xr.DataArray | np.ndarray,
+        y: xr.DataArray | np.ndarray,
+        *,
+        validation: tuple[Any, Any] | None = None,
+    ) -> Self:
+        """Learn expression from features.
+
+        Nothing but the rows given here chooses anything: penalties and epochs are found by
+        cross-validation inside them, or on `validation` where that is given.
+
+        Parameters
+        ----------
+        x : (cell_type, gene, …) labelled, or (row, feature)
+        y : (cell_type, gene) labelled, or (row,)
+            Labels 1, 0 (-1 unknown), or expression as it shall be predicted (NaN unknown).
+        validation
+            The same two of other genes, for choices; not for learning.
+
+        Raises
+        ------
+        UndefinedScoreError
+            If all labels are of one class.
+        MissingExpressionError
+            If no gene has a label.
+        """
+        if self.task not in TASKS:
+            raise ConfigError(
+                "There is no such task.", found=str(self.task), expected=" or ".join(TASKS)
+            )
+        if isinstance(x, xr.DataArray):
+            rows = labelled_rows(x, y, self.task)
+            self.features_ = feature_names(x)
+            self.n_features_in_ = len(self.features_)
+        else:
+            rows = Rows(*validate_data(self, x, y, y_numeric=self.task == "regression"))
+        held_out = None
+        if validation is not None:
+            if isinstance(validation[0], xr.DataArray):
+                held_out = labelled_rows(validation[0], validation[1], self.task)
+            else:
+                held_out = Rows(np.asarray(validation[0]), np.asarray(validation[1]))
+        if self.task == "classification":
+            rows = Rows(rows.x, self._encode_classes(rows.y))
+            if held_out is not None:
+                held_out = Rows(held_out.x, (held_out.y == self.classes_[1]).astype(np.int8))
+        self._fit_rows(rows, held_out)
+        return self
+
+    def _encode_classes(self, y: np.ndarray) -> np.ndarray:
+        check_classification_targets(y)
+        self.classes_, encoded = np.unique(y, return_inverse=True)
+        if self.classes_.size > 2:
+            # The wording is scikit-learn's, whose own checks look for it.
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is multiclass."
+            )
+        if self.classes_.size < 2:
+            raise UndefinedScoreError(
+                f"All {y.size} labels are of one class; there is nothing to tell apart.",
+                found=f"class {self.classes_[0]} only",
+                expected="at least one gene of each class",
+                cause="very few labels, or a label rule that puts all genes on one side",
+                remedy="draw more labels, or another --seed",
+            )
+        return encoded.astype(np.int8)
+
+    def _rows(self, x: xr.DataArray | np.ndarray) -> np.ndarray:
+        check_is_fitted(self)
+        if not isinstance(x, xr.DataArray):
+            return np.asarray(validate_data(self, x, reset=False))
+        rows = flatten(x)
+        have, want = feature_names(x), getattr(self, "features_", None)
+        if rows.shape[1] != self.n_features_in_ or (want is not None and have != want):
+            raise ModelMismatchError(
+                "The features are not those that the predictor was fitted on.",
+                found=f"{len(have)}: {', '.join(have[:4])}, …",
+                expected=f"{self.n_features_in_}: {', '.join((want or [])[:4])}, …",
+                cause="another encoder, or another number of latents",
+            )
+        return rows
+
+    def decision_function(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
+        """How far is each gene on the high side? Log odds of the higher class."""
+        self._require_task("classification")
+        return self._like(x, self._predict_rows(self._rows(x)))
+
+    def predict_proba(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
+        """How probable is each class?
+
+        Returns
+        -------
+        (cell_type, gene, label) labelled, or (row, class).
+        """
+        self._require_task("classification")
+        log_odds = np.asarray(self._predict_rows(self._rows(x)), dtype=np.float64)
+        high = 0.5 * (1 + np.tanh(0.5 * log_odds))  # the logistic function, without overflow
+        both = np.stack([1 - high, high], axis=1)
+        if not isinstance(x, xr.DataArray):
+            return both
+        shape = (*x.shape[:2], 2)
+        coords = {n: c for n, c in x.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
+        return xr.DataArray(
+            both.reshape(shape),
+            dims=(*PAIR, "label"),
+            coords=coords | {"label": self.classes_},
+            name="probability",
+        )
+
+    def predict(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
+        """What is each gene's class, or its expression?"""
+        values = self._predict_rows(self._rows(x))
+        if self.task == "classification":
+            values = self.classes_[(values > 0).astype(int)]
+        return self._like(x, values)
+
+    def score(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Accuracy, or R²; what scikit-learn's model selection asks for."""
+        from simplechrome.metrics import r_squared
+
+        predicted = self.predict(x)
+        if self.task == "regression":
+            return r_squared(np.asarray(y, float).ravel(), np.asarray(predicted, float).ravel())
+        return float(np.mean(np.asarray(predicted).ravel() == np.asarray(y).ravel()))
+
+    def _require_task(self, task: str) -> None:
+        if self.task != task:
+            raise AttributeError(f"a predictor for {self.task} has no class probabilities")
+
+    @staticmethod
+    def _like(x: xr.DataArray | np.ndarray, values: np.ndarray) -> xr.DataArray | np.ndarray:
+        if not isinstance(x, xr.DataArray):
+            return values
+        coords = {n: c for n, c in x.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
+        return xr.DataArray(values.reshape(x.shape[:2]), dims=PAIR, coords=coords)
+
+    @abstractmethod
+    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
+        """Learn; y is 0 or 1 in classification."""
+
+    @abstractmethod
+    def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        """(row, feature) → log odds of the higher class, or the predicted value."""
+
+    @abstractmethod
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """What the subclass learned: plain JSON, and arrays."""
+
+    @abstractmethod
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `_state` gave."""
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Keep the predictor in a folder, without pickle."""
+        check_is_fitted(self)
+        numbers, arrays = self._state()
+        description = {
+            "arguments": self.get_params(),
+            "classes": self.classes_.tolist() if self.task == "classification" else None,
+            "n_features": int(self.n_features_in_),
+            "features": getattr(self, "features_", None),
+            "fitted": numbers,
+        }
+        write_model(folder, type(self).__name__, description, arrays, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a predictor of this class from a folder.
+
+        Raises
+        ------
+        ModelFormatError, ModelMismatchError
+            If the folder is not a saved model, or one of another class.
+        """
+        description, arrays = read_model(folder)
+        class_of(folder, description, {cls.__name__: cls})
+        predictor = cls(**description["arguments"])
+        if description["classes"] is not None:
+            predictor.classes_ = np.asarray(description["classes"])
+        predictor.n_features_in_ = description["n_features"]
+        if description["features"] is not None:
+            predictor.features_ = description["features"]
+        predictor._restore(description["fitted"], arrays)
+        return predictor

@@ -1,0 +1,96 @@
+"""Labelled arrays to rows that a model can be fitted on, and back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.errors import InputFormatError, MissingExpressionError
+from simplechrome.schema import UNKNOWN_LABEL
+
+PAIR = ("cell_type", "gene")
+
+
+class Rows(NamedTuple):
+    """x : (row, feature …); y : (row,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def feature_names(x: xr.DataArray) -> list[str]:
+    """What is each feature called, in the order of the flattened row?"""
+    dims = x.dims[2:]
+    names = [""]
+    for dim in dims:
+        if dim in x.coords:
+            labels = [str(label) for label in x.coords[dim].values]
+        elif f"{dim}_start" in x.coords:
+            labels = [str(start) for start in x.coords[f"{dim}_start"].values]
+        else:
+            labels = [str(k) for k in range(x.sizes[dim])]
+        names = [f"{name}:{label}" if name else label for name in names for label in labels]
+    return names
+
+
+def flatten(x: xr.DataArray) -> np.ndarray:
+    """(cell_type, gene, …) → (row, feature); rows of one cell type after the other.
+
+    Raises
+    ------
+    InputFormatError
+        If the first two dimensions are others.
+    """
+    if x.dims[:2] != PAIR or x.ndim < 3:
+        raise InputFormatError(
+            "Labelled features have the wrong dimensions.",
+            found=f"({', '.join(map(str, x.dims))})",
+            expected="(cell_type, gene, …), as encoder.transform returns them",
+        )
+    return x.values.reshape(x.sizes["cell_type"] * x.sizes["gene"], -1)
+
+
+def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> Rows:
+    """Which rows have a label (or a finite expression), and what are they?
+
+    Parameters
+    ----------
+    x : (cell_type, gene, …)
+    y : (cell_type, gene)
+        Labels with -1 for unknown (classification), or values with NaN for unknown.
+    task
+        `classification` or `regression`.
+
+    Raises
+    ------
+    InputFormatError
+        If the two do not speak of the same genes and cell types.
+    MissingExpressionError
+        If no row has a label.
+    """
+    rows = flatten(x)
+    target = y.transpose(*PAIR) if isinstance(y, xr.DataArray) else np.asarray(y)
+    same = target.shape == x.shape[:2]
+    if same and isinstance(target, xr.DataArray):
+        for name in ("gene_id", "cell_type"):
+            if name in x.coords and name in target.coords:
+                same &= bool(np.array_equal(x.coords[name].values, target.coords[name].values))
+    if not same:
+        raise InputFormatError(
+            "Features and labels are not of the same genes and cell types.",
+            found=f"labels of shape {target.shape}",
+            expected=f"(cell_type, gene) = {x.shape[:2]}, with equal gene ids",
+        )
+    values = np.asarray(target).reshape(-1)
+    known = values != UNKNOWN_LABEL if task == "classification" else np.isfinite(values)
+    if not known.any():
+        raise MissingExpressionError(
+            "None of the genes has a label.",
+            found=f"{values.size} unknown",
+            expected="known labels (1, 0)" if task == "classification" else "finite expression",
+            cause="the dataset was built without expression",
+            remedy="build it with --expression FILE",
+        )
+    return Rows(rows[known], values[known])

@@ -1,0 +1,44 @@
+"""Reports: pure figure functions, and the page that holds them as one HTML file."""
+
+from simplechrome.report.figures import label_efficiency_figure, latent_map_figure, loss_figure
+from simplechrome.report.figures_scores import (
+    calibration_figure,
+    precision_recall_figure,
+    roc_figure,
+    scatter_expression_figure,
+)
+from simplechrome.report.figures_signal import mean_profile_figure, quality_figure
+from simplechrome.report.page import (
+    Figure,
+    HeadlineNumber,
+    Note,
+    Provenance,
+    Row,
+    Section,
+    Table,
+    Text,
+    render_page,
+    write_page,
+)
+
+__all__ = [
+    "Figure",
+    "HeadlineNumber",
+    "Note",
+    "Provenance",
+    "Row",
+    "Section",
+    "Table",
+    "Text",
+    "calibration_figure",
+    "label_efficiency_figure",
+    "latent_map_figure",
+    "loss_figure",
+    "mean_profile_figure",
+    "precision_recall_figure",
+    "quality_figure",
+    "render_page",
+    "roc_figure",
+    "scatter_expression_figure",
+    "write_page",
+]

@@ -1,0 +1,129 @@
+"""The demonstration: simulate, build, fit, compare, and one page about it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import xarray as xr
+
+from simplechrome.atomic import whole_file
+from simplechrome.config import RunConfig, make_config
+from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.splits import apply_assignment
+from simplechrome.dataset.store import save_dataset
+from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
+from simplechrome.evaluation.models import make_encoder
+from simplechrome.evaluation.predictions import write_table
+from simplechrome.evaluation.run import Run, assign_genes, fit_run
+from simplechrome.report import page
+from simplechrome.report.figures import label_efficiency_figure
+from simplechrome.report.run_page import write_run_report
+from simplechrome.sources.simulate import simulate, write_deepchrome_layout
+
+log = logging.getLogger(__name__)
+
+_LABELS = (50, 200, None)
+_DRAWS = 5
+_NAMES = {"none": "raw window", "log_means": "log-means", "pca": "PCA", "vae": "VAE"}
+
+
+class Demo(NamedTuple):
+    """What the demonstration made."""
+
+    report: Path
+    table: pd.DataFrame
+
+
+def _compare(dataset: xr.Dataset, run: Run) -> pd.DataFrame:
+    split = apply_assignment(dataset, assign_genes(dataset, run.config.split, run.config.seed))
+    latents = {}
+    for name, shown in _NAMES.items():
+        if name == run.config.encoder.name:
+            encoder = run.encoder
+        else:
+            config = make_config({"encoder": {"name": name}, "seed": run.config.seed})
+            encoder = make_encoder(config).fit(split.train, validation=split.validation)
+        latents[shown] = encoder.transform(split.train), encoder.transform(split.test)
+    return label_efficiency(split, latents, _LABELS, draws=_DRAWS)
+
+
+def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
+    best = dict.fromkeys(table.columns[1:], "highest")
+    return page.Section(
+        "How many labels are needed?",
+        [
+            page.Figure(
+                label_efficiency_figure(summarize(scores)),
+                "Test AUROC of a linear head on each representation, by number of labels",
+                f"Mean and standard deviation of {_DRAWS} draws of labels; all representations "
+                "see the same draws, and each head chooses its penalty inside them.",
+            ),
+            page.Table(table, "The same as a table", best=best),
+        ],
+    )
+
+
+def run_demo(
+    folder: str | Path, *, n_genes: int = 4000, seed: int = 0, overwrite: bool = False
+) -> Demo:
+    """What does the whole way look like, on data that need no download?
+
+    Simulates windows and expression with planted effects, writes them in the published layout,
+    builds a dataset from these files, fits encoder and predictor, and compares the
+    representations with few labels and with all.
+
+    Parameters
+    ----------
+    folder
+        Becomes a run folder with, besides, inputs/ (the simulated files), demo.zarr,
+        label_efficiency.csv, figures/ and report.html.
+    n_genes
+        Genes to simulate.
+    seed
+        Of simulation, weights and draws.
+    overwrite
+        Replace a run folder that is there.
+    """
+    path = Path(folder)
+    config = RunConfig(seed=seed)
+    with tempfile.TemporaryDirectory(prefix="simplechrome-demo-") as temporary:
+        inputs = Path(temporary) / "inputs"
+        log.info("Simulating %d genes", n_genes)
+        write_deepchrome_layout(simulate(n_genes, seed=seed), inputs)
+        dataset = build_from_deepchrome(
+            inputs,
+            genes=inputs / "genes.tsv.gz",
+            expression=inputs / "expression.tsv.gz",
+            note="these data are simulated: planted effects, no measurement of any cell",
+        )
+        log.info("Fitting encoder and predictor")
+        run = fit_run(dataset, config, path, overwrite=overwrite)
+        shutil.copytree(inputs, path / "inputs")
+    save_dataset(dataset, path / "demo.zarr")
+    log.info("Comparing representations with few labels and with all")
+    scores = _compare(dataset, run)
+    write_table(scores, path / "label_efficiency.csv")
+    wide = summarize(scores).pivot(index="representation", columns="n_labels", values="mean")
+    wide = wide.loc[list(_NAMES.values())].reset_index()
+    wide.columns = ["representation", *(f"{count} labels" for count in wide.columns[1:])]
+    section = _section(scores, wide)
+    report = write_run_report(
+        path,
+        dataset,
+        title="SimpleChrome demo: expression from histone marks",
+        first_sections=[section],
+    )
+    _write_figures(section, path / "figures")
+    return Demo(report, wide)
+
+
+def _write_figures(section: page.Section, folder: Path) -> None:
+    for block in section.blocks:
+        if isinstance(block, page.Figure):
+            with whole_file(folder / "label_efficiency.svg") as temporary:
+                block.figure.savefig(temporary, format="svg")

@@ -1,0 +1,339 @@
+"""One HTML file that holds a whole report: no network, no scripts, light and dark."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jinja2
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from simplechrome.atomic import whole_file
+from simplechrome.errors import InputFormatError
+from simplechrome.report.style import HALF_WIDTH, PALETTE, inline_svg
+
+N_SECTIONS_WITHOUT_CONTENTS = 4
+
+
+class Text(NamedTuple):
+    """Paragraphs, separated by empty lines; `backticks` set code."""
+
+    text: str
+
+
+class Note(NamedTuple):
+    """A box that a reader should not miss, such as "These data are simulated"."""
+
+    text: str
+    kind: Literal["note", "warning"] = "note"
+
+
+class Figure(NamedTuple):
+    """A figure: `title` says what to see in it, `caption` how to read it."""
+
+    figure: matplotlib.figure.Figure
+    title: str
+    caption: str = ""
+    alt: str = ""
+    """What a reader hears who cannot see the figure; the title if empty."""
+
+
+class Row(NamedTuple):
+    """Figures side by side where the page is wide enough."""
+
+    figures: tuple[Figure, ...]
+
+
+class Table(NamedTuple):
+    """A table: `title` says what to see in it, `caption` how to read it."""
+
+    frame: pd.DataFrame
+    title: str
+    caption: str = ""
+    formats: Mapping[str, str] = MappingProxyType({})
+    """Column -> format of its numbers, as `.1%`; by default as many digits as they need."""
+    best: Mapping[str, Literal["highest", "lowest"]] = MappingProxyType({})
+    """Column -> which of its values to set in bold."""
+
+
+Block: TypeAlias = Text | Note | Figure | Row | Table
+
+
+class Section(NamedTuple):
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+class HeadlineNumber(NamedTuple):
+    """One of the few numbers that the report comes down to."""
+
+    label: str
+    value: float | int | str | None
+    """None is shown as undefined; `note` should say why."""
+    interval: tuple[float, float] | None = None
+    """Of 95 %."""
+    note: str = ""
+
+
+class Provenance(NamedTuple):
+    """Where the report comes from: enough to make it again."""
+
+    version: str
+    """Of the program."""
+    command: str
+    config: str = ""
+    """The resolved configuration, as TOML."""
+    files: Sequence[tuple[str, str]] = ()
+    """(name, what it is, or its size and checksum)."""
+    environment: Sequence[tuple[str, str]] = ()
+    """(name, value), as the seed, the device and versions of libraries."""
+
+
+def render_page(
+    title: str,
+    subtitle: str,
+    headline: Sequence[HeadlineNumber],
+    sections: Sequence[Section],
+    footer: Provenance,
+    *,
+    notes: Sequence[Note] = (),
+    date: str = "",
+) -> str:
+    """What does the report look like as one self-contained HTML file?
+
+    Parameters
+    ----------
+    title, subtitle
+        Plain text, as all text here: nothing in it is taken for HTML.
+    headline
+        The few numbers on top; may be empty.
+    sections
+        In order; more than four get a table of contents.
+    footer
+        Set at the end, configuration and files folded away.
+    notes
+        What must be read before the numbers.
+    date
+        As it is to be shown; without one, the same input gives the same bytes on any day.
+
+    Raises
+    ------
+    InputFormatError
+        If a table's `formats` or `best` name a column that it lacks.
+    """
+    numbering = _Numbering()
+    return _template().render(
+        title=title,
+        subtitle=subtitle,
+        date=date,
+        notes=[
+            _Laid("note", {"kind": note.kind, "text": _paragraphs(note.text)}) for note in notes
+        ],
+        headline=[_headline_item(number) for number in headline],
+        sections=[
+            {
+                "title": section.title,
+                "blocks": [_lay_out(block, numbering) for block in section.blocks],
+            }
+            for section in sections
+        ],
+        contents=len(sections) > N_SECTIONS_WITHOUT_CONTENTS,
+        footer=footer,
+        palette=PALETTE,
+    )
+
+
+def write_page(
+    path: str | os.PathLike[str],
+    title: str,
+    subtitle: str,
+    headline: Sequence[HeadlineNumber],
+    sections: Sequence[Section],
+    footer: Provenance,
+    *,
+    notes: Sequence[Note] = (),
+    date: str = "",
+) -> Path:
+    """Where does the report lie? Renders it (see `render_page`) and writes it all or not at all.
+
+    A report that is already there is replaced.
+
+    Raises
+    ------
+    InputFormatError
+        As in `render_page`.
+    OutputError
+        If the file cannot be written.
+    """
+    page = render_page(title, subtitle, headline, sections, footer, notes=notes, date=date)
+    target = Path(path)
+    with whole_file(target) as part:
+        # A file name in the footer may hold bytes that are no text.
+        part.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+    return target
+
+
+class _Laid(NamedTuple):
+    """A block as the template takes it."""
+
+    kind: str
+    content: Any
+
+
+class _Numbering:
+    """Counts figures and tables through the page."""
+
+    def __init__(self) -> None:
+        self.figures = 0
+        self.tables = 0
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("simplechrome.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def _lay_out(block: Block, numbering: _Numbering) -> _Laid:
+    match block:
+        case Text():
+            return _Laid("text", _paragraphs(block.text))
+        case Note():
+            return _Laid("note", {"kind": block.kind, "text": _paragraphs(block.text)})
+        case Figure():
+            return _Laid("figures", [_figure(block, numbering)])
+        case Row():
+            return _Laid("figures", [_figure(figure, numbering) for figure in block.figures])
+        case Table():
+            return _Laid("table", _table(block, numbering))
+
+
+def _figure(block: Figure, numbering: _Numbering) -> dict[str, Any]:
+    numbering.figures += 1
+    svg = inline_svg(block.figure, f"figure{numbering.figures}", block.alt or block.title)
+    return {
+        "number": numbering.figures,
+        "title": block.title,
+        "caption": block.caption,
+        "svg": Markup(svg),
+        "half": block.figure.get_size_inches()[0] <= HALF_WIDTH,
+    }
+
+
+def _paragraphs(text: str) -> Markup:
+    parts = [str(escape(" ".join(part.split()))) for part in re.split(r"\n\s*\n", text.strip())]
+    return Markup("").join(
+        Markup("<p>") + Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", part)) + Markup("</p>")
+        for part in parts
+    )
+
+
+def _headline_item(number: HeadlineNumber) -> dict[str, str]:
+    value = number.value
+    if value is None or (isinstance(value, float) and not np.isfinite(value)):
+        shown = "undefined"
+    elif isinstance(value, str):
+        shown = value
+    else:
+        shown = _number(value, ",d" if isinstance(value, int | np.integer) else ".3f")
+    interval = (
+        "" if number.interval is None else "–".join(_number(x, ".3f") for x in number.interval)
+    )
+    return {"label": number.label, "value": shown, "interval": interval, "note": number.note}
+
+
+# ------------------------------------------------------------------------------- tables
+
+_LOOKS_NUMERIC = re.compile(r"^[+\-−±<>]?\s?\.?\d")
+_NOTHING = "–"
+
+
+def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
+    frame = block.frame
+    strange = [name for name in (*block.formats, *block.best) if name not in frame.columns]
+    if strange:
+        raise InputFormatError(
+            f"The table “{block.title}” has no column {', '.join(strange)}.",
+            found=", ".join(map(str, frame.columns)),
+            expected="formats and best that name its columns",
+        )
+    numbering.tables += 1
+    columns = []
+    for i, name in enumerate(frame.columns):
+        column = frame.iloc[:, i]
+        if pd.api.types.infer_dtype(column) in ("floating", "integer", "mixed-integer-float"):
+            column = pd.to_numeric(column)  # numbers beside None are still numbers
+        elif name in block.best:
+            raise InputFormatError(
+                f"The table “{block.title}” has no best in its column {name}.",
+                found=f"values such as {column.iloc[0]!r}" if len(column) else "no values",
+                expected="numbers",
+            )
+        texts = _column_texts(column, block.formats.get(name))
+        known = [text for text in texts if text != _NOTHING]
+        columns.append(
+            {
+                "name": name,
+                "texts": texts,
+                "right": bool(known) and all(_LOOKS_NUMERIC.match(text) for text in known),
+                "best": _best(column, texts, block.best.get(name)),
+            }
+        )
+    return {
+        "number": numbering.tables,
+        "title": block.title,
+        "caption": block.caption,
+        "columns": columns,
+        "n_rows": len(frame),
+    }
+
+
+def _column_texts(column: pd.Series[Any], format_: str | None) -> list[str]:
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return [_NOTHING if pd.isna(value) else str(value) for value in column]
+    spec = format_ or (",d" if pd.api.types.is_integer_dtype(column) else _float_format(column))
+    return [_number(value, spec) for value in column]
+
+
+def _float_format(column: pd.Series[Any]) -> str:
+    """One format for a whole column, so that its decimal points stand under each other."""
+    sizes = column.abs().to_numpy(float, na_value=np.nan)
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if sizes.size == 0 or sizes.max() >= 1_000:
+        return ",.0f"
+    if sizes.max() < 0.001:
+        return ".1e"
+    return ".1f" if sizes.max() >= 100 else ".2f" if sizes.max() >= 10 else ".3f"
+
+
+def _number(value: Any, spec: str) -> str:
+    if pd.isna(value):
+        return _NOTHING
+    return format(value, spec).replace("-", "−")
+
+
+def _best(
+    column: pd.Series[Any], texts: list[str], which: Literal["highest", "lowest"] | None
+) -> list[bool]:
+    if which is None or column.isna().all():
+        return [False] * len(texts)
+    values = column.to_numpy(float, na_value=np.nan)
+    winner = np.nanargmax(values) if which == "highest" else np.nanargmin(values)
+    # By text: rows that look the same are equally good to the reader.
+    return [text == texts[winner] for text in texts]

@@ -1,0 +1,283 @@
+"""Where are the CSV files of each cell type, in a folder or an archive? Nothing is extracted.
+
+A cell type is a folder that holds `classification/{train,valid,test}.csv`, at any depth in an
+archive and up to `SEARCH_DEPTH` folders below a given one.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from simplechrome.errors import InputFormatError, MissingInputError, UnknownGeneError
+from simplechrome.sources.provenance import read_bytes, unreadable
+
+SPLITS = ("train", "valid", "test")
+SEARCH_DEPTH = 5
+_LAYOUT = "CELL_TYPE/classification/{train,valid,test}.csv"
+
+
+class SplitFile(NamedTuple):
+    """One CSV: its name for messages and provenance, and its place or, from an archive, bytes."""
+
+    name: str
+    content: Path | bytes
+
+    def read(self) -> bytes:
+        """What does the file hold? MissingInputError if it cannot be read."""
+        return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
+
+
+class CellTypeFiles(NamedTuple):
+    """The files found for one cell type, by split; a split without a file is not in `files`."""
+
+    cell_type: str
+    files: dict[str, SplitFile]
+
+
+def cell_type_names(path: Path) -> list[str]:
+    """Which cell types lie in this folder or archive?
+
+    Raises
+    ------
+    MissingInputError
+        If nothing is there.
+    InputFormatError
+        If it is no archive, a damaged one, or holds no cell type.
+    """
+    if _is_folder(path):
+        return sorted(_folders(path))
+    with _open_archive(path) as archive:
+        places = [_place(member, path) for member in archive]
+        _check_end(archive)
+    names = sorted({place[0] for place in places if place})
+    if not names:
+        raise _nothing_found(path, f"an archive of {len(places)} members, none of them a cell type")
+    return names
+
+
+def files_by_cell_type(
+    path: Path, splits: Collection[str], wanted: Collection[str] | None
+) -> Iterator[CellTypeFiles]:
+    """What files does each cell type have?
+
+    A folder gives the cell types in the order of `wanted`, or sorted. An archive is read once,
+    front to back: it gives a cell type as soon as all its splits have come by, incomplete ones
+    last, and is left when all that was wanted has been found (a second copy or a wrong checksum
+    behind that point is not seen). Cell types that are mixed with each other in an archive wait
+    in memory as raw bytes.
+
+    Parameters
+    ----------
+    splits
+        The splits wanted, of `SPLITS`.
+    wanted
+        Names of cell types; None for all.
+
+    Raises
+    ------
+    MissingInputError
+        If nothing is there.
+    UnknownGeneError
+        If a cell type that is wanted is absent; for an archive known only at its end.
+    InputFormatError
+        If there is no cell type, one is there twice, or the archive is damaged.
+    """
+    return (_in_folder if _is_folder(path) else _in_archive)(path, splits, wanted)
+
+
+def _is_folder(path: Path) -> bool:
+    if not path.exists():
+        raise MissingInputError(
+            f"{path} is not there.",
+            expected=f"a folder or a .tar.gz with {_LAYOUT}",
+            remedy="check the spelling and the working directory",
+        )
+    return path.is_dir()
+
+
+def _in_folder(
+    path: Path, splits: Collection[str], wanted: Collection[str] | None
+) -> Iterator[CellTypeFiles]:
+    folders = _folders(path)
+    absent = [name for name in wanted or () if name not in folders]
+    if absent:
+        raise _absent(path, absent, sorted(folders))
+    for name in wanted or sorted(folders):
+        folder = folders[name]
+        yield CellTypeFiles(
+            name,
+            {
+                split: SplitFile(f"{folder.name}/{split}.csv", folder.path / f"{split}.csv")
+                for split in splits
+                if (folder.path / f"{split}.csv").is_file()
+            },
+        )
+
+
+class _Folder(NamedTuple):
+    """A `classification` folder, and its name from the folder on that the user gave."""
+
+    path: Path
+    name: str
+
+
+def _folders(path: Path) -> dict[str, _Folder]:
+    # absolute(), not resolve(): a link named H1 to a folder E012 is the cell type H1.
+    root = path.resolve() if path.name in ("", "..") else path.absolute()
+    candidates = [root] if root.name == "classification" else []
+    # A bounded depth follows links and still ends where they run in circles.
+    for depth in range(SEARCH_DEPTH):
+        candidates += sorted(root.glob("*/" * depth + "classification"))
+    base = root.parent.parent if root.name == "classification" else root.parent
+    found: dict[str, _Folder] = {}
+    for candidate in candidates:
+        if not candidate.is_dir():
+            continue
+        name = candidate.parent.name
+        if name not in found:
+            found[name] = _Folder(candidate, candidate.relative_to(base).as_posix())
+        elif found[name].path.resolve() != candidate.resolve():
+            raise _found_twice(
+                name, found[name].name, candidate.relative_to(base).as_posix(), path.name
+            )
+    if not found:
+        inside = sorted(entry.name for entry in root.iterdir())
+        listed = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")
+        raise _nothing_found(path, f"a folder with {listed}" if inside else "an empty folder")
+    return found
+
+
+def _in_archive(
+    path: Path, splits: Collection[str], wanted: Collection[str] | None
+) -> Iterator[CellTypeFiles]:
+    waiting: dict[str, dict[str, SplitFile]] = {}
+    complete: set[str] = set()
+    n_members = 0
+    with _open_archive(path) as archive:
+        for member in archive:
+            n_members += 1
+            place = _place(member, path)
+            if place is None or (wanted is not None and place[0] not in wanted):
+                continue
+            cell_type, split = place
+            files = waiting.setdefault(cell_type, {})
+            if split not in splits:
+                continue
+            name = f"{path.name}:{member.name}"
+            if cell_type in complete or split in files:
+                before = files[split].name if split in files else "an earlier folder"
+                raise _found_twice(cell_type, before, name, path.name)
+            stream = archive.extractfile(member)
+            files[split] = SplitFile(name, stream.read() if stream else b"")
+            if len(files) == len(splits):
+                complete.add(cell_type)
+                yield CellTypeFiles(cell_type, files)
+                # The bytes go; that the cell type was there stays known.
+                waiting[cell_type] = {}
+                if wanted is not None and complete >= set(wanted):
+                    return
+        _check_end(archive)
+    absent = [name for name in wanted or () if name not in waiting]
+    for cell_type, files in waiting.items():
+        if cell_type not in complete:
+            yield CellTypeFiles(cell_type, files)
+    if absent:
+        raise _absent(path, absent, cell_type_names(path))
+    if not waiting:
+        raise _nothing_found(path, f"an archive of {n_members} members, none of them a cell type")
+
+
+def _place(member: tarfile.TarInfo, archive: Path) -> tuple[str, str] | None:
+    """Which cell type and split is this member, if any?"""
+    place = PurePosixPath(member.name)
+    known = place.suffix == ".csv" and place.stem in SPLITS
+    if not (known and place.parent.name == "classification" and member.isfile()):
+        return None
+    # An archive made inside of a cell type's folder: the archive's name is all there is.
+    cell_type = place.parent.parent.name or archive.name.split(".tar")[0].removesuffix(".tgz")
+    return cell_type, place.stem
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator[tarfile.TarFile]:
+    """Read an archive front to back, compressed or not, and turn what breaks into one error."""
+    is_gzip = _head(path) == b"\x1f\x8b"
+    archive = None
+    try:
+        # Arrow's stream is a quarter faster than the gzip module, and like it fails on a file
+        # that was cut off, where tarfile alone takes a cut between two members for the end.
+        stream = pa.input_stream(str(path), compression="gzip" if is_gzip else None)
+        with stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            yield archive
+    except (tarfile.TarError, OSError, EOFError) as error:
+        if archive is None and isinstance(error, tarfile.TarError):
+            raise InputFormatError(
+                f"{path} is neither a folder nor a tar archive.",
+                found=str(error),
+                expected=f"a folder, .tar or .tar.gz with {_LAYOUT}",
+                remedy="for single CSV files, pass the folder that holds the cell types' folders",
+            ) from None
+        raise InputFormatError(
+            f"{path} is damaged.",
+            found=str(error),
+            cause="the download or copy was interrupted",
+            remedy="fetch the archive again, or extract it and pass the folder",
+        ) from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Is this the archive's true end? tarfile stops at a broken or cut header without a word.
+
+    Reading on to the last byte also lets a compressed stream check its length and checksum.
+    """
+    stream = archive.fileobj
+    if stream is None:
+        return
+    if stream.tell() < archive.offset + tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("no end-of-archive mark")
+    while block := stream.read(1 << 20):
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("data after the end of the archive, or a broken header")
+
+
+def _nothing_found(path: Path, found: str) -> InputFormatError:
+    return InputFormatError(
+        f"{path} holds no cell type in the DeepChrome layout.",
+        found=found,
+        expected=_LAYOUT,
+        cause="the path names another folder, or the files have other names",
+        remedy="pass the folder that holds the cell types' folders, or the archive itself",
+    )
+
+
+def _found_twice(cell_type: str, first: str, second: str, where: str) -> InputFormatError:
+    return InputFormatError(
+        f"{where} holds {cell_type} twice, and nothing says which one counts.",
+        found=f"{first} and {second}",
+        expected="one file for each split of a cell type",
+        remedy="pass the folder that is meant, or remove the other",
+    )
+
+
+def _absent(path: Path, absent: list[str], present: list[str]) -> UnknownGeneError:
+    listed = ", ".join(present[:8]) + (f", … ({len(present)} in all)" if len(present) > 8 else "")
+    return UnknownGeneError(
+        f"{path} does not hold the cell type {', '.join(absent)}.",
+        found=listed,
+        expected=", ".join(absent),
+        cause="the names are those of the folders above `classification`, capitals included",
+    )

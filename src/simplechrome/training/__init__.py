@@ -1,0 +1,1 @@
+"""One loop for everything that learns by gradient, and the files of a model."""

@@ -1,0 +1,113 @@
+"""A model is a folder: `model.json` says what it is, `model.safetensors` holds its arrays.
+
+No code runs on loading.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+import simplechrome
+from simplechrome.atomic import whole_folder
+from simplechrome.errors import ModelFormatError, ModelMismatchError
+
+MODEL_VERSION = 1
+DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
+
+
+def write_model(
+    folder: str | Path,
+    class_name: str,
+    description: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """How is a model kept?
+
+    Parameters
+    ----------
+    folder
+        Written whole or not at all.
+    class_name
+        Checked against the classes that this package knows when it is loaded.
+    description
+        Plain JSON: arguments, marks, bins, statistics.
+    arrays
+        Fitted arrays by name.
+    overwrite
+        Replace what is there.
+    """
+    text = {
+        "class": class_name,
+        "model_version": MODEL_VERSION,
+        "versions": {
+            "simplechrome": simplechrome.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+        **description,
+    }
+    with whole_folder(folder, overwrite=overwrite) as temporary:
+        contiguous = {name: np.require(value, requirements="C") for name, value in arrays.items()}
+        save_file(contiguous, temporary / ARRAYS)
+        # Python's repr of a float reads back to the same float.
+        (temporary / DESCRIPTION).write_text(json.dumps(text, indent=1, allow_nan=False) + "\n")
+
+
+def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What does a saved model hold?
+
+    Returns
+    -------
+    The description (with `class` and `arguments`), and the arrays.
+
+    Raises
+    ------
+    ModelFormatError
+        If the folder is not a model, is incomplete, or was written by a newer version.
+    """
+    path = Path(folder)
+    try:
+        description = json.loads((path / DESCRIPTION).read_text())
+        arrays = load_file(path / ARRAYS)
+        version, _ = int(description["model_version"]), str(description["class"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelFormatError(
+            f"{path} is not a whole saved model.",
+            found=f"{type(error).__name__}: {error}",
+            expected=f"a folder with {DESCRIPTION} and {ARRAYS}",
+            cause="a wrong path, or an incomplete copy",
+        ) from error
+    if version > MODEL_VERSION:
+        raise ModelFormatError(
+            f"{path} was written by a newer version of SimpleChrome.",
+            found=f"model_version {version}",
+            expected=f"{MODEL_VERSION} or lower",
+            remedy="pip install --upgrade simplechrome",
+        )
+    return description, arrays
+
+
+def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    """Which of the known classes is the saved model of?
+
+    Raises
+    ------
+    ModelMismatchError
+        If it is of another kind, as a predictor where an encoder is wanted.
+    """
+    name = description["class"]
+    if name not in known:
+        raise ModelMismatchError(
+            f"{folder} holds a model of another kind.", found=name, expected=" or ".join(known)
+        )
+    return known[name]
