@@ -137,8 +137,9 @@ def genome(data: Data) -> Iterator[Figure]:
     yield "share of genes with an overlapping window", float((nearest < 10_000).mean())
     yield "share of genes with another within 1 kb", float((nearest < 1_000).mean())
     for q in (0.05, 0.25, 0.5, 0.75, 0.95):
-        yield f"gap between genes, log10 bp, quantile {q}", float(
-            np.log10(np.quantile(gap[same], q) + 1)
+        yield (
+            f"gap between genes, log10 bp, quantile {q}",
+            float(np.log10(np.quantile(gap[same], q) + 1)),
         )
     level = np.log1p(data.signal.mean(1, dtype=np.float64))
     values = dict(zip(MARKS, level.T, strict=True)) | {"expression": data.expression}
@@ -146,13 +147,15 @@ def genome(data: Data) -> Iterator[Figure]:
         v = value[order]
         for lag in (1, 2, 10):
             pair = chrom[lag:] == chrom[:-lag]
-            yield f"{name}: correlation with neighbor {lag}", float(
-                np.corrcoef(v[lag:][pair], v[:-lag][pair])[0, 1]
+            yield (
+                f"{name}: correlation with neighbor {lag}",
+                float(np.corrcoef(v[lag:][pair], v[:-lag][pair])[0, 1]),
             )
         for low, high in ((0, 3e3), (3e3, 1e4), (1e4, 3e4), (3e4, 1e5), (1e5, 3e5)):
             pair = (gap >= low) & (gap < high)
-            yield f"{name}: correlation at {low / 1e3:.0f}–{high / 1e3:.0f} kb", float(
-                np.corrcoef(v[1:][pair], v[:-1][pair])[0, 1]
+            yield (
+                f"{name}: correlation at {low / 1e3:.0f}–{high / 1e3:.0f} kb",
+                float(np.corrcoef(v[1:][pair], v[:-1][pair])[0, 1]),
             )
 
 
@@ -207,8 +210,10 @@ def scores(data: Data) -> Iterator[Figure]:
                 chosen = np.random.default_rng(draw).choice(train, n, replace=False)
                 result.append(
                     [
-                        [roc_auc_score(label[part], model.decision_function(x[part]))
-                         for part in (validation, test)]
+                        [
+                            roc_auc_score(label[part], model.decision_function(x[part]))
+                            for part in (validation, test)
+                        ]
                         for model in (
                             LogisticRegression(C=c, max_iter=300).fit(x[chosen], label[chosen])
                             for c in PENALTIES[: 5 if x.shape[1] > 100 else None]
@@ -244,7 +249,10 @@ def plot(real: Data, made: Data, folder: Path) -> None:
         for m, mark in enumerate(MARKS):
             top = np.log1p(np.quantile(real.signal[..., m], 0.999))
             axes[row, m].imshow(
-                np.log1p(data.signal[chosen, :, m]), aspect="auto", vmin=0, vmax=top,
+                np.log1p(data.signal[chosen, :, m]),
+                aspect="auto",
+                vmin=0,
+                vmax=top,
                 interpolation="nearest",
             )
             axes[row, m].set_title(mark)

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from simplechrome.dataset.lookup import get_neighbors_data as get_neighbors_data
     from simplechrome.dataset.merge import merge as merge
     from simplechrome.dataset.splits import draw_labels as draw_labels
+    from simplechrome.dataset.splits import split_as_published as split_as_published
     from simplechrome.dataset.splits import split_at_random as split_at_random
     from simplechrome.dataset.splits import split_by_chromosome as split_by_chromosome
     from simplechrome.dataset.splits import split_by_fold as split_by_fold
-    from simplechrome.dataset.splits import split_as_published as split_as_published
     from simplechrome.dataset.store import open_dataset as open_dataset
     from simplechrome.dataset.store import save_dataset as save_dataset
     from simplechrome.latent.load import load_encoder as load_encoder

@@ -73,7 +73,7 @@ class LinearConfig(_Section):
         *(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
     )
     n_folds: int = Field(5, ge=2)
-    default_C: float = Field(0.1, gt=0)  # noqa: N815  # scikit-learn's name
+    default_C: float = Field(0.1, gt=0)  # scikit-learn's name
 
 
 class MLPConfig(_Section):
@@ -135,9 +135,9 @@ class RunConfig(_Section):
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
-    encoder: EncoderConfig = Field(default_factory=VAEConfig, discriminator="name")
-    predictor: PredictorConfig = Field(default_factory=LinearConfig, discriminator="name")
-    split: SplitConfig = Field(default_factory=SplitConfig)
+    encoder: EncoderConfig = Field(VAEConfig(), discriminator="name")
+    predictor: PredictorConfig = Field(LinearConfig(), discriminator="name")
+    split: SplitConfig = SplitConfig()
 
 
 def _explain(error: ValidationError, where: str) -> ConfigError:

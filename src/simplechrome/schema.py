@@ -6,6 +6,7 @@ Coordinates are 0-based and half-open; bins run in the direction of transcriptio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,7 @@ def _require(condition: bool, problem: str, *, found: str, expected: str, remedy
         raise DatasetFormatError(problem, found=found, expected=expected, remedy=remedy)
 
 
-def check_format_version(attributes: dict[str, object], where: str) -> None:
+def check_format_version(attributes: Mapping[str, object], where: str) -> None:
     """Can this program read a dataset with these attributes?
 
     Raises

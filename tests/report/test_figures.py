@@ -265,6 +265,13 @@ def test_mean_profile_refuses_names_that_do_not_fit() -> None:
         mean_profile_figure(means, starts, ["a"], ["high", "low"], "reads", 100)
 
 
+def test_units_may_be_unknown() -> None:
+    means, starts = profiles(1)
+    figure = mean_profile_figure(means, starts, ["a"], ["high", "low"], "", 100)
+    assert "mean signal per bin" in texts(figure)
+    assert "measured, log₂(expression + 1)" in texts(scatter_expression_figure([1], [1], units=""))
+
+
 def test_quality_writes_levels_and_hatches_missing_marks() -> None:
     level = [[1.234, 56.78], [1234.5, 7.0]]
     present = [[True, True], [True, False]]

@@ -218,6 +218,13 @@ def test_figures_are_numbered_through_and_have_a_text_for_those_who_cannot_see()
     assert all(f"Figure {i}." in page.text for i in (1, 2, 3))
 
 
+def test_a_title_ends_before_its_caption_begins() -> None:
+    html = one_block(Table(table(a=[1]), "Title", "Caption"))
+    assert "<b>Title.</b> Caption" in html
+    assert "<b>Why?</b> Caption" in one_block(Table(table(a=[1]), "Why?", "Caption"))
+    assert "<b>Title</b>" in one_block(Table(table(a=[1]), "Title"))
+
+
 def test_table_columns_share_a_format_and_numbers_stand_right() -> None:
     frame = table(
         name=["raw", "VAE 10"],

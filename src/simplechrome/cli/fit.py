@@ -43,15 +43,11 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--fold", type=int, help="Which of the folds over chromosomes (--split fold).")
 @click.option("--n-folds", type=int, help="[default: 5]")
 @click.option("--seed", type=int, help="Of the weights and of the label draw. [default: 0]")
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto]"
-)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto]")
 @click.option("--threads", type=int, help="CPU threads.")
 @overwrite_option
 @talk
-def command(
-    dataset: str, output: str, config: str | None, overwrite: bool, **options: Any
-) -> None:
+def command(dataset: str, output: str, config: str | None, overwrite: bool, **options: Any) -> None:
     """Learn a representation and predict expression from it; score on held-out chromosomes.
 
     \b

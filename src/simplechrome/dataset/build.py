@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.labels import label_expression
 from simplechrome.errors import InputFormatError
 from simplechrome.schema import FORMAT_VERSION, UNKNOWN_LABEL, validate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +208,7 @@ def from_arrays(
 
 def _match(wanted: np.ndarray, present: pd.Index, what: str) -> np.ndarray:
     """Row of each wanted gene in a table, -1 where it has none; fails when none is found."""
-    rows = present.get_indexer(wanted)
+    rows = present.get_indexer(pd.Index(wanted))
     if wanted.size and not (rows >= 0).any():
         raise InputFormatError(
             f"None of the dataset's {wanted.size} genes is in the {what}.",
@@ -252,7 +250,7 @@ def add_genes(dataset: xr.Dataset, genes: pd.DataFrame) -> xr.Dataset:
             ", ".join(dataset["gene_id"].values[~found][:3]),
         )
 
-    def column(name: str, empty: object) -> np.ndarray:
+    def column(name: str, empty: str | int) -> np.ndarray:
         values = table[name].to_numpy()[rows] if name in table else np.full(rows.size, empty)
         return np.where(found, values, empty)
 

@@ -186,7 +186,10 @@ def format_description(description: dict[str, Any]) -> str:
     if description["chromosomes"]:
         shown = list(description["chromosomes"].items())
         lines.append("genes per chromosome: " + ", ".join(f"{n} {c}" for n, c in shown[:30]))
-    lines += ["", f"{'cell type':<10} {'labels':>7} {'high':>6}  mean reads per bin (AUROC of level)"]
+    lines += [
+        "",
+        f"{'cell type':<10} {'labels':>7} {'high':>6}  mean reads per bin (AUROC of level)",
+    ]
     for name, cell in description["cell_types"].items():
         share = cell["share_high"]
         marks = []

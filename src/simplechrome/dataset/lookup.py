@@ -94,7 +94,7 @@ def get_neighbors_data(dataset: xr.Dataset, gene_id: str, n: int = 10) -> Neighb
     same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
     local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
     row = int(np.flatnonzero(same == position)[0])
-    mask, index = local.mask[row], same[local.index[row]]
+    mask, index = local.mask[row], same[local.position[row]]
     windows = dataset["signal"].isel(gene=xr.DataArray(index, dims="neighbor"))
     windows = windows * xr.DataArray(mask, dims="neighbor").astype(windows.dtype)
     names = np.where(mask, dataset["gene_id"].values[index], "")

@@ -90,7 +90,9 @@ def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np
     every = every[every != ""]
     differing = every.groupby(level=0).nunique() > 1
     if differing.any():
-        log.warning("%d genes are in different published splits; the first is kept", differing.sum())
+        log.warning(
+            "%d genes are in different published splits; the first is kept", differing.sum()
+        )
     return every[~every.index.duplicated()].reindex(gene_ids).fillna("").to_numpy()
 
 
@@ -150,9 +152,9 @@ def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         log.warning("The datasets' expression has different units: %s", ", ".join(units))
     result = from_arrays(
         signal,
-        marks=marks,
+        marks=marks.tolist(),
         gene_ids=gene_ids,
-        cell_types=cell_types,
+        cell_types=cell_types.tolist(),
         bin_size=int(first.attrs["bin_size"]),
         bin_start=first["bin_start"].values,
         units=first["signal"].attrs.get("units", ""),

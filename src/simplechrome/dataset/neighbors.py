@@ -13,13 +13,13 @@ from simplechrome.errors import MissingCoordinatesError
 class Neighbors(NamedTuple):
     """The nearest genes of each gene, nearest first.
 
-    index : (gene, neighbor) int64, position in the dataset; the gene's own where masked
+    position : (gene, neighbor) int64, place in the dataset; the gene's own where masked
     distance : (gene, neighbor) int64, bp between the TSSs along the gene's own direction of
         transcription (negative is upstream); 0 where masked
     mask : (gene, neighbor) bool, False beyond the chromosome's last neighbor
     """
 
-    index: np.ndarray
+    position: np.ndarray
     distance: np.ndarray
     mask: np.ndarray
 
@@ -65,7 +65,7 @@ def genomic_neighbors(dataset: xr.Dataset, n: int) -> Neighbors:
     chrom = dataset["chrom"].values.astype(str)
     tss = dataset["tss"].values
     sign = np.where(dataset["strand"].values == "-", -1, 1)
-    index = np.repeat(np.arange(genes)[:, np.newaxis], n, axis=1)
+    position = np.repeat(np.arange(genes)[:, np.newaxis], n, axis=1)
     distance = np.zeros((genes, n), np.int64)
     mask = np.zeros((genes, n), bool)
     for name in np.unique(chrom[(chrom != "") & (tss >= 0)]):
@@ -77,14 +77,14 @@ def genomic_neighbors(dataset: xr.Dataset, n: int) -> Neighbors:
             continue
         # The n nearest lie among the n before and the n after in order of TSS.
         steps = np.concatenate([np.arange(-width, 0), np.arange(1, width + 1)])
-        position = np.arange(count)[:, np.newaxis] + steps
-        inside = (position >= 0) & (position < count)
-        candidate = members[np.clip(position, 0, count - 1)]
+        place = np.arange(count)[:, np.newaxis] + steps
+        inside = (place >= 0) & (place < count)
+        candidate = members[np.clip(place, 0, count - 1)]
         offset = tss[candidate] - tss[members][:, np.newaxis]
         far = np.iinfo(np.int64).max
         order = np.argsort(np.where(inside, np.abs(offset), far), axis=1, kind="stable")[:, :width]
-        rows = np.ix_(members, range(width))
-        index[rows] = np.take_along_axis(candidate, order, axis=1)
+        rows = np.ix_(members, np.arange(width))
+        position[rows] = np.take_along_axis(candidate, order, axis=1)
         distance[rows] = np.take_along_axis(offset, order, axis=1) * sign[members][:, np.newaxis]
         mask[rows] = np.take_along_axis(inside, order, axis=1)
-    return Neighbors(index, distance, mask)
+    return Neighbors(position, distance, mask)

@@ -19,8 +19,12 @@ def make_encoder(config: RunConfig) -> Encoder:
             # torch and accelerate take 2.5 s to import: only where they are used.
             from simplechrome.latent.vae import VAE
 
-            hardware = {"device": config.device, "threads": config.threads}
-            return VAE(**arguments, **hardware, random_state=config.seed)
+            return VAE(
+                **arguments,
+                device=config.device,
+                threads=config.threads,
+                random_state=config.seed,
+            )
         case "pca":
             from simplechrome.latent.pca import PCA
 

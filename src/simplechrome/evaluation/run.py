@@ -85,7 +85,8 @@ def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
     """What is to be predicted: the label, or log2(expression + 1)?"""
     if task == "classification":
         return dataset["label"]
-    return np.log2(dataset["expression"] + 1)
+    levels: xr.DataArray = np.log2(dataset["expression"] + 1)  # type: ignore[assignment]
+    return levels
 
 
 @contextmanager

@@ -46,9 +46,7 @@ def _truth_and_prediction(rows: pd.DataFrame, task: str) -> tuple[np.ndarray, np
 
 def _one_cell_type(rows: pd.DataFrame, task: str) -> dict[str, Any]:
     truth, predicted = _truth_and_prediction(rows, task)
-    collect = (
-        metrics.score_classification if task == "classification" else metrics.score_regression
-    )
+    collect = metrics.score_classification if task == "classification" else metrics.score_regression
     return dict(collect(truth, predicted))
 
 

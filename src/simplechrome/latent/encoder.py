@@ -158,7 +158,10 @@ class Encoder(BaseEstimator):
             windows.reshape(*values.shape[:2], *windows.shape[1:]),
             dims=("cell_type", "gene", "bin", "mark"),
             coords=coords
-            | {"mark": np.asarray(self.marks_, dtype=object), "bin_start": ("bin", self.bin_start_)},
+            | {
+                "mark": np.asarray(self.marks_, dtype=object),
+                "bin_start": ("bin", self.bin_start_),
+            },
             name="signal",
             attrs={"units": self.units_},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,7 @@ class LogMeans(Encoder):
         everywhere = np.ones(values.shape[2], bool)
         edges = self._edges()
         return np.concatenate(
-            [
-                log_means(values[:, start:stop], everywhere)
-                for start, stop in zip(edges[:-1], edges[1:], strict=True)
-            ],
+            [log_means(values[:, start:stop], everywhere) for start, stop in pairwise(edges)],
             axis=1,
         )
 

@@ -98,10 +98,7 @@ class PCA(Encoder):
         patterns, which = np.unique(present, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             members = np.flatnonzero(which.ravel() == number)
-            if pattern.all():
-                map_ = self.components_.T
-            else:
-                map_ = self._map_for(np.tile(pattern, bins))
+            map_ = self.components_.T if pattern.all() else self._map_for(np.tile(pattern, bins))
             latents[members] = centered[members] @ map_.astype(np.float32)
         return latents / np.float32(self.scale_)
 

@@ -206,7 +206,7 @@ class VAE(Encoder):
         Least squares of the decoded windows on the latents, by sums over blocks of rows.
         """
         k = self.n_latent
-        sums = {"z": 0.0, "zz": 0.0, "zx": 0.0, "x": 0.0, "kl": 0.0}
+        sums: dict[str, Any] = {"z": 0.0, "zz": 0.0, "zx": 0.0, "x": 0.0, "kl": 0.0}
         for start in range(0, len(values), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
             mean, log_variance = self.module_.encode(values[rows], present[rows])

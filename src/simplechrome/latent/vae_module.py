@@ -80,9 +80,8 @@ class VAEModule(nn.Module):
                 ),
                 nn.LeakyReLU(_SLOPE),
             ]
-        self.deconvolutions = nn.Sequential(
-            *up, nn.Conv2d(channels[0], n_marks, (1, kernel), padding=(0, half))
-        )
+        self.deconvolutions = nn.Sequential(*up)
+        self.last = nn.Conv2d(channels[0], n_marks, (1, kernel), padding=(0, half))
         self.linear_in = nn.Linear(n_bins * n_marks, n_latent)
         self.linear_out = nn.Linear(n_latent, n_bins * n_marks)
         # Learned noise per mark: it weighs marks against each other and all against the KL.
@@ -104,7 +103,8 @@ class VAEModule(nn.Module):
         """(row, latent) → (row, bin, mark)."""
         features = self.widen(latents).view(-1, *self.shape)
         features = features.contiguous(memory_format=torch.channels_last)
-        correction = self.deconvolutions(features)[..., : self.n_bins].squeeze(2).permute(0, 2, 1)
+        correction = self.last(self.deconvolutions(features)[..., : self.n_bins])
+        correction = correction.squeeze(2).permute(0, 2, 1)
         return (self.linear_out(latents).view(correction.shape) + correction).float()
 
     @torch.no_grad()
@@ -133,9 +133,8 @@ class VAEModule(nn.Module):
         left = rows - center - (rows - center) @ axes @ axes.T
         noise = left.view(-1, self.n_bins, values.shape[2]).square().mean(dim=(0, 1))
         self.log_noise_variance.copy_(noise.clamp_min(1e-4).log())
-        for layer in (self.posterior_mean, self.deconvolutions[-1]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.posterior_mean.parameters(), *self.last.parameters()):
+            nn.init.zeros_(parameter)
         # A posterior that is a third as wide as the prior: the noise of the first steps must not
         # drown what the components say.
         self.posterior_log_variance.weight.mul_(0.1)

@@ -118,9 +118,9 @@ class LinearPredictor(Predictor):
         self,
         task: str = "classification",
         *,
-        Cs: Sequence[float] = PENALTIES,  # noqa: N803  # scikit-learn's name
+        Cs: Sequence[float] = PENALTIES,  # scikit-learn's name
         n_folds: int = 5,
-        default_C: float = 0.1,  # noqa: N803
+        default_C: float = 0.1,
         random_state: int = 0,
     ) -> None:
         self.task = task

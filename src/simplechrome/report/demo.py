@@ -6,13 +6,13 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 import xarray as xr
 
 from simplechrome.atomic import whole_file
-from simplechrome.config import RunConfig, make_config
+from simplechrome.config import make_config
 from simplechrome.dataset.assemble import build_from_deepchrome
 from simplechrome.dataset.splits import apply_assignment
 from simplechrome.dataset.store import save_dataset
@@ -53,7 +53,7 @@ def _compare(dataset: xr.Dataset, run: Run) -> pd.DataFrame:
 
 
 def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
-    best = dict.fromkeys(table.columns[1:], "highest")
+    best: dict[str, Literal["highest", "lowest"]] = dict.fromkeys(table.columns[1:], "highest")
     return page.Section(
         "How many labels are needed?",
         [
@@ -90,7 +90,7 @@ def run_demo(
         Replace a run folder that is there.
     """
     path = Path(folder)
-    config = RunConfig(seed=seed)
+    config = make_config({"seed": seed})
     with tempfile.TemporaryDirectory(prefix="simplechrome-demo-") as temporary:
         inputs = Path(temporary) / "inputs"
         log.info("Simulating %d genes", n_genes)

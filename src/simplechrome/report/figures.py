@@ -245,13 +245,13 @@ def _scatter_genes(
 ) -> None:
     n_genes = len(plane)
     measured = np.isfinite(log_expression)
-    alpha = 0.55 if n_genes > 2_000 else 0.8
+    alpha = float(np.clip(0.55 * (20_000 / n_genes) ** 0.35, 0.08, 0.8))
     colors = np.tile(to_rgba(FAINT), (n_genes, 1))
     if measured.any():
         most = max(float(np.quantile(log_expression[measured], 0.97)), 1.0)
         scale = ScalarMappable(Normalize(0, most), EXPRESSION_COLORS)
         colors[measured] = scale.to_rgba(log_expression[measured], alpha=alpha)
-        _expression_bar(figure, axes, scale, f"log₂({short_name(units)} + 1)")
+        _expression_bar(figure, axes, scale, f"log₂({short_name(units) or 'expression'} + 1)")
     elif label is not None:
         for value, name in enumerate(("low", "high")):
             colors[label == value] = to_rgba(CLASS_COLORS[name], alpha)

@@ -350,7 +350,7 @@ def scatter_expression_figure(
     margin = 0.02 * (high - low)
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set_aspect("equal")
-    axes.set_xlabel(f"measured, log₂({short_name(units)} + 1)")
+    axes.set_xlabel(f"measured, log₂({short_name(units) or 'expression'} + 1)")
     axes.set_ylabel("predicted, same scale")
     try:
         agreement = f"r = {pearson(measured, answered):.3f}"

@@ -237,7 +237,7 @@ def quality_figure(
 
 
 def _mean_of(units: str) -> str:
-    name = short_name(units).replace("_", " ")
+    name = short_name(units).replace("_", " ") or "signal"
     return ("" if name.startswith("mean") else "mean ") + name + " per bin"
 
 

@@ -242,9 +242,7 @@ def write_run_report(
         sections,
         page.Provenance(
             version=simplechrome.__version__,
-            command=shlex.join(
-                [Path(environment["command"][0]).name, *environment["command"][1:]]
-            ),
+            command=shlex.join([Path(environment["command"][0]).name, *environment["command"][1:]]),
             config=(path / "config.toml").read_text(),
             files=[
                 (str(source["name"]), f"{source.get('bytes', '?')} bytes")

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simplechrome.errors import ConfigError
 from simplechrome.sources.simulation_chromatin import (
     MARKS,
     PER_BASES,
@@ -24,12 +23,8 @@ from simplechrome.sources.simulation_chromatin import (
     lay_marks,
     lay_strip,
 )
-from simplechrome.sources.simulation_expression import (
-    LARGEST_NEIGHBOR_EFFECT,
-    Expression,
-    express,
-    planted_weights,
-)
+from simplechrome.sources.simulation_expression import Expression, express, planted_weights
+from simplechrome.sources.simulation_files import write_deepchrome_layout
 from simplechrome.sources.simulation_genome import (
     FACTORS,
     Genome,
@@ -38,6 +33,9 @@ from simplechrome.sources.simulation_genome import (
     place_genes,
     stream,
 )
+from simplechrome.sources.simulation_options import check_effects, check_numbers, mark_present
+
+__all__ = ["Simulation", "SimulationTruth", "simulate", "write_deepchrome_layout"]
 
 REFERENCE_DEPTH = 15_000_000
 """Reads in the library of the reference track."""
@@ -145,11 +143,11 @@ def simulate(
     ----------
     docs/explanation/simulation.md has the model and the calibration.
     """
+    check_numbers(n_genes, n_cell_types, seed, n_bins, bin_size)
+    check_effects(signal_effect, neighbor_effect, neighbor_band)
     marks = tuple(marks)
     cell_types = tuple(f"SIM{k + 1:03d}" for k in range(n_cell_types))
-    _check_numbers(n_genes, n_cell_types, seed, n_bins, bin_size)
-    _check_effects(signal_effect, neighbor_effect, neighbor_band)
-    mark_present = _mark_present(missing_marks, marks, cell_types, seed)
+    present = mark_present(missing_marks, marks, cell_types, seed)
 
     genome = place_genes(n_genes, bin_size, seed)
     upstream = n_bins // 2
@@ -171,7 +169,7 @@ def simulate(
             if landscape.mark not in marks:
                 continue
             m = marks.index(landscape.mark)
-            if mark_present[k, m]:
+            if present[k, m]:
                 depth_factor, enrichment = _track(landscape.mark, k, seed)
                 expected = landscape.intensity(enrichment) * depth_factor
                 signal[k, ..., m] = _read_windows(
@@ -205,9 +203,7 @@ def simulate(
         (int(neighbor_band[0]), int(neighbor_band[1])),
         seed,
     )
-    return Simulation(
-        signal, mark_present, marks, cell_types, genes, rpkm, depth, bin_size, truth
-    )
+    return Simulation(signal, present, marks, cell_types, genes, rpkm, depth, bin_size, truth)
 
 
 def _weighted_sum(intensity: NDArray[np.float32], strip: Strip, mark: str) -> NDArray[np.float64]:
@@ -270,93 +266,3 @@ def _gene_table(genome: Genome, seed: int) -> tuple[pd.DataFrame, NDArray[np.int
         }
     )
     return table, order
-
-
-def _mark_present(
-    missing: float | Mapping[str, Sequence[str]],
-    marks: tuple[str, ...],
-    cell_types: tuple[str, ...],
-    seed: int,
-) -> NDArray[np.bool_]:
-    unknown = [mark for mark in marks if mark not in MARKS]
-    if unknown or not marks or len(set(marks)) < len(marks):
-        raise ConfigError(
-            "marks must name one or more of the five core marks, each once.",
-            found=", ".join(map(str, marks)) or "none",
-            expected=", ".join(MARKS),
-        )
-    present = np.ones((len(cell_types), len(marks)), dtype=bool)
-    if isinstance(missing, Mapping):
-        for name, absent in missing.items():
-            if name not in cell_types:
-                raise ConfigError(
-                    f"missing_marks names the cell type {name!r}, which is not simulated.",
-                    found=str(name),
-                    expected=f"{cell_types[0]} to {cell_types[-1]}",
-                    remedy="raise n_cell_types, or name another cell type",
-                )
-            for mark in (absent,) if isinstance(absent, str) else absent:
-                if mark not in marks:
-                    raise ConfigError(
-                        f"missing_marks names the mark {mark!r}, which is not simulated.",
-                        found=str(mark),
-                        expected=", ".join(marks),
-                    )
-                present[cell_types.index(name), marks.index(mark)] = False
-        bare = [name for name, row in zip(cell_types, present, strict=True) if not row.any()]
-        if bare:
-            raise ConfigError(
-                f"missing_marks leaves no mark in {len(bare)} cell types.",
-                found=", ".join(bare[:5]),
-                expected="one mark or more in each",
-            )
-        return present
-    if not 0 <= missing < 1:
-        raise ConfigError(
-            "missing_marks makes no sense as a share of tracks.",
-            found=str(missing),
-            expected="0 or more and below 1, or marks per cell type",
-        )
-    for k in range(len(cell_types)):
-        drawn = stream(seed, Part.MISSING, k).random(len(MARKS))
-        chance = drawn[[MARKS.index(mark) for mark in marks]]
-        present[k] = (chance >= missing) | (chance == chance.max())
-    return present
-
-
-def _check_numbers(n_genes: int, n_cell_types: int, seed: int, n_bins: int, bin_size: int) -> None:
-    limits = {
-        "n_genes": (n_genes, 2, 999_999),  # ids in the published layout have six digits
-        "n_cell_types": (n_cell_types, 1, 999),
-        "seed": (seed, 0, None),
-        "n_bins": (n_bins, 2, 100_000),
-        "bin_size": (bin_size, 1, 2_000),
-    }
-    for name, (value, smallest, largest) in limits.items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < smallest or (largest is not None and value > largest):
-            raise ConfigError(
-                f"{name} makes no sense.",
-                found=str(value),
-                expected=f"a whole number from {smallest}"
-                + ("" if largest is None else f" to {largest:,}"),
-            )
-
-
-def _check_effects(signal: float, neighbor: float, band: tuple[int, int]) -> None:
-    for name, value, largest in (
-        ("signal_effect", signal, 1.0),
-        ("neighbor_effect", neighbor, LARGEST_NEIGHBOR_EFFECT),
-    ):
-        if not 0 <= value <= largest:
-            raise ConfigError(
-                f"{name} makes no sense.",
-                found=str(value),
-                expected=f"a number from 0 to {largest:g}",
-            )
-    if len(band) != 2 or not 0 < band[0] < band[1]:
-        raise ConfigError(
-            "neighbor_band makes no sense.",
-            found=str(band),
-            expected="two distances in bp, the smaller first, above 0",
-        )

@@ -124,7 +124,9 @@ class _Training:
         # The whole set fits any device (18,421 windows: 37 MB), so batches are cut there rather
         # than collated row by row by a DataLoader.
         self.rows = tuple(tensor.to(device) for tensor in rows)
-        self.validation = validation and tuple(tensor.to(device) for tensor in validation)
+        self.validation = (
+            None if validation is None else tuple(tensor.to(device) for tensor in validation)
+        )
         self.order = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         self.best_loss, self.best_epoch = math.inf, 0
@@ -257,7 +259,8 @@ def train(
         If the loss is not finite, the device is missing, or Ctrl-C came before the first epoch
         had ended.
     """
-    training = _Training(module, loss, tuple(rows), validation and tuple(validation), settings)
+    held_out = None if validation is None else tuple(validation)
+    training = _Training(module, loss, tuple(rows), held_out, settings)
     interrupted = False
     total = settings.epochs * len(rows[0])
     quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
