@@ -85,7 +85,16 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the folder cannot be written.
     """
     target = Path(path)
+    if target.is_symlink():  # A folder cannot be renamed onto a link: go where it points.
+        target = target.resolve()
     check_free(target, overwrite=overwrite)
+    if target.exists() and not target.is_dir():
+        raise OutputError(
+            f"{target} cannot be written as a folder.",
+            found="a file",
+            expected="a folder, or nothing",
+            remedy="choose another output path",
+        )
     parent = _parent_of(target)
     temporary: Path | None = None
     try:
@@ -96,9 +105,17 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         yield temporary
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=parent))
-            target.replace(old)
-            temporary.replace(target)
-            shutil.rmtree(old)
+            try:
+                target.replace(old)
+                temporary.replace(target)
+            except BaseException:
+                if not target.exists():
+                    old.replace(target)
+                raise
+            finally:
+                # Once the new folder is in place, a rest of the old one does no harm.
+                if target.exists():
+                    shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.replace(target)
     except OSError as error:

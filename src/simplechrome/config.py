@@ -202,7 +202,14 @@ def write_config(config: RunConfig, path: str | Path) -> None:
         temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
 
 
-_SPLIT_OPTIONS = ("test_chroms", "validation_chroms", "exclude_chroms", "fold", "n_folds")
+# Which kind of split each option belongs to.
+_SPLIT_OPTIONS = {
+    "test_chroms": "chromosome",
+    "validation_chroms": "chromosome",
+    "exclude_chroms": "chromosome",
+    "fold": "fold",
+    "n_folds": "fold",
+}
 _ENCODER_OPTIONS = ("n_latent", "epochs")
 
 
@@ -215,7 +222,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         TOML file, or None.
     options
         By name, None where not given; they win over the file. Naming another encoder or
-        predictor than the file does drops the file's section on it.
+        predictor than the file does drops the file's section on it. `fold` alone means a split
+        by fold.
 
     Raises
     ------
@@ -223,6 +231,7 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         If a key is unknown, a value makes no sense, or an option does not apply.
     """
     values = read_config_values(path) if path is not None else {}
+    make_config(values, str(path))  # From here on, sections are tables.
     where = "options" if path is None else f"{path} with options"
     given = {name: value for name, value in options.items() if value is not None}
     labels = given.pop("labels", None)
@@ -238,8 +247,19 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     split = dict(values.get("split", {}))
     if "split" in given:
         split["kind"] = given.pop("split")
-    if "fold" in given:
-        split.setdefault("kind", "fold")
-    split |= {name: given.pop(name) for name in _SPLIT_OPTIONS if name in given}
+    elif "fold" in given:
+        split["kind"] = "fold"
+    kind = split.get("kind", SplitConfig().kind)
+    for name, belongs in _SPLIT_OPTIONS.items():
+        if name not in given:
+            continue
+        if kind != belongs:
+            raise ConfigError(
+                f"{where}: `{name}` does not apply to a split of kind {kind!r}.",
+                found=f"{name} = {given[name]!r}",
+                expected=f"a split of kind {belongs!r}",
+                remedy=f"pass --split {belongs}, or leave the option out",
+            )
+        split[name] = given.pop(name)
     values["encoder"] |= {name: given.pop(name) for name in _ENCODER_OPTIONS if name in given}
     return make_config({**values, "split": split, **given}, where)

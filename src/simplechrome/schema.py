@@ -130,6 +130,12 @@ def _check_variables(dataset: xr.Dataset, where: str) -> None:
             remedy=f"dataset['{name}'].transpose(...) may put them in order",
         )
         _require(
+            array.size > 0,
+            f"{where}: `{name}` is empty.",
+            found=", ".join(f"{size} along {dim}" for dim, size in array.sizes.items()),
+            expected="at least one cell type, gene, bin and mark",
+        )
+        _require(
             _dtype_name(array) in variable.dtypes,
             f"{where}: `{name}` has a wrong type.",
             found=_dtype_name(array),
@@ -147,8 +153,23 @@ def _check_values(dataset: xr.Dataset, where: str) -> None:
             found=", ".join(repeated[:5]),
             expected="each once",
         )
+    for name, allowed in (("strand", STRANDS), ("published_split", PUBLISHED_SPLITS)):
+        values = dataset[name].values.astype(str) if name in dataset.variables else np.empty(0, str)
+        odd = np.setdiff1d(values, allowed)
+        _require(
+            odd.size == 0,
+            f"{where}: `{name}` holds values without meaning.",
+            found=", ".join(map(repr, odd[:5].tolist())),
+            expected=" or ".join(map(repr, allowed)),
+        )
     starts = dataset["bin_start"].values
-    size = int(dataset.attrs["bin_size"])
+    size = dataset.attrs["bin_size"]
+    _require(
+        isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0,
+        f"{where}: `bin_size` makes no sense.",
+        found=repr(size),
+        expected="a whole number of bp, 1 or more",
+    )
     _require(
         bool(np.all(np.diff(starts) == size)),
         f"{where}: `bin_start` does not run in steps of bin_size.",
@@ -173,8 +194,10 @@ def _check_values(dataset: xr.Dataset, where: str) -> None:
     if signal.dtype.kind == "f":
         # A sum in place of isfinite().all(): no temporary of the signal's size. Infinities of
         # both signs, and NaN, survive into it.
+        with np.errstate(invalid="ignore"):
+            total = signal.sum(dtype=np.float64)
         _require(
-            bool(np.isfinite(signal.sum(dtype=np.float64))),
+            bool(np.isfinite(total)),
             f"{where}: `signal` holds values that are not finite.",
             found=f"{int((~np.isfinite(signal)).sum())} of {signal.size}",
             expected="finite numbers; unobserved signal is 0 with `observed` = 0",

@@ -24,10 +24,11 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     """
     from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.predictions import write_table
+    from simplechrome.evaluation.predictions import check_table_path, write_table
     from simplechrome.evaluation.run import encode_with_run
 
     check_free(output, overwrite=overwrite)
+    check_table_path(output)
     data = open_dataset(dataset)
     table = encode_with_run(run, data)
     write_table(table, output, data.attrs.get("note", ""))

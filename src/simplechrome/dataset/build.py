@@ -12,7 +12,7 @@ import xarray as xr
 
 from simplechrome.dataset.labels import label_expression
 from simplechrome.errors import InputFormatError
-from simplechrome.schema import FORMAT_VERSION, UNKNOWN_LABEL, validate
+from simplechrome.schema import FORMAT_VERSION, PLACE, UNKNOWN_LABEL, validate
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,14 @@ def _signal_and_observed(signal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if missing.any():
         observed = (1 - missing.mean(axis=2)).astype(np.float32)
         signal = np.where(missing, 0, signal)
+    with np.errstate(over="ignore"):  # 1e300 becomes infinite, and is refused below.
+        signal = signal.astype(np.float32, copy=False)
     if not np.isfinite(signal).all():
         raise InputFormatError(
             "The signal holds infinite values.",
-            expected="finite numbers, or NaN where there are no data",
+            expected="finite numbers of float32, or NaN where there are no data",
         )
-    return signal.astype(np.float32, copy=False), observed
+    return signal, observed
 
 
 def _strings(values: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -168,9 +170,18 @@ def from_arrays(
     if label is None:
         labels = label_expression(levels, label_rule)
     else:
+        # Before the conversion to int8, which makes 0 of NaN, 256 and 0.5.
+        odd = np.setdiff1d(np.asarray(label), (0, 1, UNKNOWN_LABEL))
+        if odd.size:
+            raise InputFormatError(
+                "`label` holds other values than 1 (high), 0 (low), -1 (unknown).",
+                found=str(odd[:8].tolist()),
+                expected="1, 0, or -1 where it is not known",
+            )
         labels = filled("label", label, pair, UNKNOWN_LABEL, np.int8)
     if bin_start is None:
         bin_start = (np.arange(sizes["bin"]) - sizes["bin"] // 2) * bin_size
+    _expect_shape("bin_start", np.asarray(bin_start), ("bin",), sizes)
 
     dataset = xr.Dataset(
         {
@@ -208,6 +219,14 @@ def from_arrays(
 
 def _match(wanted: np.ndarray, present: pd.Index, what: str) -> np.ndarray:
     """Row of each wanted gene in a table, -1 where it has none; fails when none is found."""
+    if present.has_duplicates:
+        repeated = present[present.duplicated()].unique()
+        raise InputFormatError(
+            f"{len(repeated)} genes are in the {what} more than once.",
+            found=", ".join(map(str, repeated[:3])),
+            expected="one row per gene",
+            remedy="keep the rows that are meant",
+        )
     rows = present.get_indexer(pd.Index(wanted))
     if wanted.size and not (rows >= 0).any():
         raise InputFormatError(
@@ -237,8 +256,17 @@ def add_genes(dataset: xr.Dataset, genes: pd.DataFrame) -> xr.Dataset:
     Raises
     ------
     InputFormatError
-        If no gene of the dataset is in the table.
+        If no gene of the dataset is in the table, or one is there twice, or the table lacks a
+        column.
     """
+    absent = [name for name in ("gene_id", *PLACE) if name not in genes]
+    if absent:
+        raise InputFormatError(
+            f"The gene table has no {' and no '.join(absent)}.",
+            found="columns " + ", ".join(map(str, genes.columns)),
+            expected="gene_id, chrom, tss (0-based) and strand",
+            remedy="simplechrome.sources.genes.read_genes makes such a table from common formats",
+        )
     table = genes.set_index("gene_id")
     rows = _match(dataset["gene_id"].values, table.index, "gene table")
     found = rows >= 0
@@ -251,8 +279,10 @@ def add_genes(dataset: xr.Dataset, genes: pd.DataFrame) -> xr.Dataset:
         )
 
     def column(name: str, empty: str | int) -> np.ndarray:
-        values = table[name].to_numpy()[rows] if name in table else np.full(rows.size, empty)
-        return np.where(found, values, empty)
+        if name not in table:
+            return np.full(rows.size, empty)
+        values = table[name].to_numpy(object)[rows]
+        return np.where(found & ~pd.isna(values), values, empty)
 
     coordinates: dict[str, Any] = {
         "gene_name": ("gene", _strings(column("gene_name", ""))),
@@ -294,8 +324,14 @@ def add_expression(
     Raises
     ------
     InputFormatError
-        If the table shares no gene, or no cell type, with the dataset.
+        If the table shares no gene, or no cell type, with the dataset, or holds one twice.
     """
+    if expression.columns.has_duplicates:
+        raise InputFormatError(
+            "Cell types are in the expression table more than once.",
+            found=", ".join(map(str, expression.columns[expression.columns.duplicated()][:3])),
+            expected="one column per cell type",
+        )
     cell_types = dataset["cell_type"].values
     absent = [name for name in cell_types if name not in expression.columns]
     if len(absent) == len(cell_types):

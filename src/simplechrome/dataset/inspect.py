@@ -36,7 +36,9 @@ def _describe_mark(
     return {
         "present": True,
         "mean_per_bin": _rounded(mean),
-        "promoter_enrichment": _rounded(values[:, near].mean() / mean) if mean else None,
+        "promoter_enrichment": _rounded(values[:, near].mean() / mean)
+        if mean and near.any()
+        else None,
         "share_of_empty_windows": _rounded(float((values.max(axis=1) == 0).mean())),
         "largest_bin": _rounded(float(values.max())),
         "share_observed": _rounded(float(seen.mean())),
@@ -163,11 +165,15 @@ def _advise(description: dict[str, Any]) -> list[str]:
                 "between cell types; a model moved between them is miscalibrated."
             )
     published = description["published_split"]
-    shares = [part["share_high"] for part in (published or {}).values() if part["share_high"]]
-    if shares and max(shares) - min(shares) > _UNBALANCED:
+    shares = {
+        name: part["share_high"]
+        for name, part in (published or {}).items()
+        if part["share_high"] is not None
+    }
+    if shares and max(shares.values()) - min(shares.values()) > _UNBALANCED:
         advice.append(
             "The published split is not balanced: the share of high genes is "
-            + ", ".join(f"{p['share_high']:.0%} in {n}" for n, p in (published or {}).items())
+            + ", ".join(f"{share:.0%} in {name}" for name, share in shares.items())
             + ". Split by chromosome instead."
         )
     return advice

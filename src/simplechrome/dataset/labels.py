@@ -25,16 +25,17 @@ def _bounds(values: np.ndarray, rule: str) -> tuple[float, float]:
     """Expression up to the first bound is low, above the second high."""
     name, _, argument = rule.partition(":")
     if name == "median" and not argument:
-        bound = float(np.median(values))
+        bound = float(np.median(values.astype(np.float64)))
     elif name == "mean" and not argument:
-        bound = float(values.mean())
+        bound = float(values.mean(dtype=np.float64))
     elif name == "tertiles" and not argument:
-        lower, upper = np.quantile(values, (1 / 3, 2 / 3))
+        lower, upper = np.quantile(values.astype(np.float64), (1 / 3, 2 / 3))
         return float(lower), float(upper)
     elif name == "quantile" and 0 < (share := _number(rule, argument)) < 1:
-        bound = float(np.quantile(values, share))
-    elif name == "threshold":
-        bound = _number(rule, argument)
+        bound = float(np.quantile(values.astype(np.float64), share))
+    elif name == "threshold" and not np.isnan(number := _number(rule, argument)):
+        # In the values' own precision: a stored 0.1 is not above threshold:0.1.
+        bound = float(np.asarray(number, np.result_type(values, np.float16)))
     else:
         raise ConfigError("There is no such label rule.", found=rule, expected=RULES)
     return bound, bound
@@ -71,7 +72,10 @@ def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray
         measured = np.isfinite(values)
         if not measured.any():
             continue
-        low, high = _bounds(values[measured].astype(np.float64), rule)
-        label[row, measured & (values <= low)] = 0
-        label[row, measured & (values > high)] = 1
+        low, high = _bounds(values[measured], rule)
+        # NumPy would round the bounds to float32: a median between two neighboring numbers would
+        # become the upper one, and that gene low.
+        exact = values.astype(np.float64)
+        label[row, measured & (exact <= low)] = 0
+        label[row, measured & (exact > high)] = 1
     return label

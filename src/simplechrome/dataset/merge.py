@@ -25,11 +25,15 @@ def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
     first = datasets[0]
     for position, dataset in enumerate(datasets[1:], start=2):
         where = f"Dataset {position} cannot be merged with the first"
-        if not np.array_equal(dataset["bin_start"].values, first["bin_start"].values):
+        ours, theirs = (
+            f"{d.sizes['bin']} bins of {d.attrs['bin_size']} bp from {d['bin_start'].values[0]} bp"
+            for d in (first, dataset)
+        )
+        if ours != theirs:
             raise DatasetFormatError(
                 f"{where}: their windows differ.",
-                found=f"{dataset.sizes['bin']} bins from {dataset['bin_start'].values[0]} bp",
-                expected=f"{first.sizes['bin']} bins from {first['bin_start'].values[0]} bp",
+                found=theirs,
+                expected=ours,
                 remedy="build both with the same --flank and --bin-size",
             )
         units, expected = (d["signal"].attrs.get("units") for d in (dataset, first))
@@ -40,7 +44,7 @@ def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
                 expected=str(expected),
                 remedy="build both from the same kind of track",
             )
-        ours, theirs = first.attrs.get("assembly"), dataset.attrs.get("assembly")
+        ours, theirs = (str(d.attrs.get("assembly") or "") for d in (first, dataset))
         if ours and theirs and ours != theirs:
             raise DatasetFormatError(
                 f"{where}: they are of different assemblies.", found=theirs, expected=ours
@@ -75,7 +79,8 @@ def _gene_table(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> pd.Data
             int(differing.sum()),
             ", ".join(differing.index[differing][:3]),
         )
-    return placed.drop_duplicates("gene_id")
+    # Genes that no dataset places still have names.
+    return pd.concat([placed, every[every["tss"] < 0]]).drop_duplicates("gene_id")
 
 
 def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np.ndarray | None:
@@ -115,8 +120,12 @@ def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises
     ------
     DatasetFormatError
-        If windows, units or assemblies differ, or a cell type occurs twice.
+        If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
     """
+    if not datasets:
+        raise DatasetFormatError(
+            "There is nothing to merge.", found="no dataset", expected="one or more"
+        )
     for position, dataset in enumerate(datasets, start=1):
         validate(dataset, f"dataset {position}")
     _check_alike(datasets)

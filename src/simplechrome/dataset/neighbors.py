@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from simplechrome.errors import MissingCoordinatesError
+from simplechrome.errors import ConfigError, MissingCoordinatesError
 
 
 class Neighbors(NamedTuple):
@@ -59,8 +59,14 @@ def genomic_neighbors(dataset: xr.Dataset, n: int) -> Neighbors:
     ------
     MissingCoordinatesError
         If the dataset has no coordinates.
+    ConfigError
+        If `n` is negative.
     """
     require_places(dataset)
+    if n < 0:
+        raise ConfigError(
+            "The number of neighbors makes no sense.", found=str(n), expected="0 or more"
+        )
     genes = dataset.sizes["gene"]
     chrom = dataset["chrom"].values.astype(str)
     tss = dataset["tss"].values

@@ -45,6 +45,13 @@ def _check_parts(assignment: np.ndarray, how: str) -> np.ndarray:
     return assignment
 
 
+def _chromosomes(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Chromosome of each gene in UCSC style, and whether it has a place."""
+    translated = translate_to_ucsc(dataset["chrom"].values)
+    chrom = np.asarray([translated[name] for name in dataset["chrom"].values], dtype=object)
+    return chrom, (chrom != "") & (dataset["tss"].values >= 0)
+
+
 def assign_by_chromosome(
     dataset: xr.Dataset,
     test: Sequence[str] = TEST_CHROMOSOMES,
@@ -82,13 +89,12 @@ def assign_by_chromosome(
             )
     # Excluding a chromosome that is not there (chrM, most often) does no harm; a misspelt test
     # chromosome would shrink the test silently, so an explicit list must match.
-    translated = translate_to_ucsc(dataset["chrom"].values)
-    chrom = np.asarray([translated[name] for name in dataset["chrom"].values], dtype=object)
+    chrom, placed = _chromosomes(dataset)
     for part, given, default in (
         ("test", test, TEST_CHROMOSOMES),
         ("validation", validation, VALIDATION_CHROMOSOMES),
     ):
-        absent = wanted[part] - set(chrom)
+        absent = wanted[part] - set(chrom[placed])
         if absent and tuple(given) != default:
             raise SplitError(
                 f"No gene lies on {', '.join(sorted(absent))}, asked for as {part}.",
@@ -96,9 +102,9 @@ def assign_by_chromosome(
                 expected="names of chromosomes that hold genes",
             )
     assignment = np.full(chrom.shape, "train", dtype=object)
-    assignment[dataset["tss"].values < 0] = ""
     for part, names in wanted.items():
         assignment[np.isin(chrom.astype(str), sorted(names))] = part
+    assignment[~placed] = ""
     return _check_parts(assignment, "by chromosome")
 
 
@@ -165,9 +171,8 @@ def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]
         If there are fewer chromosomes than folds, or fewer than three folds.
     """
     require_places(dataset)
-    names, counts = np.unique(
-        dataset["chrom"].values[dataset["tss"].values >= 0].astype(str), return_counts=True
-    )
+    chrom, placed = _chromosomes(dataset)
+    names, counts = np.unique(chrom[placed].astype(str), return_counts=True)
     if n_folds < 3 or len(names) < n_folds:
         raise SplitError(
             f"{n_folds} folds cannot be made.",

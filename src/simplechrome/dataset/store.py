@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,19 @@ import zarr
 import zarr.codecs
 
 from simplechrome.atomic import whole_folder
-from simplechrome.errors import DatasetFormatError, MissingInputError
+from simplechrome.errors import DatasetFormatError, MissingInputError, OutputExistsError
 from simplechrome.schema import check_format_version, validate
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
     """One chunk per cell type, so that any one can be read or replaced alone."""
     encoding: dict[str, dict] = {}
+    # Neither Blosc nor Zstandard notices a flipped bit.
+    checksum = zarr.codecs.Crc32cCodec()
     for name, variable in dataset.variables.items():
         if variable.dtype.kind in "OUT":
+            strings = (zarr.codecs.ZstdCodec(level=3), checksum)
+            encoding[str(name)] = {"chunks": variable.shape, "compressors": strings}
             continue
         chunks = tuple(
             1 if dim == "cell_type" else max(size, 1)
@@ -30,7 +35,11 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
             cname="zstd", clevel=3, shuffle="shuffle", typesize=variable.dtype.itemsize
         )
         # NaN is a value here (no expression measured), not a sign of missing chunks.
-        encoding[str(name)] = {"chunks": chunks, "compressors": (compressor,), "_FillValue": None}
+        encoding[str(name)] = {
+            "chunks": chunks,
+            "compressors": (compressor, checksum),
+            "_FillValue": None,
+        }
     return encoding
 
 
@@ -58,11 +67,19 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
     DatasetFormatError
         If the dataset is not valid.
     OutputExistsError
-        If `path` exists and `overwrite` is False.
+        If `path` exists and `overwrite` is False, or what is there is not a dataset.
     OutputError
         If it cannot be written.
     """
     validate(dataset)
+    held = Path(path)
+    if overwrite and held.is_dir() and any(held.iterdir()) and not (held / "zarr.json").is_file():
+        raise OutputExistsError(
+            f"{held} is not a dataset, and is not overwritten.",
+            found=", ".join(sorted(entry.name for entry in held.iterdir())[:12]),
+            expected="a dataset, an empty folder, or nothing",
+            remedy="choose another output path",
+        )
     loaded = dataset.drop_encoding()
     # Object arrays of str become Zarr's variable-length strings; fixed-width NumPy strings would
     # be stored in a type that has no specification yet, and warn.
@@ -71,9 +88,32 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
             loaded[name] = (variable.dims, variable.values.astype(object), variable.attrs)
     with whole_folder(path, overwrite=overwrite) as folder:
         loaded.to_zarr(
-            folder, mode="w", encoding=_encoding(loaded), zarr_format=3, consolidated=False
+            folder,
+            mode="w",
+            encoding=_encoding(loaded),
+            zarr_format=3,
+            consolidated=False,
+            # Every chunk is there, zeros too, so that a lost one can be told from one of zeros.
+            write_empty_chunks=True,
         )
     return Path(path)
+
+
+def _check_whole(folder: Path) -> None:
+    """Is every file there? Zarr itself passes over a lost variable and fills in a lost chunk."""
+    folders = {part.name for part in folder.iterdir() if part.is_dir()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Object at .* is not recognized")  # Said below.
+        arrays = dict(zarr.open_group(folder, mode="r").arrays())
+    for name in sorted(folders - set(arrays)):
+        if not name.startswith("."):
+            raise FileNotFoundError(f"the zarr.json of `{name}` is missing or damaged")
+    for name, array in arrays.items():
+        if array.nchunks_initialized != array.nchunks:
+            raise FileNotFoundError(
+                f"{array.nchunks - array.nchunks_initialized} of {array.nchunks} chunks of "
+                f"`{name}` are missing"
+            )
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:
@@ -105,8 +145,9 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     try:
         attributes = dict(zarr.open_group(folder, mode="r").attrs)
         check_format_version(attributes, str(folder))
+        _check_whole(folder)
         dataset = xr.open_zarr(folder, consolidated=False, chunks=None, mask_and_scale=False).load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DatasetFormatError(
             f"{folder} cannot be read as a dataset.",
             found=f"{type(error).__name__}: {error}",

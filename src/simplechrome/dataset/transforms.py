@@ -99,8 +99,9 @@ class SignalTransform:
         count = np.maximum(totals[0], 1)
         self.mean_ = totals[1] / count
         deviation = np.sqrt(np.maximum(totals[2] / count - self.mean_**2, 0))
-        # A mark that never varies carries nothing; dividing by 1 keeps it at 0.
-        self.scale_ = np.where(deviation > 0, deviation, 1.0)
+        # A mark that never varies carries nothing; dividing by 1 keeps it at 0. The difference
+        # of two sums above leaves about 1e-8 of the mean where the deviation is 0.
+        self.scale_ = np.where(deviation > 1e-6 * np.abs(self.mean_), deviation, 1.0)
         return self
 
     def transform(self, dataset: xr.Dataset) -> Windows:

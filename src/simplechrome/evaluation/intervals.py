@@ -274,7 +274,7 @@ def _cut(chrom: NDArray[Any], tss: NDArray[Any], block: int) -> tuple[_Integers,
     """
     longest = min(block, max(1, chrom.size // FEWEST_BLOCKS))
     if longest < block:
-        logger.info(
+        logger.debug(
             "%d genes make fewer than %d blocks of %d: their interval rests on blocks of %d",
             *(chrom.size, FEWEST_BLOCKS, block, longest),
         )

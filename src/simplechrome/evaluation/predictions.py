@@ -12,11 +12,14 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.atomic import whole_file
+from simplechrome.errors import ConfigError
 from simplechrome.predictors.rows import feature_names
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
     from simplechrome.predictors.predictor import Predictor
+
+_ENDINGS = (".parquet", ".csv", ".tsv")
 
 
 def gene_columns(dataset: xr.Dataset) -> dict[str, np.ndarray]:
@@ -90,6 +93,24 @@ def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(values, columns=names)], axis=1)
 
 
+def check_table_path(path: str | Path) -> None:
+    """Does this file's ending say how to write a table?
+
+    Called before long work, as `simplechrome.atomic.check_free`.
+
+    Raises
+    ------
+    ConfigError
+        If it does not.
+    """
+    if not str(path).endswith(_ENDINGS):
+        raise ConfigError(
+            f"The ending of {path} does not say what to write.",
+            found=repr(Path(path).suffix),
+            expected=", ".join(_ENDINGS),
+        )
+
+
 def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
     """Keep a table as parquet (or CSV/TSV, by the file's ending), whole or not at all.
 
@@ -101,7 +122,13 @@ def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
         Ends in .parquet, .csv or .tsv.
     note
         Goes into the parquet file's metadata under `note`.
+
+    Raises
+    ------
+    ConfigError
+        If the ending says no format.
     """
+    check_table_path(path)
     with whole_file(path) as temporary:
         if str(path).endswith((".csv", ".tsv")):
             separator = "\t" if str(path).endswith(".tsv") else ","

@@ -35,6 +35,7 @@ from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import known_targets, require_two_classes
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +90,20 @@ def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
     return levels
 
 
+def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) -> np.ndarray:
+    """Positions of the training genes that the predictor learns from; fails before long work."""
+    if config.labels is not None:
+        genes = splits.draw_labels(train, config.labels, config.seed)
+    else:
+        known = known_targets(target, config.task).reshape(target.shape)
+        genes = np.flatnonzero(known.any(axis=0))
+    drawn = target.isel(gene=genes)
+    known = known_targets(drawn, config.task)
+    if config.task == "classification":
+        require_two_classes(drawn.values.ravel()[known])
+    return genes
+
+
 @contextmanager
 def _fresh_folder(folder: Path, overwrite: bool) -> Iterator[None]:
     """An empty folder; what it replaces comes back if the run fails."""
@@ -118,10 +133,12 @@ def _fresh_folder(folder: Path, overwrite: bool) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # A first run that fails leaves its checkpoints to look at; a failed replacement gives
-        # back what was there.
-        if old is not None:
+        # A failed replacement gives back what was there. A first run that fails leaves its
+        # encoder or checkpoints to look at; where it has learned nothing yet, nothing is left.
+        learned = (folder / "checkpoints").exists() or (folder / "encoder").exists()
+        if old is not None or not learned:
             shutil.rmtree(folder)
+        if old is not None:
             old.replace(folder)
         raise
     if old is not None:
@@ -180,9 +197,8 @@ def fit_run(
     path = Path(folder)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
-    labelled = np.arange(parts.train.sizes["gene"])
-    if config.labels is not None:
-        labelled = splits.draw_labels(parts.train, config.labels, config.seed)
+    target = target_of(dataset, config.task)
+    labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
     with _fresh_folder(path, overwrite):
         write_config(config, path / "config.toml")
         _write_json(_environment(dataset), path / "environment.json")
@@ -204,7 +220,6 @@ def fit_run(
         encoder.fit(parts.train, **fitting)
         encoder.save(path / "encoder")
         latents = encoder.transform(dataset)
-        target = target_of(dataset, config.task)
         rows = np.flatnonzero(drawn & (assignment == "train"))
         predictor = make_predictor(config)
         predictor.fit(latents.isel(gene=rows), target.isel(gene=rows))
@@ -225,7 +240,7 @@ def fit_run(
             for part in ("validation", "test")
         }
         _write_json(metrics, path / "metrics.json")
-    interrupted = bool(getattr(encoder, "interrupted_", False))
+    interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
     return Run(path, config, encoder, predictor, predictions, metrics, interrupted)
 
 
@@ -264,12 +279,21 @@ def load_run(folder: str | Path) -> Models:
             cause="`simplechrome fit` was stopped before its end, or the path is another folder's",
             remedy="fit it again with --overwrite",
         )
-    table = pq.read_table(path / "split.parquet").to_pandas()
+    try:
+        split = pq.read_table(path / "split.parquet").to_pandas().set_index("gene_id")["split"]
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
+        raise ModelFormatError(
+            f"{path / 'split.parquet'} cannot be read.",
+            found=f"{type(error).__name__}: {error}",
+            expected="a table with gene_id and split",
+            cause="a damaged or incomplete copy of the run folder",
+            remedy="copy the folder again",
+        ) from error
     return Models(
         read_config(path / "config.toml"),
         load_encoder(path / "encoder"),
         load_predictor(path / "predictor"),
-        table.set_index("gene_id")["split"],
+        split,
     )
 
 

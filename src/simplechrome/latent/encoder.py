@@ -10,10 +10,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import xarray as xr
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from simplechrome.dataset.transforms import SignalTransform, Windows
 from simplechrome.errors import ModelMismatchError
-from simplechrome.training.model_files import class_of, read_model, write_model
+from simplechrome.training.model_files import class_of, read_model, restoring, write_model
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Encoder(BaseEstimator):
 
     def _windows(self, dataset: xr.Dataset) -> Windows:
         """Bring any dataset to the model's marks and scale; refuse other bins."""
+        check_is_fitted(self)
         starts = dataset["bin_start"].values
         if not np.array_equal(starts, self.bin_start_):
             raise ModelMismatchError(
@@ -103,7 +105,7 @@ class Encoder(BaseEstimator):
                 f" in steps of {dataset.attrs['bin_size']}",
                 expected=f"{self.bin_start_.size} bins from {self.bin_start_[0]} bp"
                 f" in steps of {np.diff(self.bin_start_[:2]).sum()}",
-                remedy="build the dataset with the model's --flank and --bin-size",
+                remedy="build the dataset with the model's window and --bin-size",
             )
         return self.transform_.transform(align_marks(dataset, self.marks_))
 
@@ -149,6 +151,7 @@ class Encoder(BaseEstimator):
         -------
         (cell_type, gene, bin, mark), in the units of the signal.
         """
+        check_is_fitted(self)
         values = latents.transpose("cell_type", "gene", ...).values
         flat = values.reshape(-1, *values.shape[2:])
         windows = self.transform_.inverse(self._decode(flat))
@@ -200,6 +203,7 @@ class Encoder(BaseEstimator):
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Keep the encoder in a folder, without pickle."""
+        check_is_fitted(self)
         numbers, arrays = self._state()
         description = {
             "arguments": self.get_params(),
@@ -222,10 +226,11 @@ class Encoder(BaseEstimator):
         """
         description, arrays = read_model(folder)
         class_of(folder, description, {cls.__name__: cls})
-        encoder = cls(**description["arguments"])
-        encoder.marks_ = list(description["marks"])
-        encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
-        encoder.units_ = description["units"]
-        encoder.transform_ = SignalTransform.from_dict(description["transform"])
-        encoder._restore(description["fitted"], arrays)
+        with restoring(folder):
+            encoder = cls(**description["arguments"])
+            encoder.marks_ = list(description["marks"])
+            encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
+            encoder.units_ = description["units"]
+            encoder.transform_ = SignalTransform.from_dict(description["transform"])
+            encoder._restore(description["fitted"], arrays)
         return encoder

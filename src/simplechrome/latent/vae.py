@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,10 +12,10 @@ import torch
 import xarray as xr
 
 from simplechrome.dataset.transforms import Windows
-from simplechrome.errors import ConfigError
+from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
-from simplechrome.training.loop import make_accelerator, seeded, train
+from simplechrome.training.loop import devices, make_accelerator, seeded, train
 from simplechrome.training.settings import Device, Precision, TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,8 @@ class VAE(Encoder):
         ------
         TrainingError
             If the loss is not finite.
+        InputFormatError
+            If fewer than two training windows, or no validation window, hold any data.
         """
         self._checkpoints = checkpoints
         super().fit(dataset, y, validation=validation)
@@ -159,12 +162,13 @@ class VAE(Encoder):
         )
 
     def _make_module(self) -> VAEModule:
-        if self.kernel % 2 == 0 or min(self.n_latent, self.hidden, *self.channels) < 1:
+        sizes = (self.n_latent, self.hidden, *self.channels)
+        if self.kernel % 2 == 0 or min(sizes) < 1 or not self.channels:
             raise ConfigError(
                 "The VAE's sizes make no sense.",
                 found=f"n_latent {self.n_latent}, channels {self.channels}, "
                 f"hidden {self.hidden}, kernel {self.kernel}",
-                expected="numbers from 1 up, and an odd kernel",
+                expected="numbers from 1 up, at least one channel, and an odd kernel",
             )
         return VAEModule(
             self.bin_start_.size,
@@ -176,7 +180,7 @@ class VAE(Encoder):
         )
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
-        rows = _usable_rows(windows)
+        rows = _usable_rows(windows, least=2)
         if validation is None:
             rows, held_out = _hold_out(rows, self.random_state)
         else:
@@ -241,7 +245,11 @@ class VAE(Encoder):
         self.kl_ = sums["kl"] / n
 
     def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        accelerator = make_accelerator(self._settings())
+        settings = self._settings()
+        if settings.device not in devices():
+            # A model that was trained on a GPU must encode on any machine.
+            settings = replace(settings, device="auto")
+        accelerator = make_accelerator(settings)
         module = self.module_.to(accelerator.device)
         means = []
         with torch.inference_mode():
@@ -300,11 +308,18 @@ class VAE(Encoder):
         self.module_.eval()
 
 
-def _usable_rows(windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+def _usable_rows(windows: Windows, least: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of all cell types, (row, bin, mark) and (row, mark), without those that hold nothing."""
     values = windows.values.reshape(-1, *windows.values.shape[2:])
     present = windows.present.reshape(len(values), -1)
     some = present.any(axis=1)
+    if some.sum() < least:
+        raise InputFormatError(
+            "There are too few windows with data.",
+            found=f"{some.sum()} of {some.size} windows in which any mark is observed",
+            expected=f"at least {least}",
+            remedy="look at the data with `simplechrome inspect`",
+        )
     if not some.all():
         values, present = values[some], present[some]
     return torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(present)

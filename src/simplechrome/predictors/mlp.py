@@ -66,6 +66,15 @@ class MLPPredictor(Predictor):
     random_state
         Seed of weights, order, dropout and folds.
 
+    Attributes
+    ----------
+    epochs_ : int
+        Epochs of training that the weights come from.
+    history_
+        One mapping per epoch.
+    interrupted_ : bool
+        Ctrl-C cut the training, or the search for the number of epochs, short.
+
     References
     ----------
     Cheng, Murtaza & Wang, arXiv 2012.08671: widths 256 and 128.
@@ -159,16 +168,30 @@ class MLPPredictor(Predictor):
         if validation is not None:
             self.module_, result = self._train(rows, validation, self.epochs, self.patience)
             self.epochs_, self.history_ = result.best_epoch, result.history
+            self.interrupted_ = result.interrupted
             return
         # With few labels a single held-out part would decide by chance.
-        curves = []
+        curves: list[list[float]] = []
+        self.interrupted_ = False
         for inside, out in folds:
             parts = Rows(rows.x[inside], rows.y[inside]), Rows(rows.x[out], rows.y[out])
-            _, result = self._train(*parts, self.epochs, patience=self.epochs)
+            try:
+                _, result = self._train(*parts, self.epochs, patience=self.epochs)
+            except KeyboardInterrupt:
+                self.interrupted_ = True
+                break
             curves.append([row["validation_loss"] for row in result.history])
-        self.epochs_ = int(np.mean(curves, axis=0).argmin()) + 1 if curves else self.epochs // 4
+            self.interrupted_ = result.interrupted
+            if self.interrupted_:
+                break
+        # Ctrl-C ends the search, not the fit: the last training takes less than a fold's.
+        self.epochs_ = max(1, self.epochs // 4)
+        if curves:
+            shared = min(len(curve) for curve in curves)
+            self.epochs_ = int(np.mean([c[:shared] for c in curves], axis=0).argmin()) + 1
         self.module_, result = self._train(rows, None, self.epochs_, patience=self.epochs_)
         self.history_ = result.history
+        self.interrupted_ |= result.interrupted
 
     def _predict_rows(self, x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

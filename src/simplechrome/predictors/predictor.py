@@ -10,16 +10,30 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 from sklearn.base import BaseEstimator
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from simplechrome.errors import ConfigError, ModelMismatchError, UndefinedScoreError
-from simplechrome.predictors.rows import PAIR, Rows, feature_names, flatten, labelled_rows
-from simplechrome.training.model_files import class_of, read_model, write_model
+from simplechrome.errors import ConfigError, ModelMismatchError
+from simplechrome.predictors.rows import (
+    PAIR,
+    Rows,
+    feature_names,
+    flatten,
+    known_targets,
+    labelled_rows,
+    require_two_classes,
+)
+from simplechrome.training.model_files import class_of, read_model, restoring, write_model
 
 log = logging.getLogger(__name__)
 
 TASKS = ("classification", "regression")
+
+
+def _classifies(predictor: Predictor) -> bool:
+    """Has it class probabilities? scikit-learn asks by `hasattr`, so regression must have none."""
+    return predictor.task == "classification"
 
 
 class Predictor(BaseEstimator):
@@ -106,14 +120,7 @@ class Predictor(BaseEstimator):
             raise ValueError(
                 "Only binary classification is supported. The type of the target is multiclass."
             )
-        if self.classes_.size < 2:
-            raise UndefinedScoreError(
-                f"All {y.size} labels are of one class; there is nothing to tell apart.",
-                found=f"class {self.classes_[0]} only",
-                expected="at least one gene of each class",
-                cause="very few labels, or a label rule that puts all genes on one side",
-                remedy="draw more labels, or another --seed",
-            )
+        require_two_classes(y)
         return encoded.astype(np.int8)
 
     def _rows(self, x: xr.DataArray | np.ndarray) -> np.ndarray:
@@ -131,11 +138,12 @@ class Predictor(BaseEstimator):
             )
         return rows
 
+    @available_if(_classifies)
     def decision_function(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
         """How far is each gene on the high side? Log odds of the higher class."""
-        self._require_task("classification")
         return self._like(x, self._predict_rows(self._rows(x)))
 
+    @available_if(_classifies)
     def predict_proba(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
         """How probable is each class?
 
@@ -143,7 +151,6 @@ class Predictor(BaseEstimator):
         -------
         (cell_type, gene, label) labelled, or (row, class).
         """
-        self._require_task("classification")
         log_odds = np.asarray(self._predict_rows(self._rows(x)), dtype=np.float64)
         high = 0.5 * (1 + np.tanh(0.5 * log_odds))  # the logistic function, without overflow
         both = np.stack([1 - high, high], axis=1)
@@ -165,18 +172,20 @@ class Predictor(BaseEstimator):
             values = self.classes_[(values > 0).astype(int)]
         return self._like(x, values)
 
-    def score(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Accuracy, or R²; what scikit-learn's model selection asks for."""
+    def score(self, x: xr.DataArray | np.ndarray, y: xr.DataArray | np.ndarray) -> float:
+        """Accuracy, or R²; what scikit-learn's model selection asks for.
+
+        On labelled arrays genes without a label do not count, as in `fit`.
+        """
         from simplechrome.metrics import r_squared
 
-        predicted = self.predict(x)
+        predicted, truth = np.asarray(self.predict(x)).ravel(), np.asarray(y).ravel()
+        if isinstance(x, xr.DataArray):
+            truth = labelled_rows(x, y, self.task).y
+            predicted = predicted[known_targets(y, self.task)]
         if self.task == "regression":
-            return r_squared(np.asarray(y, float).ravel(), np.asarray(predicted, float).ravel())
-        return float(np.mean(np.asarray(predicted).ravel() == np.asarray(y).ravel()))
-
-    def _require_task(self, task: str) -> None:
-        if self.task != task:
-            raise AttributeError(f"a predictor for {self.task} has no class probabilities")
+            return r_squared(truth.astype(float), predicted.astype(float))
+        return float(np.mean(predicted == truth))
 
     @staticmethod
     def _like(x: xr.DataArray | np.ndarray, values: np.ndarray) -> xr.DataArray | np.ndarray:
@@ -225,11 +234,12 @@ class Predictor(BaseEstimator):
         """
         description, arrays = read_model(folder)
         class_of(folder, description, {cls.__name__: cls})
-        predictor = cls(**description["arguments"])
-        if description["classes"] is not None:
-            predictor.classes_ = np.asarray(description["classes"])
-        predictor.n_features_in_ = description["n_features"]
-        if description["features"] is not None:
-            predictor.features_ = description["features"]
-        predictor._restore(description["fitted"], arrays)
+        with restoring(folder):
+            predictor = cls(**description["arguments"])
+            if description["classes"] is not None:
+                predictor.classes_ = np.asarray(description["classes"])
+            predictor.n_features_in_ = description["n_features"]
+            if description["features"] is not None:
+                predictor.features_ = description["features"]
+            predictor._restore(description["fitted"], arrays)
         return predictor

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from simplechrome.errors import InputFormatError, MissingExpressionError
+from simplechrome.errors import InputFormatError, MissingExpressionError, UndefinedScoreError
 from simplechrome.schema import UNKNOWN_LABEL
 
 PAIR = ("cell_type", "gene")
@@ -52,6 +52,57 @@ def flatten(x: xr.DataArray) -> np.ndarray:
     return x.values.reshape(x.sizes["cell_type"] * x.sizes["gene"], -1)
 
 
+def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
+    """Which rows have a label, or a finite expression?
+
+    Parameters
+    ----------
+    y : (cell_type, gene)
+        Labels with -1 for unknown (classification), or values with NaN for unknown.
+    task
+        `classification` or `regression`.
+
+    Returns
+    -------
+    (row,) bool; rows of one cell type after the other.
+
+    Raises
+    ------
+    MissingExpressionError
+        If no row has one.
+    """
+    values = np.asarray(y.transpose(*PAIR) if isinstance(y, xr.DataArray) else y).reshape(-1)
+    known: np.ndarray = values != UNKNOWN_LABEL if task == "classification" else np.isfinite(values)
+    if not known.any():
+        raise MissingExpressionError(
+            "None of the genes has a label.",
+            found=f"{values.size} unknown",
+            expected="known labels (1, 0)" if task == "classification" else "finite expression",
+            cause="the dataset was built without expression",
+            remedy="build it with --expression FILE",
+        )
+    return known
+
+
+def require_two_classes(y: np.ndarray) -> None:
+    """Is there anything to tell apart?
+
+    Raises
+    ------
+    UndefinedScoreError
+        If all labels are of one class.
+    """
+    classes = np.unique(y)
+    if classes.size < 2:
+        raise UndefinedScoreError(
+            f"All {y.size} labels are of one class; there is nothing to tell apart.",
+            found=f"class {', '.join(map(str, classes))} only",
+            expected="at least one gene of each class",
+            cause="very few labels, or a label rule that puts all genes on one side",
+            remedy="draw more labels, or another --seed",
+        )
+
+
 def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> Rows:
     """Which rows have a label (or a finite expression), and what are they?
 
@@ -83,14 +134,5 @@ def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> R
             found=f"labels of shape {target.shape}",
             expected=f"(cell_type, gene) = {x.shape[:2]}, with equal gene ids",
         )
-    values = np.asarray(target).reshape(-1)
-    known = values != UNKNOWN_LABEL if task == "classification" else np.isfinite(values)
-    if not known.any():
-        raise MissingExpressionError(
-            "None of the genes has a label.",
-            found=f"{values.size} unknown",
-            expected="known labels (1, 0)" if task == "classification" else "finite expression",
-            cause="the dataset was built without expression",
-            remedy="build it with --expression FILE",
-        )
-    return Rows(rows[known], values[known])
+    known = known_targets(target, task)
+    return Rows(rows[known], np.asarray(target).reshape(-1)[known])

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from simplechrome.atomic import whole_file
 from simplechrome.config import make_config
 from simplechrome.dataset.assemble import build_from_deepchrome
 from simplechrome.dataset.splits import apply_assignment
@@ -23,7 +22,8 @@ from simplechrome.evaluation.run import Run, assign_genes, fit_run
 from simplechrome.report import page
 from simplechrome.report.figures import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
-from simplechrome.sources.simulate import simulate, write_deepchrome_layout
+from simplechrome.sources.simulate import simulate
+from simplechrome.sources.simulation_files import write_deepchrome_layout
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
                 "Test AUROC of a linear head on each representation, by number of labels",
                 f"Mean and standard deviation of {_DRAWS} draws of labels; all representations "
                 "see the same draws, and each head chooses its penalty inside them.",
+                name="label_efficiency",
             ),
             page.Table(table, "The same as a table", best=best),
         ],
@@ -118,12 +119,4 @@ def run_demo(
         title="SimpleChrome demo: expression from histone marks",
         first_sections=[section],
     )
-    _write_figures(section, path / "figures")
     return Demo(report, wide)
-
-
-def _write_figures(section: page.Section, folder: Path) -> None:
-    for block in section.blocks:
-        if isinstance(block, page.Figure):
-            with whole_file(folder / "label_efficiency.svg") as temporary:
-                block.figure.savefig(temporary, format="svg")

@@ -44,6 +44,8 @@ class Figure(NamedTuple):
     caption: str = ""
     alt: str = ""
     """What a reader hears who cannot see the figure; the title if empty."""
+    name: str = ""
+    """Of the file that `write_figures` makes; no file if empty."""
 
 
 class Row(NamedTuple):

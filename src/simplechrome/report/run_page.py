@@ -14,7 +14,9 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 import simplechrome
+from simplechrome.atomic import whole_file
 from simplechrome.dataset.transforms import present_marks
+from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.run import load_run
 from simplechrome.evaluation.scores import known_rows
 from simplechrome.evaluation.summary import NAMES
@@ -76,6 +78,7 @@ def profile_block(dataset: xr.Dataset, cell_type: int) -> page.Figure:
         f"{name}: where each mark lies in {' and '.join(classes)} genes",
         f"Mean {units or 'signal'} per bin of {dataset.attrs['bin_size']} bp, from upstream (left) "
         "to downstream of the TSS (right), over all genes of the class.",
+        name=f"profile_{name}",
     )
 
 
@@ -98,6 +101,7 @@ def _latent_block(dataset: xr.Dataset, folder: Path) -> page.Figure | None:
         "The latent map: each point is the window of one gene",
         "Expression was not shown to the encoder; where color follows position, chromatin alone "
         "tells expression. Right: how much of the spread each latent carries.",
+        name="latent_map",
     )
 
 
@@ -111,6 +115,7 @@ def _score_section(predictions: pd.DataFrame, metrics: dict[str, Any]) -> page.S
             scatter_expression_figure(observed, predicted),
             "Predicted and measured expression of test genes",
             "log2 of expression + 1.",
+            name="predicted_expression",
         )
         return page.Section("Test genes", [figure])
     curves, intervals = {}, {}
@@ -128,9 +133,12 @@ def _score_section(predictions: pd.DataFrame, metrics: dict[str, Any]) -> page.S
                     roc_figure(curves, intervals=intervals),
                     "ROC: how well high genes are ranked above low ones",
                     "Interval: block bootstrap over runs of 50 consecutive genes.",
+                    name="roc",
                 ),
                 page.Figure(
-                    precision_recall_figure(curves), "Precision and recall as the threshold falls"
+                    precision_recall_figure(curves),
+                    "Precision and recall as the threshold falls",
+                    name="precision_recall",
                 ),
             )
         ),
@@ -138,9 +146,22 @@ def _score_section(predictions: pd.DataFrame, metrics: dict[str, Any]) -> page.S
             calibration_figure(label, probability),
             "Calibration: of genes with this probability, how many are high?",
             "15 bins with equal numbers of genes.",
+            name="calibration",
         ),
     ]
     return page.Section("Test genes", blocks)
+
+
+def write_figures(sections: Sequence[page.Section], folder: str | Path) -> None:
+    """Where are a page's figures for slides and papers? As SVG, by their names, in `folder`."""
+    blocks = [block for section in sections for block in section.blocks]
+    inside = [part for block in blocks if isinstance(block, page.Row) for part in block.figures]
+    figures = [block for block in blocks if isinstance(block, page.Figure)]
+    for block in (*figures, *inside):
+        if block.name:
+            with whole_file(Path(folder) / f"{block.name}.svg") as temporary:
+                # Without a date the same figure gives the same file.
+                block.figure.savefig(temporary, format="svg", metadata={"Date": None}, dpi=200)
 
 
 def _score_table(metrics: dict[str, Any]) -> page.Table:
@@ -188,10 +209,18 @@ def write_run_report(
         If the page cannot be written.
     """
     path = Path(folder)
-    metrics = json.loads((path / "metrics.json").read_text())
-    environment = json.loads((path / "environment.json").read_text())
-    predictions = pq.read_table(path / "predictions.parquet").to_pandas()
     config = load_run(path).config
+    try:
+        metrics = json.loads((path / "metrics.json").read_text())
+        environment = json.loads((path / "environment.json").read_text())
+        predictions = pq.read_table(path / "predictions.parquet").to_pandas()
+    except (OSError, ValueError) as error:
+        raise ModelFormatError(
+            f"{path} is not a finished run.",
+            found=str(error),
+            expected="metrics.json, environment.json and predictions.parquet",
+            remedy="fit it again with --overwrite",
+        ) from error
     cells = [str(name) for name in dataset["cell_type"].values]
     shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
     test = metrics["test"]
@@ -214,6 +243,7 @@ def write_run_report(
                 loss_figure(history),
                 "Training: the loss of training and validation genes by epoch",
                 "The weights of the marked epoch were kept.",
+                name="loss",
             )
         )
     latent = _latent_block(dataset, path)
@@ -232,6 +262,7 @@ def write_run_report(
                 "warning",
             )
         )
+    write_figures(sections, path / "figures")
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
     return page.write_page(
         path / "report.html",

@@ -9,14 +9,14 @@ the equations stand in docs/explanation/simulation.md.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simplechrome.sources.simulation_genome import FACTORS, Genome, Part, stream
 
-Values = NDArray[np.float32]
+Values = NDArray[np.floating[Any]]
 
 MARKS = ("H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3")
 """In the order of the published files."""
@@ -50,14 +50,14 @@ MODELS = {
     "H3K36me3": MarkModel(0.52, 1.40, 0.10, 0.60, 1.2),
     "H3K4me1": MarkModel(0.65, 1.35, 0.10, 0.80, 2.6),
     "H3K4me3": MarkModel(0.50, 1.45, 0.30, 0.40, 0.0),
-    "H3K9me3": MarkModel(0.78, 1.38, 0.20, 0.30, 0.8),
+    "H3K9me3": MarkModel(0.72, 1.38, 0.20, 0.30, 0.8),
 }
 
 
 class Strip(NamedTuple):
     """The genome with the stretches that no gene reaches cut out."""
 
-    offset: NDArray[np.float64]  # (offset,) middle of the bin, bp from the start
+    offset: Values  # (offset,) middle of the bin, bp from the start
     bins: NDArray[np.int64]  # (gene, offset) the strip's bin at each offset of each gene
     piece: NDArray[np.int64]  # (strip bin,) first gene of the connected piece it lies in
     bin_size: int
@@ -65,7 +65,7 @@ class Strip(NamedTuple):
 
 def lay_strip(genome: Genome, reach: int, bin_size: int) -> Strip:
     """Which bins do the genes reach, and which of them do they share? `reach` counts bins."""
-    apart = np.diff(genome.place // bin_size)
+    apart = np.diff(genome.tss // bin_size + (genome.place - genome.tss))
     center = reach + np.insert(np.cumsum(np.minimum(apart, 2 * reach + 1)), 0, 0)
     offset = np.arange(-reach, reach + 1)
     first = np.flatnonzero(np.insert(apart > 2 * reach, 0, True))
@@ -110,7 +110,7 @@ class _State:
             factor.name: factors[:, k, None].astype(np.float32) for k, factor in enumerate(FACTORS)
         }
         self.island = self.factor["island"] < ISLAND_BELOW
-        self.block = _sigmoid(8 * (self.factor["heterochromatin"] - 2.6))
+        self.block = _sigmoid(8 * (self.factor["heterochromatin"] - 2.4))
         self.activity = self.factor["activity"] - 1.5 * self.block
         self.open = _sigmoid(8 * self.activity + _either(self.island, 6.4, -5.6))
         self.running = _sigmoid(3 * self.activity + 0.6)
@@ -149,7 +149,7 @@ def _h3k36me3(g: _State) -> Values:
 
 def _h3k27me3(g: _State) -> Values:
     """Broad over silenced promoters, mostly CpG islands, with a shallow dip at the start."""
-    height = 16 * np.exp(0.9 * g.factor["polycomb"]) * g.silenced
+    height = 19 * np.exp(0.9 * g.factor["polycomb"]) * g.silenced
     spread = 2200 * np.exp(0.45 * g.factor["spread"])
     shape = 0.95 * np.exp(-np.abs(g.u - 200) / spread) + 0.05
     return height * shape * (1 - 0.3 * _bump(g.u, 0, 350))
@@ -169,7 +169,7 @@ def _background(g: _State, mark: str) -> Values:
     # Regions where few reads map; silent genes lie in them more often.
     lost = (0.3 + 0.5 * (1 - g.open)) * np.logaddexp(0, 1.7 * g.factor["background"])
     more = {
-        "H3K9me3": 0.45 * g.factor["heterochromatin"] + 0.25 * (1 - g.open) + 2.0 * g.block,
+        "H3K9me3": 0.45 * g.factor["heterochromatin"] + 0.45 * (1 - g.open) + 2.0 * g.block,
         "H3K4me1": 0.40 * g.factor["enhancer"],
         "H3K36me3": 0.45 * g.factor["elongation"],
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simplechrome.sources.simulation_genome import Genome, Part, stream
 
-Values = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 
 
 class PlantedWeight(NamedTuple):
@@ -41,7 +41,7 @@ MEAN_LEVEL = 4.2
 """Mean of the weighted sum over genes: contributions are counted from here."""
 MEAN_SCORE = 2.0
 """Mean log2 RPKM before the bend."""
-SCORE_VARIANCE = 7.5
+SCORE_VARIANCE = 8.0
 NOISE = 0.75
 OUTLIER_SHARE, OUTLIER_FACTOR = 0.13, 4.0
 """Expression is noisy, and for some genes has little to do with their chromatin."""
@@ -98,9 +98,10 @@ def neighbor_level(
         np.searchsorted(place, place - far, side="right"),
         np.searchsorted(place, place - near, side="right"),
     )
-    sums = [total[last] - total[first] for first, last in (before, after)]
-    number = sum(last - first for first, last in (before, after))
-    return np.divide(sum(sums), number, out=np.zeros(level.size), where=number > 0), number
+    number = after[1] - after[0] + before[1] - before[0]
+    level_sum = total[after[1]] - total[after[0]] + total[before[1]] - total[before[0]]
+    mean = np.divide(level_sum, number, out=np.zeros(level.size), where=number > 0)
+    return mean, number.astype(np.int64)
 
 
 def _beyond_own(around: Values, own: Values, chosen: NDArray[np.bool_]) -> Values:

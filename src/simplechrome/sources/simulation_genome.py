@@ -18,7 +18,7 @@ CHROMOSOME_SHARES = {
 
 PAIR_SHARE = 0.08
 PAIR_GAP = (2.4, 0.5)
-GAP = (4.78, 0.56)
+GAP = (4.83, 0.51)
 """Gaps between starts, log10 bp (mean, deviation): two promoters side by side, all others."""
 DENSITY_DEVIATION = 0.25
 DENSITY_RUN = 15

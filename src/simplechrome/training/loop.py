@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
@@ -34,7 +35,7 @@ class TrainingResult(NamedTuple):
     """What a training came to.
 
     history : one mapping per epoch: epoch, train_loss, validation_loss, parts of the latter
-    best_epoch : the epoch whose weights the module now has, from 1
+    best_epoch : the epoch whose weights the module now has, from 1; the last, if none was better
     interrupted : stopped by Ctrl-C
     """
 
@@ -48,13 +49,23 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
     """Run with PyTorch's random state and threads set, and set them back afterwards."""
     before = torch.get_num_threads()
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         if threads is not None:
             torch.set_num_threads(threads)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def devices() -> list[str]:
+    """Which devices can be asked for here, the fastest first?"""
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    return [name for name, has in there.items() if has]
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
@@ -65,19 +76,21 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     TrainingError
         If the device that was asked for is not there.
     """
-    there = {
-        "auto": True,
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there[settings.device]:
+    there = devices()
+    wanted = there[0] if settings.device == "auto" else settings.device
+    if wanted not in there:
         raise TrainingError(
             f"There is no device {settings.device!r} here.",
-            found=", ".join(name for name, has in there.items() if has),
+            found=", ".join(["auto", *there]),
             expected=settings.device,
             remedy="--device auto, or install a build of PyTorch for this device",
         )
+    # Accelerate keeps the first device for the whole process and refuses another, but an encoder
+    # on the GPU may be followed by a predictor on the CPU.
+    if PartialState._shared_state:
+        state = PartialState()
+        if state.num_processes == 1 and state.device.type != wanted:
+            AcceleratorState._reset_state(reset_partial_state=True)
     # Precision is set by autocast below, not here: Accelerate keeps it for the whole process,
     # and two models of one process may differ in it.
     return Accelerator(cpu=settings.device == "cpu", mixed_precision="no")
@@ -127,7 +140,7 @@ class _Training:
         self.validation = (
             None if validation is None else tuple(tensor.to(device) for tensor in validation)
         )
-        self.order = torch.Generator().manual_seed(settings.seed)
+        self.order = torch.Generator().manual_seed(int(settings.seed))
         self.history: list[dict[str, float]] = []
         self.best_loss, self.best_epoch = math.inf, 0
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -256,8 +269,9 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss is not finite, the device is missing, or Ctrl-C came before the first epoch
-        had ended.
+        If the loss is not finite, or the device is missing.
+    KeyboardInterrupt
+        If Ctrl-C came before the first epoch had ended. Later, training stops and keeps the best.
     """
     held_out = None if validation is None else tuple(validation)
     training = _Training(module, loss, tuple(rows), held_out, settings)
@@ -274,14 +288,14 @@ def train(
                 if training.finished(epoch):
                     break
         except KeyboardInterrupt:
+            if not training.history:
+                log.warning("%s was interrupted in its first epoch: there is nothing to keep", name)
+                raise
             interrupted = True
-    if not training.history:
-        raise TrainingError(
-            f"{name} was interrupted before its first epoch had ended; there is nothing to keep."
-        )
+    best_epoch = training.best_epoch or len(training.history)
     if interrupted:
-        log.warning("Interrupted: keeping the best epoch so far (%d)", training.best_epoch)
+        log.warning("Interrupted: keeping the best epoch so far (%d)", best_epoch)
     plain = training.accelerator.unwrap_model(training.module)
     plain.load_state_dict(training.best_weights or training.weights())
     plain.to("cpu").eval()
-    return TrainingResult(training.history, training.best_epoch, interrupted)
+    return TrainingResult(training.history, best_epoch, interrupted)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ from simplechrome.errors import ModelFormatError, ModelMismatchError
 
 MODEL_VERSION = 1
 DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
+
+
+def _plain(value: Any) -> Any:
+    """Seeds and sizes often come from NumPy; JSON knows plain numbers only."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be kept in {DESCRIPTION}: {value!r}")
 
 
 def write_model(
@@ -60,7 +68,8 @@ def write_model(
         contiguous = {name: np.require(value, requirements="C") for name, value in arrays.items()}
         save_file(contiguous, temporary / ARRAYS)
         # Python's repr of a float reads back to the same float.
-        (temporary / DESCRIPTION).write_text(json.dumps(text, indent=1, allow_nan=False) + "\n")
+        lines = json.dumps(text, indent=1, allow_nan=False, default=_plain)
+        (temporary / DESCRIPTION).write_text(lines + "\n")
 
 
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -95,6 +104,27 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
             remedy="pip install --upgrade simplechrome",
         )
     return description, arrays
+
+
+@contextmanager
+def restoring(folder: str | Path) -> Iterator[None]:
+    """Rebuild a model from what was read; what does not fit together becomes one clear error.
+
+    Raises
+    ------
+    ModelFormatError
+        If the description lacks a part, or the arrays are those of another model.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFormatError(
+            f"{folder} holds a model whose parts do not fit together.",
+            found=f"{type(error).__name__}: {error}".splitlines()[0],
+            expected=f"{DESCRIPTION} and {ARRAYS} of one model, as they were written",
+            cause="files of two models were mixed, or one was edited",
+            remedy="copy the whole folder again, or fit again",
+        ) from error
 
 
 def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[str, Any]) -> Any:

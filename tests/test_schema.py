@@ -1,0 +1,156 @@
+"""The check at the door: what is a dataset, and what is said of one that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from simplechrome.dataset.build import from_arrays
+from simplechrome.errors import DatasetFormatError
+from simplechrome.schema import FORMAT_VERSION, VARIABLES, check_format_version, validate
+
+
+@pytest.fixture
+def dataset() -> xr.Dataset:
+    return from_arrays(
+        np.ones((1, 3, 4, 2), np.float32),
+        marks=["m1", "m2"],
+        gene_ids=["a", "b", "c"],
+        cell_types=["A"],
+        label=np.array([[1, 0, -1]]),
+        genes=pd.DataFrame(
+            {"gene_id": ["a", "b", "c"], "chrom": "chr1", "tss": [1, 2, 3], "strand": list("+-.")}
+        ),
+        published_split=["train", "valid", ""],
+    )
+
+
+def refusal(dataset: xr.Dataset) -> str:
+    with pytest.raises(DatasetFormatError) as caught:
+        validate(dataset, "e012.zarr")
+    assert "e012.zarr" in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_good_dataset_comes_back_itself(dataset: xr.Dataset) -> None:
+    assert validate(dataset) is dataset
+
+
+def test_every_variable_of_the_table_is_in_a_full_dataset(dataset: xr.Dataset) -> None:
+    assert set(VARIABLES) == set(dataset.variables)
+    for name, variable in VARIABLES.items():
+        assert dataset[name].dims == variable.dims
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (FORMAT_VERSION + 1, "newer version of SimpleChrome"),
+        (None, "not a SimpleChrome dataset"),
+        ("1", "found: format_version = '1'"),
+        (1.0, "not a SimpleChrome dataset"),
+        (True, "not a SimpleChrome dataset"),
+    ],
+)
+def test_format_version_must_be_a_number_that_this_program_knows(version: Any, said: str) -> None:
+    with pytest.raises(DatasetFormatError, match="x.zarr") as caught:
+        check_format_version({"format_version": version}, "x.zarr")
+    assert said in str(caught.value)
+    check_format_version({"format_version": np.int64(FORMAT_VERSION)}, "x.zarr")
+
+
+def test_a_newer_version_says_how_to_read_it(dataset: xr.Dataset) -> None:
+    dataset.attrs["format_version"] = FORMAT_VERSION + 1
+    said = refusal(dataset)
+    assert f"found: format_version = {FORMAT_VERSION + 1}" in said
+    assert "pip install --upgrade" in said
+
+
+@pytest.mark.parametrize("name", [n for n, v in VARIABLES.items() if v.required])
+def test_a_missing_variable_is_named(dataset: xr.Dataset, name: str) -> None:
+    assert f"lacks the variable `{name}`" in refusal(dataset.drop_vars(name))
+
+
+@pytest.mark.parametrize("names", [["gene_name"], ["published_split"], ["chrom", "tss", "strand"]])
+def test_optional_variables_may_be_absent(dataset: xr.Dataset, names: list[str]) -> None:
+    validate(dataset.drop_vars(names))
+
+
+def test_a_place_is_whole_or_absent(dataset: xr.Dataset) -> None:
+    said = refusal(dataset.drop_vars("strand"))
+    assert "only part of the genes' places" in said
+    assert "found: chrom, tss" in said
+
+
+@pytest.mark.parametrize("name", ["signal", "observed", "expression", "label", "mark_present"])
+def test_wrong_dimensions_are_named(dataset: xr.Dataset, name: str) -> None:
+    turned = dataset.assign({name: dataset[name].T})
+    said = refusal(turned)
+    assert f"`{name}` has wrong dimensions" in said
+    assert f"expected: ({', '.join(VARIABLES[name].dims)})" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("signal", float), ("signal", "i4"), ("label", int), ("expression", float), ("depth", "f8")]
+    + [("mark_present", "u1"), ("tss", "i4"), ("gene_id", None)],
+)
+def test_wrong_types_are_named(dataset: xr.Dataset, name: str, dtype: Any) -> None:
+    array = dataset[name]
+    values = np.arange(3) if dtype is None else array.values.astype(dtype)
+    said = refusal(dataset.assign({name: (array.dims, values)}))
+    assert f"`{name}` has a wrong type" in said
+    assert f"expected: {' or '.join(VARIABLES[name].dtypes)}" in said
+
+
+Change = Callable[[xr.Dataset], xr.Dataset]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda d: d.assign_coords(gene_id=("gene", np.array(["a", "b", "a"], object))),
+            "1 values of `gene_id` occur more than once.\n  found: a",
+        ),
+        (lambda d: d.assign_coords(mark=["m", "m"]), "`mark` occur more than once"),
+        (lambda d: d.assign(label=d.label + np.int8(1)), "found: [0, 1, 2]"),
+        (lambda d: d.assign_coords(bin_start=d.bin_start[::-1]), "steps of bin_size"),
+        (lambda d: d.assign_attrs(bin_size=200), "expected: steps of 200 bp"),
+        (lambda d: d.assign_attrs(bin_size=0), "`bin_size` makes no sense"),
+        (lambda d: d.assign_attrs(bin_size="100"), "`bin_size` makes no sense"),
+        (lambda d: d.assign_coords(strand=d.strand.where(d.strand != "-", "-1")), "found: '-1'"),
+        (
+            lambda d: d.assign_coords(published_split=("gene", ["train", "validation", "test"])),
+            "`published_split` holds values without meaning.\n  found: 'validation'",
+        ),
+        (lambda d: d.isel(gene=[]), "`signal` is empty.\n  found: 1 along cell_type, 0 along gene"),
+        (lambda d: d.isel(mark=[]), "`signal` is empty"),
+    ],
+)
+def test_values_without_meaning_are_refused(dataset: xr.Dataset, change: Change, said: str) -> None:
+    assert said in refusal(change(dataset))
+
+
+@pytest.mark.parametrize("values", [(np.nan,), (np.inf,), (np.inf, -np.inf)])
+def test_signal_that_is_not_finite_is_counted(
+    dataset: xr.Dataset, values: tuple[float, ...]
+) -> None:
+    signal = dataset["signal"].values.copy()
+    signal[0, 0, : len(values), 0] = values
+    said = refusal(dataset.assign(signal=(dataset["signal"].dims, signal)))
+    assert f"found: {len(values)} of 24" in said  # 1 x 3 x 4 x 2
+
+
+def test_bin_size_must_be_there(dataset: xr.Dataset) -> None:
+    del dataset.attrs["bin_size"]
+    assert "lacks the attribute `bin_size`" in refusal(dataset)
+
+
+def test_numpy_and_python_strings_are_alike(dataset: xr.Dataset) -> None:
+    validate(dataset.assign_coords(gene_id=("gene", np.array(["a", "b", "c"]))))

@@ -1,0 +1,139 @@
+"""Models as folders of JSON and safetensors, and what is said of folders that are not whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import simplechrome
+from simplechrome.errors import ModelFormatError, ModelMismatchError, OutputExistsError
+from simplechrome.training.model_files import class_of, read_model, restoring, write_model
+
+ARRAYS = {"weights": np.array([[1.5, -2.0], [0.0, np.nan]], np.float32), "n": np.array([3])}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    write_model(folder, "Toy", {"arguments": {"size": 2}}, ARRAYS)
+    return folder
+
+
+def test_model_reads_back_as_it_was_written(model: Path) -> None:
+    description, arrays = read_model(model)
+    assert (description["class"], description["arguments"]) == ("Toy", {"size": 2})
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_model_says_what_wrote_it(model: Path) -> None:
+    description, _ = read_model(model)
+    assert description["versions"]["simplechrome"] == simplechrome.__version__
+    assert description["versions"]["numpy"] == np.__version__
+
+
+def test_folder_holds_json_and_safetensors_and_no_pickle(model: Path) -> None:
+    assert sorted(path.name for path in model.iterdir()) == ["model.json", "model.safetensors"]
+    json.loads((model / "model.json").read_text())
+    # safetensors: length of the header, then the header itself, which is JSON.
+    raw = (model / "model.safetensors").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    assert set(json.loads(raw[8 : 8 + length])) >= {"weights", "n"}
+
+
+def test_transposed_arrays_keep_their_order(tmp_path: Path) -> None:
+    turned = np.arange(6.0).reshape(2, 3).T
+    write_model(tmp_path / "model", "Toy", {}, {"turned": turned, "every_second": turned[::2]})
+    _, arrays = read_model(tmp_path / "model")
+    np.testing.assert_array_equal(arrays["turned"], [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(arrays["every_second"], [[0, 3], [2, 5]])
+
+
+def test_numpy_numbers_in_a_description_become_plain_ones(tmp_path: Path) -> None:
+    values = {"seed": np.int64(3), "share": np.float32(0.5), "Cs": np.array([1.0, 2.0])}
+    write_model(tmp_path / "model", "Toy", values, ARRAYS)
+    description, _ = read_model(tmp_path / "model")
+    assert {name: description[name] for name in values} == {
+        "seed": 3,
+        "share": 0.5,
+        "Cs": [1.0, 2.0],
+    }
+
+
+def test_floats_of_a_description_read_back_to_the_same_bits(tmp_path: Path) -> None:
+    values = [0.1 + 0.2, 1 / 3, 5e-324, -1.7976931348623157e308]
+    write_model(tmp_path / "model", "Toy", {"values": values}, ARRAYS)
+    assert read_model(tmp_path / "model")[0]["values"] == values
+
+
+def test_object_that_is_no_number_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"cannot be kept in model\.json"):
+        write_model(tmp_path / "model", "Toy", {"what": object()}, ARRAYS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_second_model_needs_overwrite(model: Path) -> None:
+    with pytest.raises(OutputExistsError, match="exists already"):
+        write_model(model, "Other", {}, ARRAYS)
+    assert read_model(model)[0]["class"] == "Toy"
+    write_model(model, "Other", {}, ARRAYS, overwrite=True)
+    assert read_model(model)[0]["class"] == "Other"
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_missing_file_is_named(model: Path, name: str) -> None:
+    (model / name).unlink()
+    with pytest.raises(ModelFormatError, match="not a whole saved model") as caught:
+        read_model(model)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+@pytest.mark.parametrize("kept", [0, 5, 40])
+def test_truncated_file_is_refused(model: Path, name: str, kept: int) -> None:
+    (model / name).write_bytes((model / name).read_bytes()[:kept])
+    with pytest.raises(ModelFormatError, match="not a whole saved model"):
+        read_model(model)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"class": "Toy"}', '{"model_version": 1}', "\xff"])
+def test_description_of_something_else_is_refused(model: Path, text: str) -> None:
+    (model / "model.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelFormatError, match="not a whole saved model"):
+        read_model(model)
+
+
+def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFormatError, match="nowhere is not a whole saved model"):
+        read_model(tmp_path / "nowhere")
+
+
+def test_newer_version_is_refused_with_the_way_out(model: Path) -> None:
+    description = json.loads((model / "model.json").read_text())
+    (model / "model.json").write_text(json.dumps(description | {"model_version": 2}))
+    with pytest.raises(ModelFormatError, match="newer version") as caught:
+        read_model(model)
+    assert "model_version 2" in caught.value.found
+    assert "pip install --upgrade" in caught.value.remedy
+
+
+def test_model_of_another_kind_is_refused(model: Path) -> None:
+    description, _ = read_model(model)
+    assert class_of(model, description, {"Toy": "home"}) == "home"
+    with pytest.raises(ModelMismatchError, match="another kind") as caught:
+        class_of(model, description, {"PCA": "", "VAE": ""})
+    assert (caught.value.found, caught.value.expected) == ("Toy", "PCA or VAE")
+
+
+def test_parts_that_do_not_fit_become_one_error() -> None:
+    with (
+        pytest.raises(ModelFormatError, match="do not fit together") as caught,
+        restoring("runs/x"),
+    ):
+        {}["marks"]
+    assert "KeyError: 'marks'" in caught.value.found
