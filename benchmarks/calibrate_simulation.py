@@ -221,7 +221,8 @@ def scores(data: Data) -> Iterator[Figure]:
                     ]
                 )
             mean = np.mean(result, axis=0)
-            yield f"AUROC, {name}, {n} labels", float(mean[mean[:, 0].argmax(), 1])
+            amount = "all" if n == train.size else f"{n:,}"
+            yield f"AUROC, {name}, {amount} labels", float(mean[mean[:, 0].argmax(), 1])
 
 
 def plot(real: Data, made: Data, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""How much slower than plain pyarrow is reading, checking and assembling one cell type?
+"""How much slower than plain pyarrow is reading, checking and building one cell type?
 
     python benchmarks/parsing.py [PATH] [--rounds 15]
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import random
 import resource
 import subprocess
@@ -26,6 +27,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.store import save_dataset
 from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
 from simplechrome.sources.deepchrome_files import SPLITS, files_by_cell_type
 
@@ -55,11 +58,20 @@ def checked(path: Path) -> None:
         pass
 
 
+def built(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        save_dataset(build_from_deepchrome(path), Path(folder) / "built.zarr")
+
+
+logging.getLogger("simplechrome").setLevel(logging.ERROR)  # no gene table: said, each round
+
 WAYS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "pyarrow.csv, folder": ("folder", plain_folder),
     "read_deepchrome, folder": ("folder", checked),
     "pyarrow.csv, tar.gz": ("data.tar.gz", plain_archive),
     "read_deepchrome, tar.gz": ("data.tar.gz", checked),
+    "build to Zarr, folder": ("folder", built),
+    "build to Zarr, tar.gz": ("data.tar.gz", built),
 }
 
 

@@ -20,7 +20,11 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import simplechrome", "import simplechrome.cli.main", "import simplechrome; dir(simplechrome)"],
+    [
+        "import simplechrome",
+        "import simplechrome.cli.main",
+        "import simplechrome; dir(simplechrome)",
+    ],
 )
 def test_import_loads_nothing_heavy(statement: str) -> None:
     heavy = {"torch", "accelerate", "xarray", "sklearn", "pandas", "scipy", "zarr", "matplotlib"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -12,22 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.csv as pa_csv
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from simplechrome.errors import ConfigError, OutputError, OutputExistsError
-from simplechrome.sources.simulate import Simulation, simulate, write_deepchrome_layout
-from simplechrome.sources.simulation_chromatin import MARKS, count_reads
-from simplechrome.sources.simulation_expression import neighbor_level, planted_weights
-from simplechrome.sources.simulation_genome import (
-    BETWEEN_CHROMOSOMES,
-    CHROMOSOME_SHARES,
-    FACTORS,
-    LEAD,
-    Genome,
-    draw_factors,
-    place_genes,
-)
+from simplechrome.errors import ConfigError
+from simplechrome.sources.simulate import Simulation, simulate
+from simplechrome.sources.simulation_chromatin import MARKS
 
 H3K27ME3, H3K36ME3, H3K4ME1, H3K4ME3, H3K9ME3 = range(5)
 
@@ -159,14 +145,6 @@ def test_weights_lie_on_the_planted_bins() -> None:
     assert weights[:, H3K27ME3].max() == 0
 
 
-def test_planted_stretch_weighs_the_same_in_bins_of_any_size() -> None:
-    for bin_size in (25, 100, 400, 20_000):
-        offset = np.arange(-20_000, 20_000, bin_size) + bin_size / 2
-        total = planted_weights(offset, bin_size, MARKS).sum(axis=0)
-        assert total[H3K4ME3] == pytest.approx(1.95)
-        assert total[H3K9ME3] == pytest.approx(-0.45)
-
-
 def test_h3k4me3_tells_expression_at_planted_bins_and_not_far_upstream(made: Simulation) -> None:
     expression = log_rpkm(made)
     signal = np.log1p(made.signal[0, :, :, H3K4ME3])
@@ -265,17 +243,6 @@ def test_number_of_neighbors_is_that_counted_by_hand(made: Simulation) -> None:
         assert made.truth.n_neighbors[gene] == neighbors_by_hand(made, gene).size
 
 
-def test_neighbors_of_three_genes_placed_by_hand() -> None:
-    # Two genes 5 kb apart and a third 15 kb further on; the same place on another chromosome.
-    tss = np.array([1000, 6000, 21_000, 6000])
-    place = tss + np.array([0, 0, 0, 1]) * BETWEEN_CHROMOSOMES
-    genome = Genome(np.array(["chr1"] * 3 + ["chr2"]), tss, np.ones(4, int), place)
-    mean, number = neighbor_level(genome, np.array([1.0, 2.0, 4.0, 8.0]), (5_000, 20_000))
-    # 0 and 1: exactly 5 kb, inside. 1 and 2: 15 kb, inside. 0 and 2: exactly 20 kb, outside.
-    assert number.tolist() == [1, 2, 1, 0]
-    assert mean.tolist() == [2.0, 2.5, 2.0, 0.0]
-
-
 def test_neighbors_resemble_each_other_even_without_an_effect(made: Simulation) -> None:
     order = made.genes.sort_values(["chrom", "tss"]).index.to_numpy()
     chrom, expression = made.genes["chrom"].to_numpy()[order], log_rpkm(made)[order]
@@ -286,108 +253,6 @@ def test_neighbors_resemble_each_other_even_without_an_effect(made: Simulation) 
 
     assert 0.12 < with_neighbor(1) < 0.33  # E012: .21
     assert abs(with_neighbor(10)) < 0.15  # E012: .04
-
-
-# Genome and counts
-
-
-def test_overlapping_windows_hold_the_same_reads(made: Simulation) -> None:
-    table = made.genes.reset_index().sort_values(["chrom", "tss"])
-    following = table.shift(-1)
-    close = (table["chrom"] == following["chrom"]) & (following["tss"] - table["tss"] < 5_000)
-    divergent = close & (table["strand"] == "-") & (following["strand"] == "+")
-    pairs = zip(table["index"][divergent], following["index"][divergent].astype(int), strict=True)
-    n_pairs = 0
-    for minus, plus in pairs:
-        # On a grid of 100 bp, with the minus start in bin m and the plus start in bin p, the
-        # minus window holds bins m + 50 down to m - 49, the plus window bins p - 50 to p + 49.
-        m, p = (made.genes["tss"][gene] // 100 for gene in (minus, plus))
-        along_genome = made.signal[0, minus, ::-1]
-        first, last = max(m - 49, p - 50), min(m + 50, p + 49)
-        assert np.array_equal(
-            along_genome[first - (m - 49) : last - (m - 49) + 1],
-            made.signal[0, plus, first - (p - 50) : last - (p - 50) + 1],
-        )
-        n_pairs += 1
-    assert n_pairs > 50
-
-
-@settings(max_examples=30, deadline=None)
-@given(n_genes=st.integers(2, 400), bin_size=st.integers(1, 500), seed=st.integers(0, 99))
-def test_genes_lie_in_order_on_the_grid_of_bins(n_genes: int, bin_size: int, seed: int) -> None:
-    genome = place_genes(n_genes, bin_size, seed)
-    assert genome.tss.size == n_genes
-    assert (np.diff(genome.place) > 0).all()
-    assert set(genome.chrom) <= set(CHROMOSOME_SHARES)
-    remainder = np.where(genome.direction > 0, 0, bin_size - 1)
-    assert (genome.tss % bin_size == remainder).all()
-    assert genome.tss.min() >= LEAD
-
-
-def test_genes_crowd_as_real_ones_do() -> None:
-    genome = place_genes(20_000, 100, seed=0)
-    gap = np.diff(genome.place)
-    nearest = np.minimum(np.append(gap, 10**9), np.insert(gap, 0, 10**9))
-    assert (nearest < 10_000).mean() == pytest.approx(0.28, abs=0.03)
-    assert np.median(gap) == pytest.approx(57_000, rel=0.1)
-    assert (genome.chrom == "chr1").mean() == pytest.approx(0.103, abs=0.003)
-
-
-def test_factors_are_standard_normal_and_shared_as_stated() -> None:
-    genome = place_genes(20_000, 100, seed=0)
-    one, two = draw_factors(genome, 0, seed=0), draw_factors(genome, 1, seed=0)
-    names = [factor.name for factor in FACTORS]
-    for k, name in enumerate(names):
-        if name not in ("heterochromatin", "background"):  # few independent regions
-            assert one[:, k].mean() == pytest.approx(0, abs=0.15)
-            assert one[:, k].std() == pytest.approx(1, abs=0.05)
-        assert correlation(one[:, k], two[:, k]) == pytest.approx(
-            FACTORS[k].constant_share, abs=0.12
-        )
-    activity = one[:, names.index("activity")]
-    assert correlation(activity[1:], activity[:-1]) > 0.15
-
-
-def test_counts_vary_more_than_poisson_counts() -> None:
-    expected = np.full(40_000, 5.0, dtype=np.float32)
-    reads = count_reads(expected, "H3K4me3", 100, np.random.default_rng(0))[1:].astype(float)
-    assert reads.mean() == pytest.approx(5, rel=0.02)
-    assert reads.var() / reads.mean() == pytest.approx(1.376, rel=0.03)
-    # 9 % of the reads lie across the bin's end and count in the next one too. Covariance / mean:
-    # .09 + .45 × .09 × .91 = .127; variance / mean: 1 + .45 × (.91² + .09²) = 1.376; ratio .092.
-    assert correlation(reads[1:], reads[:-1]) == pytest.approx(0.092, abs=0.02)
-
-
-def test_windows_are_rougher_than_poisson(made: Simulation) -> None:
-    peak = made.signal[0, :, 52:55, H3K4ME3].astype(float)
-    middle = peak[(peak.mean(axis=1) > 30) & (peak.mean(axis=1) < 60)]
-    difference = middle[:, 1] - middle[:, 0]
-    assert (difference**2).mean() / 2 / middle.mean() > 1.5  # E012: about 3; Poisson: 1
-
-
-@pytest.mark.parametrize(("n_bins", "bin_size"), [(400, 25), (50, 200), (400, 100), (7, 100)])
-def test_other_windows_hold_the_same_amounts_per_base(n_bins: int, bin_size: int) -> None:
-    usual = simulate(400, seed=3)
-    other = simulate(400, seed=3, n_bins=n_bins, bin_size=bin_size)
-    assert other.signal.shape == (1, 400, n_bins, 5)
-    upstream = n_bins // 2
-    around = max(1, 300 // bin_size)  # 300 bp to both sides of the start
-    near = other.signal[0, :, upstream - around : upstream + around, H3K4ME3].mean() / bin_size
-    assert near == pytest.approx(usual.signal[0, :, 47:53, H3K4ME3].mean() / 100, rel=0.35)
-
-
-def test_tracks_differ_in_depth_and_depth_tells_it() -> None:
-    made = simulate(400, 6, seed=3)
-    assert made.depth[0].tolist() == [15_000_000] * 5
-    background = made.signal[..., H3K9ME3].mean(axis=(1, 2))
-    assert correlation(np.log(background), np.log(made.depth[:, H3K9ME3])) > 0.8
-    assert made.depth[1:, H3K9ME3].std() > 1_000_000
-
-
-def test_genes_keep_much_of_their_expression_in_other_cell_types() -> None:
-    made = simulate(1500, 2, seed=3)
-    assert 0.55 < correlation(log_rpkm(made, 0), log_rpkm(made, 1)) < 0.85  # Roadmap: .71
-    assert not np.array_equal(made.expression[0], made.expression[1])
 
 
 # Missing marks
@@ -449,95 +314,60 @@ def test_options_without_meaning_are_refused_by_name(options: dict, expected: st
         simulate(**{"n_genes": 10, **options})
 
 
-# Files
+# Windows and tracks
 
 
-def test_layout_is_read_back_by_a_naive_reader(tmp_path: Path) -> None:
-    made = simulate(60, 2, seed=6)
-    write_deepchrome_layout(made, tmp_path / "made")
-    seen = []
-    for k, cell_type in enumerate(made.cell_types):
-        median = np.median(made.expression[k])
-        for split in ("train", "valid", "test"):
-            path = tmp_path / "made" / "data" / cell_type / "classification" / f"{split}.csv"
-            with path.open(newline="") as file:
-                rows = list(csv.reader(file))
-            for start in range(0, len(rows), 100):
-                window = rows[start : start + 100]
-                identifiers, bins, labels = ({row[c] for row in window} for c in (0, 1, 7))
-                (identifier,), (label,) = identifiers, labels
-                assert len(identifier) == 6
-                assert bins == {str(number) for number in range(1, 101)}
-                gene = made.genes.index[made.genes["gene_id"] == "ENSG00000" + identifier][0]
-                counts = np.array([row[2:7] for row in window], dtype=int)
-                assert np.array_equal(counts, made.signal[k, gene])
-                assert int(label) == (made.expression[k, gene] > median)
-                assert made.genes["published_split"][gene] == split
-                seen.append((k, gene))
-    assert len(set(seen)) == len(seen) == 120
+def test_overlapping_windows_hold_the_same_reads(made: Simulation) -> None:
+    table = made.genes.reset_index().sort_values(["chrom", "tss"])
+    following = table.shift(-1)
+    close = (table["chrom"] == following["chrom"]) & (following["tss"] - table["tss"] < 5_000)
+    divergent = close & (table["strand"] == "-") & (following["strand"] == "+")
+    pairs = zip(table["index"][divergent], following["index"][divergent].astype(int), strict=True)
+    n_pairs = 0
+    for minus, plus in pairs:
+        # On a grid of 100 bp, with the minus start in bin m and the plus start in bin p, the
+        # minus window holds bins m + 50 down to m - 49, the plus window bins p - 50 to p + 49.
+        m, p = (made.genes["tss"][gene] // 100 for gene in (minus, plus))
+        along_genome = made.signal[0, minus, ::-1]
+        first, last = max(m - 49, p - 50), min(m + 50, p + 49)
+        assert np.array_equal(
+            along_genome[first - (m - 49) : last - (m - 49) + 1],
+            made.signal[0, plus, first - (p - 50) : last - (p - 50) + 1],
+        )
+        n_pairs += 1
+    assert n_pairs > 50
 
 
-def test_layout_puts_marks_into_the_published_order(tmp_path: Path) -> None:
-    made = simulate(20, marks=MARKS[::-1])
-    write_deepchrome_layout(made, tmp_path / "made")
-    path = tmp_path / "made" / "data" / "SIM001" / "classification" / "train.csv"
-    first = path.read_text().split("\n")[0].split(",")
-    assert first[:2] == ["000001", "1"]
-    assert [int(value) for value in first[2:7]] == made.signal[0, 0, 0, ::-1].tolist()
+def test_windows_are_rougher_than_poisson(made: Simulation) -> None:
+    peak = made.signal[0, :, 52:55, H3K4ME3].astype(float)
+    middle = peak[(peak.mean(axis=1) > 30) & (peak.mean(axis=1) < 60)]
+    difference = middle[:, 1] - middle[:, 0]
+    assert (difference**2).mean() / 2 / middle.mean() > 1.5  # E012: about 3; Poisson: 1
 
 
-def test_tables_hold_places_and_expression(tmp_path: Path) -> None:
-    made = simulate(30, 2)
-    write_deepchrome_layout(made, tmp_path / "made")
-    genes = pd.read_csv(tmp_path / "made" / "genes.tsv.gz", sep="\t")
-    assert list(genes.columns) == [
-        "gene_id", "symbol", "chrom", "tss", "strand", "deepchrome_split",
-    ]  # fmt: skip
-    assert genes["tss"].tolist() == made.genes["tss"].tolist()
-    expression = pd.read_csv(tmp_path / "made" / "expression.tsv.gz", sep="\t", index_col="gene_id")
-    assert list(expression.columns) == ["SIM001", "SIM002"]
-    np.testing.assert_allclose(expression.to_numpy().T, made.expression, rtol=1e-6)
+@pytest.mark.parametrize(("n_bins", "bin_size"), [(400, 25), (50, 200), (400, 100), (7, 100)])
+def test_other_windows_hold_the_same_amounts_per_base(n_bins: int, bin_size: int) -> None:
+    usual = simulate(400, seed=3)
+    other = simulate(400, seed=3, n_bins=n_bins, bin_size=bin_size)
+    assert other.signal.shape == (1, 400, n_bins, 5)
+    upstream = n_bins // 2
+    around = max(1, 300 // bin_size)  # 300 bp to both sides of the start
+    near = other.signal[0, :, upstream - around : upstream + around, H3K4ME3].mean() / bin_size
+    assert near == pytest.approx(usual.signal[0, :, 47:53, H3K4ME3].mean() / 100, rel=0.35)
 
 
-def test_cell_types_with_missing_marks_become_arrays(tmp_path: Path) -> None:
-    made = simulate(20, 2, missing_marks={"SIM002": ["H3K36me3"]})
-    write_deepchrome_layout(made, tmp_path / "made")
-    assert not (tmp_path / "made" / "data" / "SIM002").exists()
-    with np.load(tmp_path / "made" / "counts" / "SIM002.npz") as arrays:
-        assert arrays["marks"].tolist() == ["H3K27me3", "H3K4me1", "H3K4me3", "H3K9me3"]
-        assert np.array_equal(arrays["counts"], made.signal[1][..., [0, 2, 3, 4]])
-        assert arrays["gene_id"].tolist() == made.genes["gene_id"].tolist()
+def test_tracks_differ_in_depth_and_depth_tells_it() -> None:
+    made = simulate(400, 6, seed=3)
+    assert made.depth[0].tolist() == [15_000_000] * 5
+    background = made.signal[..., H3K9ME3].mean(axis=(1, 2))
+    assert correlation(np.log(background), np.log(made.depth[:, H3K9ME3])) > 0.8
+    assert made.depth[1:, H3K9ME3].std() > 1_000_000
 
 
-def test_readme_says_simulated_and_with_which_effects(tmp_path: Path) -> None:
-    write_deepchrome_layout(simulate(20, neighbor_effect=0.03), tmp_path)
-    text = (tmp_path / "README.txt").read_text()
-    assert text.startswith("SIMULATED DATA")
-    assert "neighbor effect  0.03" in text
-
-
-def test_same_simulation_gives_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write_deepchrome_layout(simulate(20), tmp_path / name)
-    for path in (tmp_path / "one").rglob("*.*"):
-        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
-        assert path.read_bytes() == other.read_bytes(), path.name
-    with gzip.open(tmp_path / "one" / "genes.tsv.gz", "rt") as file:
-        assert file.readline().startswith("gene_id\tsymbol")
-
-
-def test_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(OutputExistsError, match=r"mine\.txt"):
-        write_deepchrome_layout(simulate(20), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "made").write_text("a file")
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_deepchrome_layout(simulate(20), tmp_path / "made")
-    assert [path.name for path in tmp_path.iterdir()] == ["made"]  # nothing half-made is left
+def test_genes_keep_much_of_their_expression_in_other_cell_types() -> None:
+    made = simulate(1500, 2, seed=3)
+    assert 0.55 < correlation(log_rpkm(made, 0), log_rpkm(made, 1)) < 0.85  # Roadmap: .71
+    assert not np.array_equal(made.expression[0], made.expression[1])
 
 
 @pytest.mark.real_data

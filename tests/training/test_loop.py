@@ -152,7 +152,7 @@ def noisy(seed: int) -> float:
     with seeded(seed):
         module = nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
         train(module, squared_error, rows([1, 2, 3, 4], [2, 4, 6, 8]), settings(seed=seed))
-        return float(module(torch.ones(1, 1)))
+        return module(torch.ones(1, 1)).item()
 
 
 def test_same_seed_gives_the_same_bits_and_another_seed_other_weights() -> None:

@@ -101,13 +101,15 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
 
 def _check_whole(folder: Path) -> None:
     """Is every file there? Zarr itself passes over a lost variable and fills in a lost chunk."""
-    folders = {part.name for part in folder.iterdir() if part.is_dir()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Object at .* is not recognized")  # Said below.
-        arrays = dict(zarr.open_group(folder, mode="r").arrays())
-    for name in sorted(folders - set(arrays)):
-        if not name.startswith("."):
-            raise FileNotFoundError(f"the zarr.json of `{name}` is missing or damaged")
+    folders = [part for part in sorted(folder.iterdir()) if part.is_dir()]
+    variables = [part.name for part in folders if not part.name.startswith(".")]
+    for name in variables:
+        if not (folder / name / "zarr.json").is_file():
+            raise FileNotFoundError(f"`{name}` has no zarr.json")
+    arrays = dict(zarr.open_group(folder, mode="r").arrays())
+    for name in variables:
+        if name not in arrays:
+            raise ValueError(f"the zarr.json of `{name}` does not describe an array")
     for name, array in arrays.items():
         if array.nchunks_initialized != array.nchunks:
             raise FileNotFoundError(
@@ -145,8 +147,13 @@ def open_dataset(path: str | Path) -> xr.Dataset:
     try:
         attributes = dict(zarr.open_group(folder, mode="r").attrs)
         check_format_version(attributes, str(folder))
-        _check_whole(folder)
-        dataset = xr.open_zarr(folder, consolidated=False, chunks=None, mask_and_scale=False).load()
+        with warnings.catch_warnings():
+            # Of a lost variable `_check_whole` says more; .DS_Store and its like do no harm.
+            warnings.filterwarnings("ignore", "Object at .* is not recognized")
+            _check_whole(folder)
+            dataset = xr.open_zarr(
+                folder, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False
+            ).load()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DatasetFormatError(
             f"{folder} cannot be read as a dataset.",

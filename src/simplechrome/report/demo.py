@@ -100,7 +100,7 @@ def run_demo(
             inputs,
             genes=inputs / "genes.tsv.gz",
             expression=inputs / "expression.tsv.gz",
-            note="these data are simulated: planted effects, no measurement of any cell",
+            note="These data are simulated: planted effects, no measurement of any cell",
         )
         log.info("Fitting encoder and predictor")
         run = fit_run(dataset, config, path, overwrite=overwrite)

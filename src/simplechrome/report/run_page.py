@@ -161,7 +161,9 @@ def write_figures(sections: Sequence[page.Section], folder: str | Path) -> None:
         if block.name:
             with whole_file(Path(folder) / f"{block.name}.svg") as temporary:
                 # Without a date the same figure gives the same file.
-                block.figure.savefig(temporary, format="svg", metadata={"Date": None}, dpi=200)
+                block.figure.savefig(
+                    temporary, format="svg", metadata={"Date": None}, dpi=200, facecolor="white"
+                )
 
 
 def _score_table(metrics: dict[str, Any]) -> page.Table:

@@ -24,7 +24,7 @@ from simplechrome.sources.simulation_chromatin import (
     lay_strip,
 )
 from simplechrome.sources.simulation_expression import Expression, express, planted_weights
-from simplechrome.sources.simulation_files import write_deepchrome_layout
+from simplechrome.sources.simulation_files import SPLITS, write_deepchrome_layout
 from simplechrome.sources.simulation_genome import (
     FACTORS,
     Genome,
@@ -43,7 +43,6 @@ DEPTH_DEVIATION = 0.35
 OTHER_ENRICHMENT, ENRICHMENT_DEVIATION = 0.6, 0.4
 """The first cell type is the reference; the others are noisier on the whole, as E012 is clean."""
 
-SPLITS = ("train", "valid", "test")
 ID_TREND = 0.3
 """Active genes have lower numbers, so that the published split is out of balance, as it is."""
 

@@ -1,0 +1,295 @@
+"""A dataset on disk: bit for bit the same, whole or not there, and refused when damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import simplechrome
+from simplechrome.dataset.store import open_dataset, save_dataset
+from simplechrome.errors import (
+    DatasetFormatError,
+    MissingInputError,
+    OutputError,
+    OutputExistsError,
+    SimpleChromeError,
+)
+
+MakeDataset = Callable[..., xr.Dataset]
+
+
+@pytest.fixture(scope="module")
+def full(make_dataset: MakeDataset) -> xr.Dataset:
+    """Everything that a dataset can hold: odd names, unknown values, nested attributes."""
+    return make_dataset(
+        cell_types=["E012", "Zelle α"],
+        gene_ids=["ENSG00000000003", "genè", "", "遺伝子"],
+        mark_present=np.array([[True, False], [True, True]]),
+        depth=np.array([[1.5e7, np.nan], [3.0, 0.1]]),
+        expression=np.array([[0.0, np.nan, 0.1, 1e30], [1e-40, 2.0, np.nan, 0.3]]),
+        label=np.array([[0, -1, 0, 1], [0, 1, -1, 0]]),
+        genes=pd.DataFrame(
+            {
+                "gene_id": ["ENSG00000000003", "genè", ""],
+                "gene_name": ["TSPAN6", "", "β"],
+                "chrom": ["chrX", "chr1", "chr1"],
+                "tss": [99_894_987, 0, 2**40],
+                "strand": ["-", "+", "."],
+            }
+        ),
+        published_split=["train", "valid", "test", ""],
+        assembly="hg19",
+        sources=[{"name": "ä.csv", "bytes": 3, "sha256": "00"}, {"nested": {"list": [1, None]}}],
+        note="simulated – 模擬",
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(full: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_dataset(full, tmp_path_factory.mktemp("saved") / "full.zarr")
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy.zarr"))
+
+
+def assert_same_bits(one: xr.Dataset, other: xr.Dataset) -> None:
+    assert one.identical(other)  # names, dimensions, attributes, values (NaN equals NaN)
+    for name, variable in one.variables.items():
+        there = other[name]
+        assert (name in one.coords) == (name in other.coords)
+        assert variable.dtype == there.dtype
+        if variable.dtype.kind == "O":
+            assert all(type(value) is str for value in there.values)
+        else:
+            assert variable.values.tobytes() == there.values.tobytes()
+
+
+def test_round_trip_is_bit_identical(full: xr.Dataset, saved: Path) -> None:
+    assert_same_bits(full, open_dataset(saved))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([0, 1, 255, 65_535], np.uint16),
+        # Not representable exactly, subnormal, largest, and a zero with a sign.
+        np.array([0.1, 1e-45, 3.4028235e38, -0.0], np.float32),
+        np.zeros(4, np.uint16),
+        np.full(4, -0.0, np.float32),
+    ],
+)
+def test_signal_of_any_type_is_bit_identical(
+    make_dataset: MakeDataset, tmp_path: Path, values: np.ndarray
+) -> None:
+    dataset = make_dataset(values.reshape(1, 1, 4, 1))
+    save_dataset(dataset, tmp_path / "x.zarr")
+    back = open_dataset(tmp_path / "x.zarr")
+    assert_same_bits(dataset, back)
+    assert back["signal"].values.ravel().tobytes() == values.tobytes()
+
+
+def test_units_that_look_like_time_are_left_alone(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    dataset = make_dataset(units="days", expression_units="seconds since 2000-01-01")
+    save_dataset(dataset, tmp_path / "x.zarr")
+    assert_same_bits(dataset, open_dataset(tmp_path / "x.zarr"))
+
+
+def test_arrays_come_back_contiguous_and_writable(saved: Path) -> None:
+    for variable in open_dataset(saved).variables.values():
+        assert variable.values.flags.c_contiguous
+        assert variable.values.flags.writeable
+
+
+def test_saving_changes_nothing_in_memory(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    dataset = make_dataset().assign_coords(gene_id=("gene", np.array(["a", "b", "c", "d"])))
+    before = dataset.copy(deep=True)
+    save_dataset(dataset, tmp_path / "x.zarr")
+    assert dataset.identical(before)
+    assert dataset["gene_id"].dtype.kind == "U"
+
+
+def test_what_was_opened_can_be_saved_again(saved: Path, tmp_path: Path) -> None:
+    once = open_dataset(saved)
+    save_dataset(once.isel(cell_type=[1], gene=[3, 0]), tmp_path / "part.zarr")
+    assert_same_bits(once.isel(cell_type=[1], gene=[3, 0]), open_dataset(tmp_path / "part.zarr"))
+
+
+def test_each_cell_type_is_a_chunk_of_its_own(saved: Path) -> None:
+    files = sorted(str(p.relative_to(saved)) for p in (saved / "signal").rglob("*") if p.is_file())
+    assert files == ["signal/c/0/0/0/0", "signal/c/1/0/0/0", "signal/zarr.json"]
+
+
+def test_an_existing_dataset_is_kept_unless_told_otherwise(
+    full: xr.Dataset, copy: Path, make_dataset: MakeDataset
+) -> None:
+    with pytest.raises(OutputExistsError, match="copy.zarr exists already"):
+        save_dataset(make_dataset(), copy)
+    assert open_dataset(copy).identical(full)
+    save_dataset(make_dataset(), copy, overwrite=True)
+    assert open_dataset(copy).identical(make_dataset())
+
+
+def test_a_folder_that_is_no_dataset_is_never_overwritten(full: xr.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(OutputExistsError, match=r"is not a dataset(.|\n)*thesis\.tex"):
+        save_dataset(full, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_a_failing_save_leaves_the_old_dataset(
+    full: xr.Dataset,
+    copy: Path,
+    make_dataset: MakeDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+) -> None:
+    def write_half(self: xr.Dataset, store: Path, **_: Any) -> None:
+        (store / "zarr.json").write_text("{")
+        raise failure
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", write_half)
+    expected = OutputError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        save_dataset(make_dataset(), copy, overwrite=True)
+    assert [path.name for path in copy.parent.iterdir()] == ["copy.zarr"]
+    assert open_dataset(copy).identical(full)
+
+
+def test_an_invalid_dataset_is_not_saved(full: xr.Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetFormatError, match="lacks the variable `label`"):
+        save_dataset(full.drop_vars("label"), tmp_path / "x.zarr")
+    assert not (tmp_path / "x.zarr").exists()
+
+
+def test_a_path_without_anything_is_missing_input(tmp_path: Path) -> None:
+    with pytest.raises(
+        MissingInputError, match=r"no dataset at .*x\.zarr(.|\n)*simplechrome build"
+    ):
+        open_dataset(tmp_path / "x.zarr")
+
+
+def test_other_folders_and_files_are_no_datasets(tmp_path: Path) -> None:
+    with pytest.raises(DatasetFormatError, match="found: no zarr.json in it"):
+        open_dataset(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetFormatError, match="found: a file"):
+        open_dataset(tmp_path / "file")
+
+
+def test_other_zarr_groups_and_arrays_are_no_datasets(copy: Path, tmp_path: Path) -> None:
+    xr.Dataset({"x": ("y", np.arange(3))}).to_zarr(tmp_path / "other", consolidated=False)
+    with pytest.raises(DatasetFormatError, match="not a SimpleChrome dataset"):
+        open_dataset(tmp_path / "other")
+    with pytest.raises(DatasetFormatError, match="cannot be read as a dataset"):
+        open_dataset(copy / "signal")
+
+
+def test_a_newer_format_is_refused_before_anything_is_read(copy: Path) -> None:
+    group = json.loads((copy / "zarr.json").read_text())
+    group["attributes"]["format_version"] = 2
+    (copy / "zarr.json").write_text(json.dumps(group))
+    shutil.rmtree(copy / "signal")  # A newer format may well store it elsewhere.
+    with pytest.raises(DatasetFormatError, match="newer version of SimpleChrome") as caught:
+        open_dataset(copy)
+    assert "found: format_version = 2" in str(caught.value)
+
+
+def test_a_removed_variable_is_named(copy: Path) -> None:
+    shutil.rmtree(copy / "observed")
+    with pytest.raises(DatasetFormatError, match="lacks the variable `observed`"):
+        open_dataset(copy)
+
+
+CHUNKS = {"signal": "c/1/0/0/0", "expression": "c/0/0", "mark_present": "c/0/0", "label": "c/0/0"}
+CHUNKS |= {"gene_id": "c/0", "gene_name": "c/0", "tss": "c/0", "mark": "c/0"}
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_a_lost_chunk_is_not_read_as_zeros(copy: Path, name: str) -> None:
+    (copy / name / CHUNKS[name]).unlink()
+    with pytest.raises(DatasetFormatError) as caught:
+        open_dataset(copy)
+    assert "copy.zarr cannot be read as a dataset" in str(caught.value)
+    assert f"chunks of `{name}` are missing" in str(caught.value)
+    assert "likely cause: a damaged or incomplete copy" in str(caught.value)
+
+
+def test_chunks_of_zeros_are_not_taken_for_lost_ones(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    nothing = make_dataset(
+        np.zeros((2, 3, 4, 2), np.uint16),
+        mark_present=np.zeros((2, 2), bool),
+        label=np.zeros((2, 3)),
+        expression=np.zeros((2, 3)),
+        published_split=["", "", ""],
+    )
+    save_dataset(nothing, tmp_path / "x.zarr")
+    assert_same_bits(nothing, open_dataset(tmp_path / "x.zarr"))
+
+
+@pytest.mark.parametrize("name", ["signal", "gene_id", "label"])
+@pytest.mark.parametrize("harm", ["empty", "half", "one bit"])
+def test_a_damaged_chunk_is_refused(copy: Path, name: str, harm: str) -> None:
+    chunk = copy / name / CHUNKS[name]
+    content = bytearray(chunk.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 1
+    kept = {"empty": b"", "half": content[:middle], "one bit": content}[harm]
+    chunk.write_bytes(bytes(kept))
+    with pytest.raises(DatasetFormatError, match="cannot be read as a dataset"):
+        open_dataset(copy)
+
+
+@pytest.mark.parametrize("name", ["signal", "gene_name"])
+def test_lost_or_damaged_metadata_are_refused(copy: Path, name: str) -> None:
+    metadata = copy / name / "zarr.json"
+    text = metadata.read_text()
+    metadata.write_text(text[: len(text) // 2])
+    with pytest.raises(DatasetFormatError, match="cannot be read as a dataset"):
+        open_dataset(copy)
+    metadata.unlink()
+    with pytest.raises(DatasetFormatError, match=f"`{name}` has no zarr.json"):
+        open_dataset(copy)
+
+
+def test_metadata_with_an_unknown_key_are_refused(copy: Path) -> None:
+    metadata = copy / "label" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"typesize"', '"typesi2e"'))
+    with pytest.raises(SimpleChromeError, match="cannot be read as a dataset"):
+        open_dataset(copy)
+
+
+def test_files_of_the_operating_system_do_no_harm(full: xr.Dataset, copy: Path) -> None:
+    (copy / ".Trash").mkdir()
+    (copy / "signal" / ".DS_Store").touch()
+    assert open_dataset(copy).identical(full)
+
+
+def test_simulated_data_survive(tmp_path: Path) -> None:
+    made = simplechrome.simulate(n_genes=300, n_cell_types=2, n_bins=8, missing_marks=0.3)
+    dataset = simplechrome.from_arrays(
+        made.signal,
+        marks=made.marks,
+        gene_ids=made.genes["gene_id"],
+        cell_types=made.cell_types,
+        mark_present=made.mark_present,
+        depth=made.depth,
+        expression=made.expression,
+        genes=made.genes,
+    )
+    save_dataset(dataset, tmp_path / "x.zarr")
+    assert_same_bits(dataset, open_dataset(tmp_path / "x.zarr"))

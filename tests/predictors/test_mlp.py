@@ -1,0 +1,235 @@
+"""The multilayer perceptron: what it learns, when it stops, and what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from sklearn.utils.estimator_checks import check_estimator
+
+from simplechrome import MLPPredictor, load_predictor
+from simplechrome.errors import ModelFormatError, UndefinedScoreError
+from simplechrome.predictors import mlp
+
+EXPECTED_TO_FAIL = {
+    "check_classifiers_one_label": "a single class is an error with advice, not a constant",
+    "check_fit2d_1sample": "one sample is one class: the same error",
+    "check_methods_subset_invariance": "float32 matrix products differ in the last digit by rows",
+}
+SMALL: dict[str, Any] = {"hidden": (16,), "learning_rate": 0.03, "dropout": 0.0}
+
+
+def circle(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """High inside a circle: no linear head can tell."""
+    x = np.random.default_rng(seed).uniform(-2, 2, (n, 2))
+    return x, (np.square(x).sum(axis=1) < 1.8).astype(int)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_is_an_ordinary_scikit_learn_estimator(task: str) -> None:
+    failing = dict(EXPECTED_TO_FAIL)
+    if task == "regression":
+        failing = {
+            name: why for name, why in failing.items() if name == "check_methods_subset_invariance"
+        }
+    results = check_estimator(
+        MLPPredictor(task, epochs=12, n_folds=2, hold_out_from=20, **SMALL),
+        expected_failed_checks=failing,
+        on_skip=None,
+    )
+    assert len(results) > 50
+
+
+def test_what_no_line_can_tell_is_learned() -> None:
+    head = MLPPredictor(epochs=40, **SMALL).fit(*circle(), validation=circle(seed=1))
+    assert head.score(*circle(seed=2)) > 0.9
+
+
+def test_regression_is_in_the_units_of_the_target() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 2))
+    y = 1000 + 50 * x[:, 0]
+    head = MLPPredictor("regression", epochs=40, **SMALL).fit(x, y)
+    assert np.sqrt(np.square(head.predict(x) - y).mean()) < 10
+    assert not hasattr(head, "predict_proba")
+
+
+def test_validation_genes_choose_the_epoch() -> None:
+    head = MLPPredictor(epochs=30, patience=4, **SMALL).fit(*circle(), validation=circle(seed=1))
+    losses = [row["validation_loss"] for row in head.history_]
+    assert head.epochs_ == int(np.argmin(losses)) + 1
+
+
+def test_validation_genes_do_not_train() -> None:
+    x, y = circle()
+    one, other = (
+        MLPPredictor(epochs=1, **SMALL).fit(x, y, validation=circle(seed=seed)) for seed in (1, 2)
+    )
+    np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(x))
+
+
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int | None, int]]:
+    """Rows, held-out rows and epochs of each call of the training loop."""
+    calls: list[tuple[int, int | None, int]] = []
+    original = mlp.train
+
+    def spy(module: Any, loss: Any, rows: Any, settings: Any, **more: Any) -> Any:
+        held_out = more.get("validation")
+        calls.append((len(rows[0]), held_out and len(held_out[0]), settings.epochs))
+        return original(module, loss, rows, settings, **more)
+
+    monkeypatch.setattr(mlp, "train", spy)
+    return calls
+
+
+def test_few_labels_choose_the_epochs_by_cross_validation_and_all_of_them_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = trainings(monkeypatch)
+    x, y = circle(30)
+    head = MLPPredictor(epochs=4, n_folds=3, **SMALL).fit(x, y)
+    assert calls[:3] == [(20, 10, 4)] * 3
+    assert calls[3:] == [(30, None, head.epochs_)]
+    assert 1 <= head.epochs_ <= 4
+
+
+def test_of_many_labels_a_tenth_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = trainings(monkeypatch)
+    x, y = circle(100)
+    MLPPredictor(epochs=2, hold_out_from=100, **SMALL).fit(x, y)
+    assert calls == [(90, 10, 2)]
+
+
+@pytest.mark.parametrize("epochs", [2, 8])
+def test_class_with_a_single_member_gets_a_quarter_of_the_epochs(
+    monkeypatch: pytest.MonkeyPatch, epochs: int
+) -> None:
+    calls = trainings(monkeypatch)
+    x, _ = circle(6)
+    MLPPredictor(epochs=epochs, **SMALL).fit(x, np.array([0, 0, 0, 0, 0, 1]))
+    assert calls == [(6, None, max(1, epochs // 4))]
+
+
+def test_one_class_is_a_clear_error() -> None:
+    with pytest.raises(UndefinedScoreError, match="All 4 labels are of one class"):
+        MLPPredictor(**SMALL).fit(np.zeros((4, 2)), np.ones(4))
+
+
+def test_dropout_is_off_when_predicting() -> None:
+    x, y = circle(50)
+    head = MLPPredictor(epochs=1, hidden=(16,), dropout=0.5).fit(x, y)
+    np.testing.assert_array_equal(head.predict_proba(x), head.predict_proba(x))
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_other_weights() -> None:
+    x, y = circle(50)
+    one, again, other = (
+        MLPPredictor(epochs=2, random_state=seed, **SMALL).fit(x, y).predict_proba(x)
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_fitting_leaves_random_state_and_threads_as_found() -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    MLPPredictor(epochs=1, threads=threads + 1, **SMALL).fit(*circle(30))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_no_hidden_layer_is_logistic_regression() -> None:
+    x, y = circle(50)
+    head = MLPPredictor(epochs=1, hidden=()).fit(x, y)
+    weight, bias = (p.detach().numpy() for p in head.module_.parameters())
+    np.testing.assert_allclose(head.decision_function(x), x @ weight[0] + bias, atol=1e-5)
+
+
+def test_labelled_arrays_are_stacked_and_unknown_labels_dropped(labelled: Callable) -> None:
+    x, y = circle(60)
+    y[:6] = -1
+    features, label = labelled(x.reshape(2, 30, 2)), labelled(y.reshape(2, 30))
+    head = MLPPredictor(epochs=2, **SMALL).fit(features, label)
+    plain = MLPPredictor(epochs=2, **SMALL).fit(x[6:].astype(np.float64), y[6:])
+    probability = head.predict_proba(features)
+    assert probability.dims == ("cell_type", "gene", "label")
+    np.testing.assert_allclose(probability.values.reshape(60, 2), plain.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_saved_predictor_gives_identical_predictions(
+    task: str, labelled: Callable, tmp_path: Path
+) -> None:
+    x, y = circle(40)
+    features = labelled(x[None])
+    head = MLPPredictor(task, epochs=2, **SMALL).fit(features, labelled(y[None].astype(float)))
+    head.save(tmp_path / "head")
+    loaded = load_predictor(tmp_path / "head")
+    xr.testing.assert_identical(loaded.predict(features), head.predict(features))
+    assert sorted(path.name for path in (tmp_path / "head").iterdir()) == [
+        "model.json",
+        "model.safetensors",
+    ]
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    x, y = circle(30)
+    for width in (3, 4):
+        MLPPredictor(epochs=1, hidden=(width,)).fit(x, y).save(tmp_path / str(width))
+    (tmp_path / "3" / "model.safetensors").write_bytes(
+        (tmp_path / "4" / "model.safetensors").read_bytes()
+    )
+    with pytest.raises(ModelFormatError, match="do not fit together"):
+        load_predictor(tmp_path / "3")
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Ctrl-C comes in the given batch that is trained on."""
+    done = 0
+
+    def supervised_loss(task: str) -> Any:
+        original = supervised(task)
+
+        def loss(module: Any, rows: Any, warmth: float) -> Any:
+            nonlocal done
+            done += module.training
+            if done == batch and module.training:
+                raise KeyboardInterrupt
+            return original(module, rows, warmth)
+
+        return loss
+
+    supervised = mlp.supervised_loss
+    monkeypatch.setattr(mlp, "supervised_loss", supervised_loss)
+
+
+# 30 genes are one batch an epoch: batch 1 is the first epoch of the first fold, batch 3 the third,
+# batch 5 the first of the second fold, batch 6 the second of it.
+@pytest.mark.parametrize("batch", [1, 3, 5, 6])
+def test_interrupt_while_choosing_epochs_ends_the_search_and_leaves_a_predictor(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    interrupt(monkeypatch, batch)
+    x, y = circle(30)
+    head = MLPPredictor(epochs=4, n_folds=3, **SMALL).fit(x, y)
+    assert head.interrupted_
+    assert np.isfinite(head.predict_proba(x)).all()
+    assert 1 <= head.epochs_ <= 4
+
+
+def test_interrupt_of_a_long_training_keeps_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(monkeypatch, 4)
+    x, y = circle(60)
+    head = MLPPredictor(epochs=9, **SMALL).fit(x, y, validation=circle(20, seed=1))
+    assert head.interrupted_
+    assert len(head.history_) == 3
+    assert 1 <= head.epochs_ <= 3
+
+
+def test_training_to_the_end_is_not_interrupted() -> None:
+    assert not MLPPredictor(epochs=1, **SMALL).fit(*circle(30)).interrupted_
