@@ -19,9 +19,19 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def write_folder(path: Path, text: str, *, overwrite: bool = False) -> None:
+def write_folder(
+    path: Path, text: str, *, overwrite: bool = False, failure: BaseException | None = None
+) -> None:
     with whole_folder(path, overwrite=overwrite) as folder:
         (folder / "data").write_text(text)
+        if failure is not None:
+            raise failure
+
+
+def write_file(path: Path, text: str, failure: BaseException) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+        raise failure
 
 
 def test_file_appears_at_the_end_only(tmp_path: Path) -> None:
@@ -40,19 +50,16 @@ def test_a_failed_file_leaves_the_old_one_and_nothing_else(
 ) -> None:
     target = tmp_path / "x.txt"
     target.write_text("old")
-    with pytest.raises(failure), whole_file(target) as temporary:
-        temporary.write_text("half")
-        raise failure
+    with pytest.raises(failure):
+        write_file(target, "half", failure())
     assert target.read_text() == "old"
     assert names(tmp_path) == ["x.txt"]
 
 
 def test_a_full_disk_is_an_output_error_with_its_reason(tmp_path: Path) -> None:
-    with (
-        pytest.raises(OutputError, match=r"x\.txt cannot be written.*\n.*No space left"),
-        whole_file(tmp_path / "x.txt"),
-    ):
-        raise OSError(28, "No space left on device")
+    full = OSError(28, "No space left on device")
+    with pytest.raises(OutputError, match=r"x\.txt cannot be written.*\n.*No space left"):
+        write_file(tmp_path / "x.txt", "half", full)
     assert names(tmp_path) == []
 
 
@@ -100,9 +107,8 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(
 ) -> None:
     write_folder(tmp_path / "x", "old")
     expected = OutputError if failure is OSError else failure
-    with pytest.raises(expected), whole_folder(tmp_path / "x", overwrite=True) as folder:
-        (folder / "data").write_text("half")
-        raise failure
+    with pytest.raises(expected):
+        write_folder(tmp_path / "x", "half", overwrite=True, failure=failure())
     assert (tmp_path / "x" / "data").read_text() == "old"
     assert names(tmp_path) == ["x"]
 
@@ -155,16 +161,16 @@ def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -
 
 def test_a_folder_that_exists_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    with pytest.raises(OutputExistsError, match=r"exists already(.|\n)*--overwrite"):
-        with whole_folder(tmp_path / "x"):
-            pytest.fail("the body must not run")
+    expected = pytest.raises(OutputExistsError, match=r"exists already(.|\n)*--overwrite")
+    with expected, whole_folder(tmp_path / "x"):
+        pytest.fail("the body must not run")
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("mine")
-    with pytest.raises(OutputError, match="cannot be written as a folder"):
-        with whole_folder(tmp_path / "x", overwrite=True):
-            pytest.fail("the body must not run")
+    expected = pytest.raises(OutputError, match="cannot be written as a folder")
+    with expected, whole_folder(tmp_path / "x", overwrite=True):
+        pytest.fail("the body must not run")
     assert (tmp_path / "x").read_text() == "mine"
     assert names(tmp_path) == ["x"]
 

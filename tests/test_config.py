@@ -205,7 +205,7 @@ def test_the_same_encoder_keeps_the_section_of_the_file(file: Path) -> None:
 
 
 def test_options_of_another_encoder_are_refused(file: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no option `encoder.pca.epochs`"):
+    with pytest.raises(ConfigError, match=r"there is no option `encoder\.pca\.epochs`"):
         merge_options(file, {"epochs": 2})
 
 

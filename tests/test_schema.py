@@ -58,7 +58,7 @@ def test_every_variable_of_the_table_is_in_a_full_dataset(dataset: xr.Dataset) -
     ],
 )
 def test_format_version_must_be_a_number_that_this_program_knows(version: Any, said: str) -> None:
-    with pytest.raises(DatasetFormatError, match="x.zarr") as caught:
+    with pytest.raises(DatasetFormatError, match=r"x\.zarr") as caught:
         check_format_version({"format_version": version}, "x.zarr")
     assert said in str(caught.value)
     check_format_version({"format_version": np.int64(FORMAT_VERSION)}, "x.zarr")
@@ -97,8 +97,10 @@ def test_wrong_dimensions_are_named(dataset: xr.Dataset, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("signal", float), ("signal", "i4"), ("label", int), ("expression", float), ("depth", "f8")]
-    + [("mark_present", "u1"), ("tss", "i4"), ("gene_id", None)],
+    [
+        *(("signal", "f8"), ("signal", "i4"), ("label", "i8"), ("expression", "f8")),
+        *(("depth", "f8"), ("mark_present", "u1"), ("tss", "i4"), ("gene_id", None)),
+    ],
 )
 def test_wrong_types_are_named(dataset: xr.Dataset, name: str, dtype: Any) -> None:
     array = dataset[name]

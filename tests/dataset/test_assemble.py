@@ -88,7 +88,7 @@ def test_the_published_layout_becomes_a_dataset(
 def test_labels_can_be_made_anew(layout: Path, expression: Path) -> None:
     dataset = build_from_deepchrome(layout, expression=expression, relabel=True)
     assert dataset["label"].values.tolist() == [[0, 0, 1, 1]] * 2
-    with pytest.raises(ConfigError, match="only from expression(.|\n)*--expression FILE"):
+    with pytest.raises(ConfigError, match=r"only from expression(.|\n)*--expression FILE"):
         build_from_deepchrome(layout, relabel=True)
 
 

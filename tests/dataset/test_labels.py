@@ -71,8 +71,11 @@ def test_a_threshold_is_as_exact_as_the_values() -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    ["", "medain", "median:3", "quantile", "quantile:0", "quantile:1", "quantile:nan", "tertiles:2"]
-    + ["threshold:nan", "threshold:", "threshold:high"],
+    [
+        *("", "medain", "median:3", "tertiles:2"),
+        *("quantile", "quantile:0", "quantile:1", "quantile:nan"),
+        *("threshold:nan", "threshold:", "threshold:high"),
+    ],
 )
 def test_other_words_are_no_rules(rule: str) -> None:
     with pytest.raises(ConfigError, match="expected: median, mean, tertiles, quantile:Q"):

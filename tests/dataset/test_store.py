@@ -134,7 +134,7 @@ def test_each_cell_type_is_a_chunk_of_its_own(saved: Path) -> None:
 def test_an_existing_dataset_is_kept_unless_told_otherwise(
     full: xr.Dataset, copy: Path, make_dataset: MakeDataset
 ) -> None:
-    with pytest.raises(OutputExistsError, match="copy.zarr exists already"):
+    with pytest.raises(OutputExistsError, match=r"copy\.zarr exists already"):
         save_dataset(make_dataset(), copy)
     assert open_dataset(copy).identical(full)
     save_dataset(make_dataset(), copy, overwrite=True)
@@ -182,7 +182,7 @@ def test_a_path_without_anything_is_missing_input(tmp_path: Path) -> None:
 
 
 def test_other_folders_and_files_are_no_datasets(tmp_path: Path) -> None:
-    with pytest.raises(DatasetFormatError, match="found: no zarr.json in it"):
+    with pytest.raises(DatasetFormatError, match=r"found: no zarr\.json in it"):
         open_dataset(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(DatasetFormatError, match="found: a file"):

@@ -122,7 +122,7 @@ def test_a_lone_single_block_joins_the_smallest_other_chromosome() -> None:
 
 def test_few_genes_shorten_the_blocks_and_say_so(caplog: pytest.LogCaptureFixture) -> None:
     data = simulated(0, n=100)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.DEBUG):
         interval = block_bootstrap(
             metrics.auroc, *map(data.get, ("label", "score")), chrom=data["chrom"], tss=data["tss"]
         )

@@ -38,7 +38,7 @@ def test_is_an_ordinary_scikit_learn_estimator(task: str) -> None:
             name: why for name, why in failing.items() if name == "check_methods_subset_invariance"
         }
     results = check_estimator(
-        MLPPredictor(task, epochs=12, n_folds=2, hold_out_from=20, **SMALL),
+        MLPPredictor(task, epochs=8, n_folds=2, hold_out_from=20, **SMALL),
         expected_failed_checks=failing,
         on_skip=None,
     )
@@ -52,9 +52,9 @@ def test_what_no_line_can_tell_is_learned() -> None:
 
 def test_regression_is_in_the_units_of_the_target() -> None:
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((300, 2))
+    x = rng.standard_normal((200, 2))
     y = 1000 + 50 * x[:, 0]
-    head = MLPPredictor("regression", epochs=40, **SMALL).fit(x, y)
+    head = MLPPredictor("regression", epochs=25, hold_out_from=200, **SMALL).fit(x, y)
     assert np.sqrt(np.square(head.predict(x) - y).mean()) < 10
     assert not hasattr(head, "predict_proba")
 

@@ -62,8 +62,4 @@ def main() -> None:
         if logging.getLogger("simplechrome").isEnabledFor(logging.DEBUG):
             raise
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
     sys.exit(status if isinstance(status, int) else 0)

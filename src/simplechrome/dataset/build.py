@@ -342,15 +342,19 @@ def add_expression(
             remedy="rename the columns, or the cell types, so that they agree",
         )
     if absent:
-        log.warning("No expression for the cell types %s", ", ".join(absent))
+        log.warning("The table has no expression of %s: left as it was", ", ".join(absent))
     rows = _match(dataset["gene_id"].values, expression.index, "expression table")
     if (rows < 0).any():
         log.warning("%d of %d genes have no expression", (rows < 0).sum(), rows.size)
     table = expression.reindex(columns=cell_types).to_numpy(np.float32)
     levels = np.where(rows[:, np.newaxis] >= 0, table[rows], np.nan).T.astype(np.float32)
+    lacking = np.isin(cell_types, absent)
+    levels[lacking] = dataset["expression"].values[lacking]
     by_rule = label_expression(levels, rule)
     given = dataset["label"].values
-    keep = (given != UNKNOWN_LABEL) & (dataset["label"].attrs.get("rule") == GIVEN) & (not relabel)
+    # Of merged cell types some may have labels from files and others by rule.
+    from_file = GIVEN in str(dataset["label"].attrs.get("rule"))
+    keep = (given != UNKNOWN_LABEL) & from_file & (not relabel)
     label = np.where(keep, given, by_rule).astype(np.int8)
     for row, name in enumerate(cell_types):
         both = keep[row] & (by_rule[row] != UNKNOWN_LABEL)

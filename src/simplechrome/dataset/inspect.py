@@ -22,7 +22,7 @@ def _rounded(value: float, digits: int = 4) -> float | None:
 
 
 def _describe_mark(
-    signal: np.ndarray, label: np.ndarray, seen: np.ndarray, bin_start: np.ndarray
+    signal: np.ndarray, label: np.ndarray, seen: np.ndarray, bin_start: np.ndarray, depth: float
 ) -> dict[str, Any]:
     """One mark of one cell type: signal (gene, bin), label (gene,), seen (gene,)."""
     if not seen.any():
@@ -35,6 +35,7 @@ def _describe_mark(
     mean = float(level.mean())
     return {
         "present": True,
+        "depth": _rounded(depth),
         "mean_per_bin": _rounded(mean),
         "promoter_enrichment": _rounded(values[:, near].mean() / mean)
         if mean and near.any()
@@ -71,6 +72,7 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
                     label,
                     present[row, :, column],
                     starts,
+                    float(dataset["depth"].values[row, column]),
                 )
                 for column, mark in enumerate(dataset["mark"].values)
             },

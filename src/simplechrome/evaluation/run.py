@@ -219,6 +219,9 @@ def fit_run(
             fitting["checkpoints"] = path / "checkpoints"
         encoder.fit(parts.train, **fitting)
         encoder.save(path / "encoder")
+        if hasattr(encoder, "activity_"):
+            shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
+            log.info("Activity of the latents (deviation, the first is 1): %s", shares)
         latents = encoder.transform(dataset)
         rows = np.flatnonzero(drawn & (assignment == "train"))
         predictor = make_predictor(config)

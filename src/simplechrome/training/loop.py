@@ -152,7 +152,11 @@ class _Training:
 
     def weights(self) -> dict[str, torch.Tensor]:
         state = self.accelerator.unwrap_model(self.module).state_dict()
-        return {name: value.detach().cpu().clone() for name, value in state.items()}
+        return {
+            # Channels-last weights are strided, and safetensors takes plain ones only.
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in state.items()
+        }
 
     def fit_epoch(self, epoch: int, advance: Callable[[int], object]) -> float:
         """Go once over all rows in a new order; returns the mean loss per row."""

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 import simplechrome
 from simplechrome.atomic import whole_folder
-from simplechrome.errors import ModelFormatError, ModelMismatchError
+from simplechrome.errors import ModelFormatError, ModelMismatchError, OutputExistsError
 
 MODEL_VERSION = 1
 DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
@@ -52,8 +52,21 @@ def write_model(
     arrays
         Fitted arrays by name.
     overwrite
-        Replace what is there.
+        Replace a model that is there.
+
+    Raises
+    ------
+    OutputExistsError
+        If the folder is there and `overwrite` is False, or it holds something else than a model.
     """
+    path = Path(folder)
+    if overwrite and path.is_dir() and any(path.iterdir()) and not (path / DESCRIPTION).is_file():
+        raise OutputExistsError(
+            f"{path} is not a saved model, and is not overwritten.",
+            found=f"a folder without {DESCRIPTION}",
+            expected="a saved model, an empty folder, or none",
+            remedy="choose another folder",
+        )
     text = {
         "class": class_name,
         "model_version": MODEL_VERSION,

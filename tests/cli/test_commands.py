@@ -1,0 +1,280 @@
+"""The whole way on the command line, from files to predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import simplechrome
+
+Call = Callable[..., tuple[int, str, str]]
+VERBS = ("demo", "build", "merge", "inspect", "fit", "encode", "predict")
+
+
+def test_from_files_to_predictions(call: Call, workshop: Path, tmp_path: Path) -> None:
+    """build twice, merge, inspect, fit, and predict and encode with a moved copy of the run."""
+    layout = workshop / "layout"
+    tables = ["--genes", layout / "genes.tsv.gz", "--expression", layout / "expression.tsv.gz"]
+    same = [*tables, "--bin-size", "500", "--assembly", "none"]
+    one, two, both = (tmp_path / f"{name}.zarr" for name in ("one", "two", "both"))
+
+    code, out, _ = call("build", "deepchrome", layout, "-o", one, *same)
+    assert (code, out) == (0, f"{one}: 1 cell types, 300 genes, 20 bins, 5 marks\n")
+    code, out, _ = call("build", "arrays", layout / "counts" / "SIM002.npz", "-o", two, *same)
+    assert (code, out) == (0, f"{two}: 1 cell types, 300 genes, 20 bins, 3 marks\n")
+    code, out, _ = call("merge", one, two, "-o", both)
+    assert (code, out.split(": ")[1]) == (
+        0,
+        "2 cell types, 300 genes, 5 marks, 2 of 10 tracks missing\n",
+    )
+
+    code, out, _ = call("inspect", both, "--json")
+    description = json.loads(out)
+    assert description["sizes"] == {"cell_type": 2, "gene": 300, "bin": 20, "mark": 5}
+    assert not description["cell_types"]["SIM002"]["marks"]["H3K4me1"]["present"]
+    code, out, _ = call("inspect", both)
+    assert (code, "SIM002" in out, "H3K4me1 –" in out) == (0, True, True)
+
+    run, moved = tmp_path / "run", tmp_path / "elsewhere" / "copy"
+    code, out, err = call("fit", both, "-o", run, "--encoder", "pca", "--n-latent", 4)
+    assert code == 0, err
+    assert (run / "report.html").stat().st_size > 100_000
+    assert "test (" in out
+    assert f"report: {run / 'report.html'}" in out
+    shutil.copytree(run, moved)
+    shutil.rmtree(run)
+    code, out, _ = call("predict", moved, both, "-o", tmp_path / "new" / "predictions.parquet")
+    assert (code, "600 predictions" in out) == (0, True)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(tmp_path / "new" / "predictions.parquet"),
+        pd.read_parquet(moved / "predictions.parquet"),
+    )
+    code, out, _ = call("encode", moved, both, "-o", tmp_path / "latents.parquet")
+    assert (code, "600 rows" in out) == (0, True)
+    latents = pd.read_parquet(tmp_path / "latents.parquet")
+    assert latents.columns.tolist()[-4:] == ["pc_1", "pc_2", "pc_3", "pc_4"]
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("predictor", ["linear", "mlp"])
+@pytest.mark.parametrize("encoder", ["vae", "pca", "log_means", "none"])
+def test_every_encoder_goes_with_every_predictor(
+    encoder: str,
+    predictor: str,
+    task: str,
+    call: Call,
+    workshop: Path,
+    tmp_path: Path,
+) -> None:
+    """…with few labels and with all; the configuration repeats the run to the bit."""
+    config = tmp_path / "small.toml"
+    lines = [f"task = '{task}'", "seed = 3", "device = 'cpu'"]
+    if predictor == "mlp":
+        lines += ["labels = 40", "[predictor]", "name = 'mlp'", "hidden = [4]", "epochs = 2"]
+    lines += ["[encoder]", f"name = '{encoder}'"]
+    if encoder == "vae":
+        lines += ["n_latent = 2", "epochs = 2", "channels = [3, 3]", "hidden = 4"]
+    config.write_text("\n".join(lines))
+    run, again = tmp_path / "run", tmp_path / "again"
+
+    code, _, err = call("fit", workshop / "one.zarr", "-o", run, "--config", config, "-q")
+    assert (code, err) == (0, "")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["task"] == task
+    assert (run / "history.csv").exists() == (encoder == "vae" or predictor == "mlp")
+
+    whole = run / "config.toml"
+    assert call("fit", workshop / "one.zarr", "-o", again, "--config", whole, "-q")[0] == 0
+    for name in ("config.toml", "predictions.parquet", "metrics.json", "split.parquet"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_predictions_and_metrics_have_the_promised_names(finished: Path) -> None:
+    table = pd.read_parquet(finished / "predictions.parquet")
+    assert {
+        *("gene_id", "gene_name", "chrom", "cell_type", "split"),
+        *("probability", "label", "expression"),
+    } <= set(table.columns)
+    metrics = json.loads((finished / "metrics.json").read_text())
+    for part in ("test", "validation"):
+        promised = {"auroc", "auroc_low", "auroc_high", "auprc", "accuracy", "n_genes"}
+        assert promised <= set(metrics[part])
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_options_win_over_the_configuration(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    options = ["--labels", "all", "--seed", 7, "--test-chroms", "chr3, 4", "--n-latent", 2]
+    more = ["--exclude-chroms", "chrX,chrM"]
+    config = finished / "config.toml"
+    code, out, _ = call(
+        "fit", workshop / "one.zarr", "-o", run, "--config", config, *options, *more
+    )
+    assert (code, "seed 7" in out) == (0, True)
+    table = pd.read_parquet(run / "predictions.parquet")
+    assert set(table.loc[table["split"] == "test", "chrom"]) == {"chr3", "chr4"}
+    assert set(table.loc[table["split"] == "excluded", "chrom"]) == {"chrX"}
+    assert json.loads((run / "metrics.json").read_text())["n_labels"] > 60
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize("split", [["--split", "random"], ["--fold", "1", "--n-folds", "4"]])
+def test_other_splits(call: Call, workshop: Path, tmp_path: Path, split: list[str]) -> None:
+    options = ["--encoder", "log_means", *split]
+    assert call("fit", workshop / "one.zarr", "-o", tmp_path / "run", *options)[0] == 0
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_second_run_is_refused_and_overwrite_replaces_it(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path, contents: Callable
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = contents(run)
+    options = ["fit", workshop / "one.zarr", "-o", run, "--encoder", "log_means"]
+    code, out, err = call(*options)
+    assert (code, out) == (1, "")
+    assert "exists already" in err
+    assert "--overwrite" in err
+    assert contents(run) == before
+    assert call(*options, "--overwrite")[0] == 0
+    assert 'name = "log_means"' in (run / "config.toml").read_text()
+
+
+def test_failing_overwrite_keeps_the_old_run(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path, contents: Callable
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    before = contents(tmp_path)
+    wrong = ["--encoder", "pca", "--n-latent", "5000", "--overwrite"]
+    assert call("fit", workshop / "one.zarr", "-o", tmp_path / "run", *wrong)[0] == 1
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet"])
+def test_ending_of_the_output_says_the_format(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path, name: str
+) -> None:
+    output = tmp_path / name
+    assert call("predict", finished, workshop / "one.zarr", "-o", output)[0] == 0
+    if name.endswith("parquet"):
+        table = pd.read_parquet(output)
+    else:
+        table = pd.read_csv(output, sep="\t" if name.endswith("tsv") else ",")
+    assert len(table) == 300
+    assert table["probability"].between(0, 1).all()
+
+
+def test_unlabelled_data_can_be_predicted(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "p.parquet"
+    assert call("predict", finished, workshop / "unlabelled.zarr", "-o", output)[0] == 0
+    table = pd.read_parquet(output)
+    assert (table["label"] == -1).all()
+    known = pd.read_parquet(finished / "predictions.parquet")
+    assert (table["probability"] == known["probability"]).all()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(call: Call, verb: str) -> None:
+    arguments = [verb, "--help"] if verb != "build" else ["build", "arrays", "--help"]
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert "Example" in out
+    assert f"simplechrome {verb}" in out
+
+
+def test_help_lists_the_verbs_in_the_order_of_the_work(call: Call) -> None:
+    code, out, _ = call("--help")
+    places = [out.index(f"\n  {verb} ") for verb in VERBS]
+    assert (code, places) == (0, sorted(places))
+
+
+def test_version(call: Call) -> None:
+    assert call("--version") == (0, f"simplechrome, version {simplechrome.__version__}\n", "")
+
+
+def test_results_go_to_stdout_and_talk_to_stderr(
+    call: Call, workshop: Path, tmp_path: Path
+) -> None:
+    quiet = call(
+        *("build", "arrays", workshop / "layout" / "counts" / "SIM002.npz"),
+        *("-o", tmp_path / "quiet.zarr", "-qq"),
+    )
+    assert (quiet[0], quiet[1].count("\n"), quiet[2]) == (0, 1, "")
+    loud = call(
+        *("build", "arrays", workshop / "layout" / "counts" / "SIM002.npz"),
+        *("-o", tmp_path / "loud.zarr"),
+    )
+    assert loud[1].count("\n") == 1
+    assert "! Without a gene table" in loud[2]
+
+
+def test_quiet_and_verbose_may_stand_in_any_order(call: Call, workshop: Path) -> None:
+    for flags in (["-q"], ["-v"], ["-qq"], ["-v", "-v"]):
+        assert call("inspect", workshop / "one.zarr", *flags)[0] == 0
+
+
+def test_demo_hands_its_options_on_and_prints_the_table(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo itself takes half a minute: `make demo` runs it."""
+    asked: dict[str, object] = {}
+
+    def run_demo(folder: str, **options: object) -> SimpleNamespace:
+        asked.update(options, folder=folder)
+        table = pd.DataFrame({"representation": ["PCA"], "50 labels": [0.91234]})
+        return SimpleNamespace(report="the report", table=table)
+
+    monkeypatch.setattr("simplechrome.report.demo.run_demo", run_demo)
+    code, out, _ = call("demo", "-o", tmp_path, "--genes", 300, "--seed", 4, "--overwrite")
+    assert code == 0
+    assert asked == {"folder": str(tmp_path), "n_genes": 300, "seed": 4, "overwrite": True}
+    assert "simulated" in out
+    assert "PCA     0.9123" in out
+    assert "report: the report" in out
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """A process of its own, as in a user's shell."""
+    program = Path(sys.executable).with_name("simplechrome")
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_installed_command_answers(workshop: Path) -> None:
+    done = command("inspect", workshop / "one.zarr", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["sizes"]["gene"] == 300
+
+
+def test_installed_command_fails_with_one_message(tmp_path: Path) -> None:
+    done = command("inspect", tmp_path / "nothing.zarr")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("MissingInputError: There is no dataset at")
+    assert "Traceback" not in done.stderr
+
+
+def test_reader_that_has_seen_enough_is_no_error(workshop: Path) -> None:
+    program = Path(sys.executable).with_name("simplechrome")
+    # Either the program has written all before the reader ends, or it stops quietly.
+    done = subprocess.run(
+        f"'{program}' inspect '{workshop / 'one.zarr'}' | true; exit ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode in (0, 1)
+    assert done.stderr == ""

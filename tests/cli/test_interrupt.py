@@ -1,0 +1,147 @@
+"""Ctrl-C: the command ends with 130, and leaves a folder that can be used, or none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from simplechrome.predictors import mlp
+from simplechrome.predictors.linear import LinearPredictor
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def interrupt_when(text: str, *arguments: object) -> tuple[int, str]:
+    """Start `simplechrome ARGUMENTS`, press Ctrl-C once stderr says `text`; code and stderr."""
+    program = Path(sys.executable).with_name("simplechrome")
+    lines = []
+    with subprocess.Popen(
+        [program, *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                lines.append(line)
+                if text in line:
+                    process.send_signal(signal.SIGINT)
+                    break
+            lines += process.stderr.readlines()
+            return process.wait(timeout=60), "".join(lines)
+        finally:
+            process.kill()
+
+
+def test_interrupted_vae_leaves_a_run_that_predicts(
+    call: Call, workshop: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    code, err = interrupt_when(
+        "VAE epoch 8", "fit", workshop / "one.zarr", "-o", run, "--epochs", 10_000
+    )
+    assert code == 130, err
+    assert "keeping the best epoch so far" in err
+    assert "Traceback" not in err
+    assert 8 <= len(pd.read_csv(run / "history.csv")) < 10_000
+    assert (run / "report.html").is_file()
+    code, _, err = call("predict", run, workshop / "one.zarr", "-o", tmp_path / "p.parquet")
+    assert code == 0, err
+    assert pd.read_parquet(tmp_path / "p.parquet")["probability"].between(0, 1).all()
+
+
+MLP = ["--encoder", "log_means", "--predictor", "mlp", "--labels", "60"]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    """Ctrl-C comes in this batch of the predictor's training."""
+    original = mlp.supervised_loss
+    done = 0
+
+    def supervised_loss(task: str) -> Any:
+        loss = original(task)
+
+        def interrupted(module: Any, rows: Any, warmth: float) -> Any:
+            nonlocal done
+            done += module.training
+            if done == batch and module.training:
+                raise KeyboardInterrupt
+            return loss(module, rows, warmth)
+
+        return interrupted
+
+    monkeypatch.setattr(mlp, "supervised_loss", supervised_loss)
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize("batch", [1, 5, 60])
+def test_interrupted_predictor_leaves_a_run_that_predicts(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    run = tmp_path / "run"
+    interrupt_at(monkeypatch, batch)
+    code, _, err = call("fit", workshop / "one.zarr", "-o", run, *MLP)
+    assert code == 130, err
+    assert (run / "metrics.json").is_file()
+    assert call("predict", run, workshop / "one.zarr", "-o", tmp_path / "p.parquet")[0] == 0
+
+
+def stop(*arguments: object, **options: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_interrupt_that_leaves_no_predictor_says_so_and_keeps_the_encoder(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    monkeypatch.setattr(LinearPredictor, "_fit_rows", stop)
+    code, out, err = call("fit", workshop / "one.zarr", "-o", run, "--encoder", "log_means")
+    assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
+    assert (run / "encoder" / "model.json").is_file()
+    code, _, err = call("predict", run, workshop / "one.zarr", "-o", tmp_path / "p.parquet")
+    assert (code, "is not a finished run" in err, "--overwrite" in err) == (1, True, True)
+
+
+def test_interrupt_in_the_first_epoch_leaves_nothing(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simplechrome.latent.vae.elbo_loss", lambda weight: stop)
+    run = tmp_path / "run"
+    code, out, err = call("fit", workshop / "one.zarr", "-o", run, "--encoder", "vae")
+    assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_interrupted_replacement_gives_the_old_run_back(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Callable
+) -> None:
+    options = ["fit", workshop / "one.zarr", "-o", tmp_path / "run", "--encoder", "log_means"]
+    assert call(*options)[0] == 0
+    before = contents(tmp_path)
+    monkeypatch.setattr(LinearPredictor, "_fit_rows", stop)
+    assert call(*options, "--overwrite")[0] == 130
+    assert contents(tmp_path) == before
+
+
+def test_interrupted_table_is_not_left_half_written(
+    call: Call,
+    finished: Path,
+    workshop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyarrow.parquet.write_table", stop)
+    output = tmp_path / "p.parquet"
+    assert call("predict", finished, workshop / "one.zarr", "-o", output)[0] == 130
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,361 @@
+"""A run: what it may look at, what it leaves in its folder, and what becomes of a failure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from simplechrome import load_encoder
+from simplechrome.config import RunConfig, make_config, read_config
+from simplechrome.dataset.splits import draw_labels, split_by_chromosome
+from simplechrome.errors import (
+    ConfigError,
+    MissingExpressionError,
+    MissingInputError,
+    ModelFormatError,
+    OutputError,
+    OutputExistsError,
+    TrainingError,
+    UndefinedScoreError,
+)
+from simplechrome.evaluation import run as run_module
+from simplechrome.evaluation.models import make_encoder, make_predictor
+from simplechrome.evaluation.run import (
+    Run,
+    encode_with_run,
+    fit_run,
+    load_run,
+    predict_with_run,
+    target_of,
+)
+
+LEVELS = {"encoder": {"name": "log_means"}}
+
+
+def config(**changed: object) -> RunConfig:
+    return make_config({**LEVELS, **changed})
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_folder_holds_what_is_needed_to_judge_and_to_predict(run: Run) -> None:
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        *("config.toml", "encoder", "environment.json", "metrics.json", "predictions.parquet"),
+        *("predictor", "split.parquet"),
+    ]
+
+
+def test_predictions_have_the_promised_columns(run: Run) -> None:
+    table = pd.read_parquet(run.folder / "predictions.parquet")
+    assert {
+        *("gene_id", "gene_name", "chrom", "cell_type", "split"),
+        *("probability", "label", "expression"),
+    } <= set(table.columns)
+    assert len(table) == 300
+    pd.testing.assert_frame_equal(table, run.predictions, check_dtype=False)
+
+
+def test_metrics_have_the_promised_keys(run: Run) -> None:
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    for part in ("validation", "test"):
+        assert {
+            *("auroc", "auroc_low", "auroc_high", "auprc", "accuracy", "balanced_accuracy"),
+            *("brier", "expected_calibration_error", "n_genes"),
+        } <= set(metrics[part])
+    assert (metrics["task"], metrics["n_labels"], metrics["seed"]) == ("classification", 60, 2)
+    assert metrics["note"] == "simulated"
+    assert metrics["test"]["auroc"] > 0.8  # the simulated effect
+
+
+def test_split_is_by_chromosome_and_labels_are_the_draw_of_the_seed(
+    run: Run, one: xr.Dataset
+) -> None:
+    table = pd.read_parquet(run.folder / "split.parquet").set_index("gene_id")
+    parts = split_by_chromosome(one)
+    for name, part in parts._asdict().items():
+        assert set(table.index[table["split"] == name]) == set(part["gene_id"].values)
+    drawn = parts.train["gene_id"].values[draw_labels(parts.train, 60, seed=2)]
+    assert set(table.index[table["labelled"]]) == set(drawn)
+
+
+def test_configuration_of_a_run_is_whole(run: Run) -> None:
+    assert read_config(run.folder / "config.toml") == run.config
+
+
+@pytest.mark.parametrize(
+    ("encoder", "predictor"), [("pca", "linear"), ("log_means", "mlp"), ("none", "linear")]
+)
+def test_labels_that_are_not_drawn_change_nothing(
+    encoder: str, predictor: str, one: xr.Dataset, tmp_path: Path
+) -> None:
+    """Neither those of test and validation genes, nor those of the other training genes."""
+    options = {
+        "encoder": {"name": encoder},
+        "predictor": {"name": predictor, "epochs": 3} if predictor == "mlp" else {"name": "linear"},
+        "labels": 40,
+    }
+    split = split_by_chromosome(one)
+    drawn = split.train["gene_id"].values[draw_labels(split.train, 40, 0)]
+    others = ~np.isin(one["gene_id"].values, drawn)
+    flipped = one.copy(deep=True)
+    flipped["label"].values[:, others] = 1 - flipped["label"].values[:, others]
+    flipped["expression"].values[:, others] = 3.0
+    first = fit_run(one, make_config(options), tmp_path / "first").predictions
+    second = fit_run(flipped, make_config(options), tmp_path / "second").predictions
+    np.testing.assert_array_equal(first["probability"], second["probability"])
+
+
+def test_windows_of_test_genes_do_not_train(one: xr.Dataset, tmp_path: Path) -> None:
+    changed = one.copy(deep=True)
+    test = np.isin(one["chrom"].values, ["chr1", "chr8", "chr21"])
+    changed["signal"].values[:, test] = 999
+    options = make_config({"encoder": {"name": "pca", "n_latent": 3}})
+    tables = [
+        fit_run(data, options, tmp_path / name).predictions
+        for name, data in (("first", one), ("second", changed))
+    ]
+    kept = tables[0]["split"] != "test"
+    np.testing.assert_array_equal(tables[0]["probability"][kept], tables[1]["probability"][kept])
+
+
+def test_same_seed_gives_identical_predictions(one: xr.Dataset, tmp_path: Path) -> None:
+    vae = {"name": "vae", "n_latent": 2, "epochs": 2, "channels": [3, 3], "hidden": 4}
+    options = {"encoder": vae, "labels": 40, "device": "cpu"}
+    one_, again, other = (
+        fit_run(one, make_config({**options, "seed": seed}), tmp_path / str(k)).predictions
+        for k, seed in enumerate((5, 5, 6))
+    )
+    pd.testing.assert_frame_equal(one_, again)
+    assert not np.array_equal(one_["probability"], other["probability"])
+    checkpoints = sorted(path.name for path in (tmp_path / "0" / "checkpoints").iterdir())
+    assert checkpoints == ["best.safetensors", "last.safetensors"]
+    assert len(pd.read_csv(tmp_path / "0" / "history.csv")) == 2
+
+
+def test_regression_predicts_expression(one: xr.Dataset, tmp_path: Path) -> None:
+    finished = fit_run(one, config(task="regression"), tmp_path / "run")
+    assert {"predicted_expression", "predicted_log2_expression"} <= set(finished.predictions)
+    assert "probability" not in finished.predictions
+    assert finished.metrics["test"]["pearson"] > 0.4
+    assert finished.metrics["test"]["pearson_low"] < finished.metrics["test"]["pearson"]
+
+
+def test_target_of_regression_is_the_logarithm() -> None:
+    values = xr.Dataset({"expression": ("gene", [0.0, 1, 3, np.nan])})
+    np.testing.assert_array_equal(target_of(values, "regression"), [0, 1, 2, np.nan])
+
+
+def test_number_of_labels_counts_genes_that_have_one(one: xr.Dataset, tmp_path: Path) -> None:
+    some = one.copy(deep=True)
+    train = np.flatnonzero(~np.isin(one["chrom"].values, ["chr1", "chr8", "chr21"]))
+    some["label"].values[:, train[:50]] = -1
+    finished = fit_run(some, config(), tmp_path / "run")
+    split = pd.read_parquet(tmp_path / "run" / "split.parquet")
+    known = (some["label"].values[0] != -1) & (split["split"] == "train").to_numpy()
+    assert finished.metrics["n_labels"] == known.sum() == split["labelled"].sum()
+
+
+def test_cell_types_with_uneven_marks_go_through(dataset: xr.Dataset, tmp_path: Path) -> None:
+    options = {"encoder": {"name": "pca", "n_latent": 3}, "labels": 50}
+    finished = fit_run(dataset, make_config(options), tmp_path / "run")
+    assert list(finished.metrics["test"]["cell_types"]) == ["SIM001", "SIM002"]
+    assert finished.metrics["n_labels"] == 50
+    assert len(finished.predictions) == 600
+    assert finished.predictions["probability"].notna().all()
+    masked = dataset.copy(deep=True)
+    columns = np.flatnonzero(~dataset["mark_present"].values[1])
+    masked["signal"].values[1][..., columns] = 77
+    np.testing.assert_array_equal(
+        predict_with_run(tmp_path / "run", masked)["probability"],
+        finished.predictions["probability"],
+    )
+
+
+def test_moved_copy_predicts_and_encodes_alone(run: Run, one: xr.Dataset, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "moved")
+    table = predict_with_run(tmp_path / "moved", one)
+    pd.testing.assert_frame_equal(table, run.predictions)
+    latents = encode_with_run(tmp_path / "moved", one)
+    assert latents.columns.tolist()[-4:] == ["pc_1", "pc_2", "pc_3", "pc_4"]
+
+
+def test_split_goes_by_gene_in_other_cell_types_and_new_genes_are_new(
+    run: Run, dataset: xr.Dataset
+) -> None:
+    other = dataset.isel(cell_type=[1], gene=[5, 4, 3])
+    other = other.assign_coords(gene_id=("gene", ["unheard", *other["gene_id"].values[1:]]))
+    known = run.predictions.set_index("gene_id")["split"]
+    table = predict_with_run(run.folder, other)
+    assert table["split"].tolist() == ["new", *known[other["gene_id"].values[1:]]]
+    assert table["cell_type"].tolist() == ["SIM002"] * 3
+
+
+def test_excluded_genes_are_predicted_but_not_scored(one: xr.Dataset, tmp_path: Path) -> None:
+    options = config(split={"exclude_chroms": ["chrX", "chr20"]})
+    finished = fit_run(one, options, tmp_path / "run")
+    excluded = finished.predictions[finished.predictions["split"] == "excluded"]
+    assert set(excluded["chrom"]) == {"chrX", "chr20"}
+    assert excluded["probability"].notna().all()
+
+
+def test_second_run_into_a_folder_is_refused_and_nothing_changes(
+    run: Run, one: xr.Dataset, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    before = snapshot(tmp_path / "run")
+    with pytest.raises(OutputExistsError, match="exists already") as caught:
+        fit_run(one, config(), tmp_path / "run")
+    assert "config.toml" in caught.value.found
+    assert "--overwrite" in caught.value.remedy
+    assert snapshot(tmp_path / "run") == before
+
+
+def test_overwriting_replaces_the_whole_folder(run: Run, one: xr.Dataset, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run" / "stale.txt").write_text("old")
+    fit_run(one, config(), tmp_path / "run", overwrite=True)
+    assert load_run(tmp_path / "run").config.encoder.name == "log_means"
+    assert not (tmp_path / "run" / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("error", [TrainingError("broke down"), KeyboardInterrupt()])
+def test_failing_overwrite_keeps_the_old_run(
+    run: Run,
+    one: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    before = snapshot(tmp_path / "run")
+
+    def fail(config: RunConfig) -> None:
+        raise error
+
+    monkeypatch.setattr(run_module, "make_predictor", fail)
+    with pytest.raises(type(error)):
+        fit_run(one, config(), tmp_path / "run", overwrite=True)
+    assert snapshot(tmp_path / "run") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_folder_that_is_no_run_is_not_overwritten(one: xr.Dataset, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter1.tex").write_text("years of work")
+    with pytest.raises(OutputExistsError, match="not a run folder, and is not overwritten"):
+        fit_run(one, config(), precious, overwrite=True)
+    assert snapshot(precious) == {"chapter1.tex": b"years of work"}
+
+
+def test_empty_folder_is_as_good_as_none(one: xr.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    fit_run(one, config(), tmp_path / "empty")
+    assert (tmp_path / "empty" / "metrics.json").is_file()
+
+
+def test_path_beneath_a_file_is_refused(one: xr.Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written") as caught:
+        fit_run(one, config(), tmp_path / "file" / "run")
+    assert "is a file" in caught.value.found
+
+
+def test_first_run_that_learned_nothing_leaves_nothing(one: xr.Dataset, tmp_path: Path) -> None:
+    options = make_config({"encoder": {"name": "pca", "n_latent": 5000}})
+    with pytest.raises(ConfigError, match="components"):
+        fit_run(one, options, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_first_run_that_fails_late_leaves_its_encoder(
+    one: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(config: RunConfig) -> None:
+        raise TrainingError("broke down")
+
+    monkeypatch.setattr(run_module, "make_predictor", fail)
+    with pytest.raises(TrainingError):
+        fit_run(one, config(), tmp_path / "run")
+    assert load_encoder(tmp_path / "run" / "encoder").n_latent_ == 5
+    with pytest.raises(ModelFormatError, match="not a finished run") as caught:
+        load_run(tmp_path / "run")
+    assert caught.value.found == "no predictor"
+
+
+@pytest.mark.parametrize(
+    ("label", "labels", "error", "message"),
+    [
+        (1, None, UndefinedScoreError, "of one class"),
+        (1, 30, UndefinedScoreError, "of one class"),
+        (-1, None, MissingExpressionError, "None of the genes has a label"),
+        (-1, 30, MissingExpressionError, "30 labelled genes cannot be drawn"),
+        (None, 5000, MissingExpressionError, "5000 labelled genes cannot be drawn"),
+        (None, 1, UndefinedScoreError, "All 1 labels are of one class"),
+    ],
+)
+def test_labels_that_cannot_be_learned_from_are_found_before_the_long_work(
+    one: xr.Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    label: int | None,
+    labels: int | None,
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.delattr(run_module, "make_encoder")  # nothing is trained
+    data = one if label is None else one.assign(label=xr.full_like(one["label"], label))
+    with pytest.raises(error, match=message):
+        fit_run(data, config(labels=labels), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no run folder"):
+        load_run(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["config.toml", "encoder", "predictor", "split.parquet"])
+def test_incomplete_run_names_what_it_lacks(run: Run, tmp_path: Path, name: str) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = tmp_path / "run" / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(ModelFormatError, match="not a finished run") as caught:
+        load_run(tmp_path / "run")
+    assert caught.value.found == f"no {name}"
+
+
+def test_damaged_split_is_said(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    path = tmp_path / "run" / "split.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelFormatError, match=r"split\.parquet cannot be read"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["vae", "pca", "log_means", "none"])
+def test_configuration_makes_its_encoder(name: str) -> None:
+    made = make_encoder(make_config({"encoder": {"name": name}, "seed": 4, "threads": 1}))
+    expected = {"vae": "VAE", "pca": "PCA", "log_means": "LogMeans", "none": "RawWindow"}
+    assert type(made).__name__ == expected[name]
+    assert made.get_params().get("random_state", 4) == 4
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp"])
+def test_configuration_makes_its_predictor(name: str) -> None:
+    options = {"predictor": {"name": name, "n_folds": 3}, "seed": 4, "task": "regression"}
+    made = make_predictor(make_config(options)).get_params()
+    assert (made["task"], made["n_folds"], made["random_state"]) == ("regression", 3, 4)
