@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from simplechrome.errors import ConfigError, InputFormatError, UndefinedScoreError
-
-Floats = NDArray[np.float64]
-
-_RANGES = {"probability": (0.0, 1.0), "weight": (0.0, float(np.finfo(np.float64).max))}
+from simplechrome.score_inputs import (
+    Floats,
+    checked_scores,
+    require_both_classes,
+    require_genes,
+    require_in_range,
+    require_variation,
+)
 
 
 def auroc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
@@ -48,11 +52,11 @@ def auroc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -
     ----------
     Hanley and McNeil, Radiology 1982 (AUROC as the Mann-Whitney statistic).
     """
-    labels, scores = _checked(label=label, score=score)
+    labels, scores = checked_scores(label=label, score=score)
     weights = np.ones_like(labels)
     if weight is not None:
-        labels, weights = _checked(label=labels, weight=weight)
-    _require_both_classes("AUROC", labels[weights > 0])
+        labels, weights = checked_scores(label=labels, weight=weight)
+    require_both_classes("AUROC", labels[weights > 0])
     return float(_auroc_per_column(labels, scores, weights[:, np.newaxis])[0])
 
 
@@ -75,7 +79,7 @@ def auroc_of_resamples(label: ArrayLike, score: ArrayLike, weight: ArrayLike) ->
     InputFormatError
         As in `auroc`, or if the shape of `weight` does not fit.
     """
-    labels, scores = _checked(label=label, score=score)
+    labels, scores = checked_scores(label=label, score=score)
     weights = np.asarray(weight, dtype=np.float64)
     if weights.ndim != 2 or len(weights) != labels.size:
         raise InputFormatError(
@@ -83,7 +87,7 @@ def auroc_of_resamples(label: ArrayLike, score: ArrayLike, weight: ArrayLike) ->
             found=f"shape {weights.shape}",
             expected=f"({labels.size}, number of resamples)",
         )
-    _require_in_range("weight", weights)
+    require_in_range("weight", weights)
     return _auroc_per_column(labels, scores, weights)
 
 
@@ -111,8 +115,8 @@ def auprc(label: ArrayLike, score: ArrayLike) -> float:
     ----------
     Davis and Goadrich, ICML 2006 (why the curve must not be interpolated linearly).
     """
-    labels, scores = _checked(label=label, score=score)
-    _require_both_classes("AUPRC", labels)
+    labels, scores = checked_scores(label=label, score=score)
+    require_both_classes("AUPRC", labels)
     order = np.argsort(-scores)
     ranked = scores[order]
     last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
@@ -147,7 +151,7 @@ def accuracy(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -
         If there are no genes.
     """
     labels, right = _called_right(label, probability, threshold)
-    _require_genes("accuracy", labels)
+    require_genes("accuracy", labels)
     return float(right.mean())
 
 
@@ -158,7 +162,7 @@ def balanced_accuracy(label: ArrayLike, probability: ArrayLike, threshold: float
     Parameters and errors are those of `accuracy`; undefined if only one class is there.
     """
     labels, right = _called_right(label, probability, threshold)
-    _require_both_classes("balanced accuracy", labels)
+    require_both_classes("balanced accuracy", labels)
     return float((right[labels == 1].mean() + right[labels == 0].mean()) / 2)
 
 
@@ -168,8 +172,8 @@ def brier(label: ArrayLike, probability: ArrayLike) -> float:
     From 0 (perfect) to 1; always answering .5 gives .25 (Brier, Monthly Weather Review 1950).
     Parameters and errors are those of `accuracy`.
     """
-    labels, probabilities = _checked(label=label, probability=probability)
-    _require_genes("Brier score", labels)
+    labels, probabilities = checked_scores(label=label, probability=probability)
+    require_genes("Brier score", labels)
     return float(np.mean((probabilities - labels) ** 2))
 
 
@@ -204,12 +208,12 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins:
     ----------
     Naeini et al., AAAI 2015; bins of equal mass as in Nixon et al., CVPR workshops 2019.
     """
-    labels, probabilities = _checked(label=label, probability=probability)
+    labels, probabilities = checked_scores(label=label, probability=probability)
     if n_bins < 1:
         raise ConfigError(
             "The calibration error needs bins.", found=f"n_bins = {n_bins}", expected="1 or more"
         )
-    _require_genes("expected calibration error", labels)
+    require_genes("expected calibration error", labels)
     # Whole numbers throughout: in floats a gene on the edge of a bin may fall to either side.
     bin_of_gene = n_bins * (_doubled_ranks(probabilities) - 1) // (2 * labels.size)
     gap = np.bincount(bin_of_gene, weights=probabilities - labels)
@@ -235,8 +239,8 @@ def pearson(expression: ArrayLike, predicted: ArrayLike) -> float:
     UndefinedScoreError
         If there are no genes, or all values of one side are the same.
     """
-    measured, answered = _checked(expression=expression, predicted=predicted)
-    _require_variation("Pearson correlation", expression=measured, predicted=answered)
+    measured, answered = checked_scores(expression=expression, predicted=predicted)
+    require_variation("Pearson correlation", expression=measured, predicted=answered)
     return _correlation(measured, answered)
 
 
@@ -246,8 +250,8 @@ def spearman(expression: ArrayLike, predicted: ArrayLike) -> float:
     Pearson's correlation of the ranks; ties share their mean rank. Parameters and errors are
     those of `pearson`.
     """
-    measured, answered = _checked(expression=expression, predicted=predicted)
-    _require_variation("Spearman correlation", expression=measured, predicted=answered)
+    measured, answered = checked_scores(expression=expression, predicted=predicted)
+    require_variation("Spearman correlation", expression=measured, predicted=answered)
     return _correlation(_doubled_ranks(measured), _doubled_ranks(answered))
 
 
@@ -258,8 +262,8 @@ def r_squared(expression: ArrayLike, predicted: ArrayLike) -> float:
     worse than that mean, and not the square of a correlation. Parameters and errors are those
     of `pearson`, but a constant prediction has a value here.
     """
-    measured, answered = _checked(expression=expression, predicted=predicted)
-    _require_variation("R squared", expression=measured)
+    measured, answered = checked_scores(expression=expression, predicted=predicted)
+    require_variation("R squared", expression=measured)
     deviation = measured - measured.mean()
     scale = np.abs(deviation).max()  # keeps the squares of tiny or huge units inside the floats
     deviation, residual = deviation / scale, (measured - answered) / scale
@@ -285,7 +289,7 @@ def score_classification(label: ArrayLike, probability: ArrayLike) -> dict[str, 
     InputFormatError
         As in `accuracy`.
     """
-    labels, probabilities = _checked(label=label, probability=probability)
+    labels, probabilities = checked_scores(label=label, probability=probability)
     functions: dict[str, Callable[..., float]] = {
         "auroc": auroc,
         "auprc": auprc,
@@ -304,7 +308,7 @@ def score_regression(expression: ArrayLike, predicted: ArrayLike) -> dict[str, A
     Returns `pearson`, `spearman`, `r_squared` and `n_genes`; None and `undefined` are as in
     `score_classification`. Parameters are those of `pearson`.
     """
-    measured, answered = _checked(expression=expression, predicted=predicted)
+    measured, answered = checked_scores(expression=expression, predicted=predicted)
     functions = {"pearson": pearson, "spearman": spearman, "r_squared": r_squared}
     return _collect(functions, measured, answered)
 
@@ -323,7 +327,7 @@ def _collect(functions: dict[str, Callable[..., float]], *arrays: Floats) -> dic
 
 
 def _share_high(label: Floats, _: Floats) -> float:
-    _require_genes("share of high genes", label)
+    require_genes("share of high genes", label)
     return float(label.mean())
 
 
@@ -345,7 +349,7 @@ def _auroc_per_column(label: Floats, score: Floats, weight: Floats) -> Floats:
 def _called_right(
     label: ArrayLike, probability: ArrayLike, threshold: float
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    labels, probabilities = _checked(label=label, probability=probability)
+    labels, probabilities = checked_scores(label=label, probability=probability)
     if not 0 <= threshold <= 1:
         raise ConfigError(
             "The threshold is no probability.", found=str(threshold), expected="0 to 1"
@@ -365,99 +369,3 @@ def _correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
     first, second = first / np.abs(first).max(), second / np.abs(second).max()
     value = (first @ second) / np.sqrt((first @ first) * (second @ second))
     return float(np.clip(value, -1, 1))  # rounding may step over the end
-
-
-def _require_genes(name: str, values: Floats) -> None:
-    if values.size == 0:
-        raise UndefinedScoreError(
-            f"The {name} has no value: there are no genes to score.",
-            cause="a split, cell type or filter left no gene with a known label or expression",
-        )
-
-
-def _require_both_classes(name: str, label: Floats) -> None:
-    _require_genes(name, label)
-    if label.min() == label.max():
-        raise UndefinedScoreError(
-            f"The {name} has no value: all {label.size} genes are "
-            + ("high (label 1)." if label[0] else "low (label 0)."),
-            expected="genes of both classes",
-            cause="too few genes, or labels by a rule that does not divide them",
-            remedy="score more genes at once; `simplechrome inspect` shows the class balance",
-        )
-
-
-def _require_variation(name: str, **sides: Floats) -> None:
-    for side, values in sides.items():
-        _require_genes(name, values)
-        if values.min() == values.max():
-            raise UndefinedScoreError(
-                f"The {name} has no value: `{side}` is {values[0]:g} for all {values.size} genes.",
-                expected="values that differ between genes",
-                cause="too few genes, or a model that learned nothing",
-            )
-
-
-def _checked(**arrays: ArrayLike) -> tuple[Floats, ...]:
-    """The arrays as floats: one finite value per gene, labels 0 or 1, probabilities in range."""
-    numbers = {name: _finite_numbers(name, values) for name, values in arrays.items()}
-    if len({array.size for array in numbers.values()}) > 1:
-        raise InputFormatError(
-            "Arrays that belong together have different lengths.",
-            found=", ".join(f"`{name}` {array.size}" for name, array in numbers.items()),
-            expected="one value per gene in each",
-        )
-    for name, array in numbers.items():
-        _require_in_range(name, array)
-    if "label" in numbers:
-        label = numbers["label"]
-        strange = label[(label != 0) & (label != 1)]
-        if strange.size:
-            raise InputFormatError(
-                f"`label` holds {strange.size} values that are no label.",
-                found=", ".join(f"{value:g}" for value in np.unique(strange)[:5]),
-                expected="1 (high) or 0 (low)",
-                remedy="drop genes of unknown label (-1) first: keep = label >= 0",
-            )
-    return tuple(numbers.values())
-
-
-def _require_in_range(name: str, array: Floats) -> None:
-    low, high = _RANGES.get(name, (-np.inf, np.inf))
-    # Two passes and no temporary, for weights may be a large matrix; NaN fails as well.
-    if array.size and not (array.min() >= low and array.max() <= high):
-        raise InputFormatError(
-            f"`{name}` holds values out of range.",
-            found=f"{array.min():g} to {array.max():g}",
-            expected="finite numbers from 0 up" if name == "weight" else "0 to 1",
-            cause="scores on another scale, as logits" if name == "probability" else "",
-        )
-
-
-def _finite_numbers(name: str, values: ArrayLike) -> Floats:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise InputFormatError(
-            f"`{name}` is not a one-dimensional array.",
-            found=f"shape {array.shape}",
-            expected="one value per gene",
-            remedy="of predict_proba's two columns pass the second: probability[:, 1]"
-            if array.shape[1:] == (2,)
-            else "",
-        )
-    try:
-        array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputFormatError(
-            f"`{name}` does not hold numbers.", found=str(error), expected="one number per gene"
-        ) from error
-    finite = np.isfinite(array)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise InputFormatError(
-            f"`{name}` holds {np.count_nonzero(~finite)} values that are not finite.",
-            found=f"{array[first]} at position {first}",
-            expected="finite numbers",
-            remedy="drop genes without a measurement or prediction before scoring",
-        )
-    return array

@@ -167,6 +167,8 @@ def test_label_efficiency_compares_representations_on_the_same_draws(one: Any) -
         ("levels", everything): 1,
     }
     assert scores["auroc"].between(0.5, 1).all()
+    few = scores[scores["n_labels"] == 30]
+    assert few.groupby("representation")["auroc"].nunique().tolist() == [2, 2]  # other genes
 
 
 def test_summary_over_draws_by_hand() -> None:

@@ -63,11 +63,11 @@ def test_expression_that_is_not_measured_is_dropped(labelled: Callable) -> None:
 
 
 def test_labels_in_the_other_order_of_dimensions_are_turned(labelled: Callable) -> None:
-    x, y = labelled([[[1], [2]], [[3], [4]]]), labelled([[1, 0], [0, -1]])
+    x, y = labelled([[[1], [2]], [[3], [4]]]), labelled([[1, -1], [0, 0]])
     rows = labelled_rows(x, y.transpose("gene", "cell_type"), "classification")
-    assert (rows.x.ravel().tolist(), rows.y.tolist()) == ([1, 2, 3], [1, 0, 0])
+    assert (rows.x.ravel().tolist(), rows.y.tolist()) == ([1, 3, 4], [1, 0, 0])
     known = known_targets(y.transpose("gene", "cell_type"), "classification")
-    assert known.tolist() == [True, True, True, False]
+    assert known.tolist() == [True, False, True, True]
 
 
 def test_labels_of_other_genes_are_refused(labelled: Callable) -> None:

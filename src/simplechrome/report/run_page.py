@@ -240,17 +240,17 @@ def write_run_report(
     blocks: list[page.Block] = []
     if (path / "history.csv").is_file():
         history = pd.read_csv(path / "history.csv")
-        title = "Training: the loss of training and validation genes by epoch"
+        heading = "Training: the loss of training and validation genes by epoch"
         note = "The weights of the marked epoch were kept."
         if "validation_loss" not in history:
             # With few labels an MLP holds none out; the figure wants the column all the same.
             history["validation_loss"] = np.nan
-            title = "Training: the loss of training genes by epoch"
+            heading = "Training: the loss of training genes by epoch"
             note = (
                 "The number of epochs was chosen within the labels; the last epoch's weights were "
                 "kept."
             )
-        blocks.append(page.Figure(loss_figure(history), title, note, name="loss"))
+        blocks.append(page.Figure(loss_figure(history), heading, note, name="loss"))
     latent = _latent_block(dataset, path)
     sections = [*first_sections, _score_section(predictions, metrics)]
     sections += [page.Section("The latent", [latent])] if latent else []

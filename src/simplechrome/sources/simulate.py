@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from simplechrome.sources.deepchrome_files import SPLITS
 from simplechrome.sources.simulation_chromatin import (
     MARKS,
     PER_BASES,
@@ -24,7 +25,6 @@ from simplechrome.sources.simulation_chromatin import (
     lay_strip,
 )
 from simplechrome.sources.simulation_expression import Expression, express, planted_weights
-from simplechrome.sources.simulation_files import SPLITS, write_deepchrome_layout
 from simplechrome.sources.simulation_genome import (
     FACTORS,
     Genome,
@@ -34,8 +34,6 @@ from simplechrome.sources.simulation_genome import (
     stream,
 )
 from simplechrome.sources.simulation_options import check_effects, check_numbers, mark_present
-
-__all__ = ["Simulation", "SimulationTruth", "simulate", "write_deepchrome_layout"]
 
 REFERENCE_DEPTH = 15_000_000
 """Reads in the library of the reference track."""

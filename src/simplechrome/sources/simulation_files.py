@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from simplechrome.errors import OutputError, OutputExistsError
+from simplechrome.sources.deepchrome_files import SPLITS
 from simplechrome.sources.simulation_chromatin import MARKS
 
 if TYPE_CHECKING:
     from simplechrome.sources.simulate import Simulation
-
-SPLITS = ("train", "valid", "test")
 
 
 def write_deepchrome_layout(simulation: Simulation, folder: str | os.PathLike[str]) -> None:
