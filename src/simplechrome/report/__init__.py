@@ -1,6 +1,7 @@
 """Reports: pure figure functions, and the page that holds them as one HTML file."""
 
-from simplechrome.report.figures import label_efficiency_figure, latent_map_figure, loss_figure
+from simplechrome.report.figures import latent_map_figure, loss_figure
+from simplechrome.report.figures_benchmark import label_efficiency_figure
 from simplechrome.report.figures_scores import (
     calibration_figure,
     precision_recall_figure,

@@ -20,7 +20,7 @@ from simplechrome.evaluation.models import make_encoder
 from simplechrome.evaluation.predictions import write_table
 from simplechrome.evaluation.run import Run, assign_genes, fit_run
 from simplechrome.report import page
-from simplechrome.report.figures import label_efficiency_figure
+from simplechrome.report.figures_benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
 from simplechrome.sources.simulate import simulate
 from simplechrome.sources.simulation_files import write_deepchrome_layout
