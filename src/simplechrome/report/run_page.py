@@ -241,7 +241,7 @@ def write_run_report(
     if (path / "history.csv").is_file():
         history = pd.read_csv(path / "history.csv")
         heading = "Training: the loss of training and validation genes by epoch"
-        note = "The weights of the marked epoch were kept."
+        note = "Marked: the lowest validation loss; epochs of a KL warm-up are never taken."
         if "validation_loss" not in history:
             # With few labels an MLP holds none out; the figure wants the column all the same.
             history["validation_loss"] = np.nan
