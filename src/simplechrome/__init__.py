@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from simplechrome.predictors.load import load_predictor as load_predictor
     from simplechrome.predictors.mlp import MLPPredictor as MLPPredictor
     from simplechrome.schema import validate as validate
+    from simplechrome.sources.download import check_if_dataset_exists as check_if_dataset_exists
     from simplechrome.sources.simulate import simulate as simulate
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ _HOME = {
     "LinearPredictor": "simplechrome.predictors.linear",
     "load_predictor": "simplechrome.predictors.load",
     "MLPPredictor": "simplechrome.predictors.mlp",
+    "check_if_dataset_exists": "simplechrome.sources.download",
     "simulate": "simplechrome.sources.simulate",
     "validate": "simplechrome.schema",
 }

@@ -12,7 +12,7 @@ import click
 import simplechrome
 from simplechrome.errors import SimpleChromeError
 
-_VERBS = ("demo", "build", "merge", "inspect", "fit", "encode", "predict")
+_VERBS = ("demo", "download", "build", "merge", "inspect", "fit", "encode", "predict")
 
 
 class _Verbs(click.Group):
