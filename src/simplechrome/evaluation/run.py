@@ -183,7 +183,7 @@ def fit_run(
         All options.
     folder
         Becomes the run folder: config.toml, encoder/, predictor/, history.csv, split.parquet,
-        predictions.parquet, metrics.json (written last but one) and environment.json.
+        environment.json, predictions.parquet and metrics.json, which is written last.
     overwrite
         Replace a run folder that is there.
 
