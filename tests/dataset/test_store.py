@@ -293,3 +293,14 @@ def test_simulated_data_survive(tmp_path: Path) -> None:
     )
     save_dataset(dataset, tmp_path / "x.zarr")
     assert_same_bits(dataset, open_dataset(tmp_path / "x.zarr"))
+
+
+@pytest.mark.parametrize("content", ["{}", '{"attributes": {"format_version": 1}}'])
+def test_overwrite_refuses_a_folder_with_anything_beside_a_dataset(
+    make_dataset: MakeDataset, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "zarr.json").write_text(content)
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputExistsError, match=r"found: thesis\.txt"):
+        save_dataset(make_dataset(), tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

@@ -224,10 +224,10 @@ def test_second_run_into_a_folder_is_refused_and_nothing_changes(
 
 def test_overwriting_replaces_the_whole_folder(run: Run, one: xr.Dataset, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "run")
-    (tmp_path / "run" / "stale.txt").write_text("old")
+    (tmp_path / "run" / "label_efficiency.csv").write_text("old")
     fit_run(one, config(), tmp_path / "run", overwrite=True)
     assert load_run(tmp_path / "run").config.encoder.name == "log_means"
-    assert not (tmp_path / "run" / "stale.txt").exists()
+    assert not (tmp_path / "run" / "label_efficiency.csv").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -359,3 +359,14 @@ def test_configuration_makes_its_predictor(name: str) -> None:
     options = {"predictor": {"name": name, "n_folds": 3}, "seed": 4, "task": "regression"}
     made = make_predictor(make_config(options)).get_params()
     assert (made["task"], made["n_folds"], made["random_state"]) == ("regression", 3, 4)
+
+
+def test_overwrite_refuses_a_project_that_has_a_config_of_its_own(
+    dataset: xr.Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.txt").write_text("precious")
+    (tmp_path / "config.toml").write_text("x = 1\n")
+    with pytest.raises(OutputExistsError, match="found: data"):
+        fit_run(dataset, make_config({"encoder": {"name": "log_means"}}), tmp_path, overwrite=True)
+    assert (tmp_path / "data" / "thesis.txt").read_text() == "precious"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import zarr.codecs
 
 from simplechrome.atomic import whole_folder
 from simplechrome.errors import DatasetFormatError, MissingInputError, OutputExistsError
-from simplechrome.schema import check_format_version, validate
+from simplechrome.schema import VARIABLES, check_format_version, validate
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
@@ -41,6 +42,24 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
             "_FillValue": None,
         }
     return encoding
+
+
+def _foreign_entries(folder: Path) -> list[str]:
+    """What in this folder did `save_dataset` not write? Overwriting would delete it."""
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+    try:
+        attributes = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        ours = "format_version" in attributes
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    # Of a store of ours, any array may go; where that cannot be told, only names of the schema.
+    return sorted(
+        name
+        for name in names
+        if name != "zarr.json"
+        and name not in VARIABLES
+        and not (ours and (folder / name / "zarr.json").is_file())
+    )
 
 
 def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -73,10 +92,10 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
     """
     validate(dataset)
     held = Path(path)
-    if overwrite and held.is_dir() and any(held.iterdir()) and not (held / "zarr.json").is_file():
+    if overwrite and held.is_dir() and (foreign := _foreign_entries(held)):
         raise OutputExistsError(
-            f"{held} is not a dataset, and is not overwritten.",
-            found=", ".join(sorted(entry.name for entry in held.iterdir())[:12]),
+            f"{held} is not a dataset and nothing else, and is not overwritten.",
+            found=", ".join(foreign[:12]),
             expected="a dataset, an empty folder, or nothing",
             remedy="choose another output path",
         )

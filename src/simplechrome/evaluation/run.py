@@ -24,6 +24,7 @@ from simplechrome.atomic import check_free, whole_file
 from simplechrome.config import RunConfig, SplitConfig, read_config, write_config
 from simplechrome.dataset import splits
 from simplechrome.errors import (
+    ConfigError,
     MissingInputError,
     ModelFormatError,
     OutputExistsError,
@@ -40,6 +41,13 @@ from simplechrome.predictors.rows import known_targets, require_two_classes
 log = logging.getLogger(__name__)
 
 EXCLUDED, NEW = "excluded", "new"
+RUN_CONTENTS = frozenset(
+    {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
+    | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
+    # What the demonstration adds.
+    | {"inputs", "demo.zarr", "label_efficiency.csv"}
+)
+"""Names that a run folder may hold, and may lose when it is overwritten."""
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")
 
 
@@ -104,6 +112,27 @@ def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) 
     return genes
 
 
+def _require_run_only(folder: Path) -> None:
+    """Does the folder hold a run and nothing else? Else overwriting would delete what is not ours.
+
+    A `config.toml` alone does not say so: many programs call their configuration that.
+    """
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in held - RUN_CONTENTS if not name.startswith("."))
+    try:
+        read_config(folder / "config.toml")
+        readable = True
+    except (ConfigError, MissingInputError):
+        readable = False
+    if foreign or not readable:
+        raise OutputExistsError(
+            f"{folder} is not a run folder, and is not overwritten.",
+            found=", ".join(foreign[:8]) if foreign else "no config.toml of a run",
+            expected="what `simplechrome fit` writes, or no folder",
+            remedy="choose another folder, or move away what you want to keep",
+        )
+
+
 @contextmanager
 def _fresh_folder(folder: Path, overwrite: bool) -> Iterator[None]:
     """An empty folder; what it replaces comes back if the run fails."""
@@ -117,12 +146,8 @@ def _fresh_folder(folder: Path, overwrite: bool) -> Iterator[None]:
             expected="a new folder",
             remedy="choose another folder, or pass --overwrite to replace it",
         )
-    if folder.exists() and not (folder / "config.toml").is_file():
-        raise OutputExistsError(
-            f"{folder} is not a run folder, and is not overwritten.",
-            expected="a folder with a config.toml, or none",
-            remedy="choose another folder",
-        )
+    if folder.exists():
+        _require_run_only(folder)
     check_free(folder, overwrite=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     old: Path | None = None
