@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -55,6 +56,8 @@ def test_interrupted_vae_leaves_a_run_that_predicts(
     assert "Traceback" not in err
     assert 3 <= len(pd.read_csv(run / "history.csv")) < 10_000
     assert (run / "report.html").is_file()
+    assert json.loads((run / "metrics.json").read_text())["interrupted"] is True
+    assert "cut the training short" in (run / "report.html").read_text()
     code, _, err = call("predict", run, workshop / "one.zarr", "-o", tmp_path / "p.parquet")
     assert code == 0, err
     assert pd.read_parquet(tmp_path / "p.parquet")["probability"].between(0, 1).all()

@@ -137,3 +137,9 @@ def test_labels_of_archives_follow_the_rule(archives: list[Path], expression: Pa
     # E003 has 2.5 and 1.5 for genes 2 and 1 (3.5 for gene 3, which its counts lack).
     assert dataset["label"].values.tolist() == [[1, 0, 1], [0, 0, 1]]
     assert dataset["label"].attrs["rule"] == "threshold:2"
+
+
+@pytest.mark.parametrize("wrong", [{"label_rule": "medain"}, {"bin_size": 0}, {"relabel": True}])
+def test_wrong_options_are_refused_before_anything_is_read(wrong: dict) -> None:
+    with pytest.raises(ConfigError):
+        build_from_deepchrome("a path that is not there", **wrong)

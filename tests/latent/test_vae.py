@@ -197,7 +197,7 @@ def test_latents_rise_with_the_signal(fitted: VAE, simulated: Split) -> None:
 
 
 def test_natural_scale_is_a_linear_map_that_can_be_undone(fitted: VAE, simulated: Split) -> None:
-    windows = fitted._windows(simulated.test)
+    windows = fitted.transform_windows(simulated.test)
     with torch.no_grad():
         means, _ = fitted.module_.encode(
             torch.from_numpy(windows.values[0]), torch.from_numpy(windows.present[0])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.build import add_expression, add_genes, from_arrays
+from simplechrome.dataset.labels import check_rule
 from simplechrome.dataset.merge import merge
 from simplechrome.errors import ConfigError
 from simplechrome.sources.arrays import read_arrays
@@ -26,8 +28,17 @@ def _join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return parts[0] if len(parts) == 1 else merge(parts)
 
 
-def _annotate(
-    dataset: xr.Dataset,
+class _Annotation(NamedTuple):
+    """Tables that place genes and label them, read before the signal: a wrong one costs least."""
+
+    genes: pd.DataFrame | None
+    expression: pd.DataFrame | None
+    label_rule: str
+    relabel: bool
+    expression_units: str
+
+
+def _read_annotation(
     genes: str | Path | None,
     expression: str | Path | None,
     *,
@@ -35,25 +46,41 @@ def _annotate(
     relabel: bool,
     chrom_style: ChromStyle,
     expression_units: str,
-) -> xr.Dataset:
-    if genes is not None:
-        dataset = add_genes(dataset, read_genes(genes, chrom_style=chrom_style))
-    else:
+    bin_size: int,
+) -> _Annotation:
+    check_rule(label_rule)
+    if bin_size < 1:
+        raise ConfigError(
+            "The bin size makes no sense.", found=str(bin_size), expected="1 bp or more"
+        )
+    if relabel and expression is None:
+        raise ConfigError(
+            "Labels can be made anew only from expression.", remedy="pass --expression FILE"
+        )
+    if genes is None:
         log.warning(
             "Without a gene table (--genes) the genes have no place: they can be split only as "
             "published or at random, and have no neighbors"
         )
-    if expression is not None:
+    return _Annotation(
+        None if genes is None else read_genes(genes, chrom_style=chrom_style),
+        None if expression is None else read_expression(expression),
+        label_rule,
+        relabel,
+        expression_units,
+    )
+
+
+def _annotate(dataset: xr.Dataset, annotation: _Annotation) -> xr.Dataset:
+    if annotation.genes is not None:
+        dataset = add_genes(dataset, annotation.genes)
+    if annotation.expression is not None:
         dataset = add_expression(
             dataset,
-            read_expression(expression),
-            rule=label_rule,
-            relabel=relabel,
-            units=expression_units,
-        )
-    elif relabel:
-        raise ConfigError(
-            "Labels can be made anew only from expression.", remedy="pass --expression FILE"
+            annotation.expression,
+            rule=annotation.label_rule,
+            relabel=annotation.relabel,
+            units=annotation.expression_units,
         )
     return dataset
 
@@ -92,6 +119,15 @@ def build_from_deepchrome(
     assembly, expression_units, bin_size, note
         For the record; the layout itself does not say them.
     """
+    annotation = _read_annotation(
+        genes,
+        expression,
+        label_rule=label_rule,
+        relabel=relabel,
+        chrom_style=chrom_style,
+        expression_units=expression_units,
+        bin_size=bin_size,
+    )
     parts = [
         from_arrays(
             counts.counts[None],
@@ -107,15 +143,7 @@ def build_from_deepchrome(
         )
         for counts in read_deepchrome(path, cell_types, on_bad_cell_type=on_bad_cell_type)
     ]
-    return _annotate(
-        _join(parts),
-        genes,
-        expression,
-        label_rule=label_rule,
-        relabel=relabel,
-        chrom_style=chrom_style,
-        expression_units=expression_units,
-    )
+    return _annotate(_join(parts), annotation)
 
 
 def build_from_npz(
@@ -135,6 +163,15 @@ def build_from_npz(
     The cell type is the file's name without its ending. Parameters are those of
     `build_from_deepchrome`; files are described at `simplechrome.sources.arrays.read_arrays`.
     """
+    annotation = _read_annotation(
+        genes,
+        expression,
+        label_rule=label_rule,
+        relabel=False,
+        chrom_style=chrom_style,
+        expression_units=expression_units,
+        bin_size=bin_size,
+    )
     parts: list[xr.Dataset] = []
     for counts in map(read_arrays, paths):
         arguments: dict[str, Any] = {"assembly": assembly, "note": note, "bin_size": bin_size}
@@ -148,12 +185,4 @@ def build_from_npz(
                 **arguments,
             )
         )
-    return _annotate(
-        _join(parts),
-        genes,
-        expression,
-        label_rule=label_rule,
-        relabel=False,
-        chrom_style=chrom_style,
-        expression_units=expression_units,
-    )
+    return _annotate(_join(parts), annotation)

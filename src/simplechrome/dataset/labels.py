@@ -41,6 +41,17 @@ def _bounds(values: np.ndarray, rule: str) -> tuple[float, float]:
     return bound, bound
 
 
+def check_rule(rule: str) -> None:
+    """Is this a label rule?
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    _bounds(np.zeros(1), rule)
+
+
 def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray:
     """Is each gene's expression high or low within its cell type?
 
@@ -65,8 +76,7 @@ def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray
     ----------
     Singh et al., Bioinformatics 2016 (DeepChrome): the median rule.
     """
-    # Checks the rule even where no cell type has expression.
-    _bounds(np.zeros(1), rule)
+    check_rule(rule)  # even where no cell type has expression
     label = np.full(expression.shape, UNKNOWN_LABEL, np.int8)
     for row, values in enumerate(expression):
         measured = np.isfinite(values)

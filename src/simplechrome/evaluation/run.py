@@ -32,6 +32,7 @@ from simplechrome.errors import (
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.predictions import latent_table, predict_genes, write_table
 from simplechrome.evaluation.scores import score_predictions
+from simplechrome.evaluation.transfer import warn_of_transfer
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.load import load_predictor
@@ -258,17 +259,18 @@ def fit_run(
         named = np.where(assignment == "", EXCLUDED, assignment)
         predictions = predict_genes(dataset, latents, predictor, named)
         write_table(predictions, path / "predictions.parquet", dataset.attrs.get("note", ""))
+        interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
         metrics = {
             "task": config.task,
             "n_labels": len(rows),
             "seed": config.seed,
             "note": dataset.attrs.get("note", ""),
+            "interrupted": interrupted,
         } | {
             part: score_predictions(predictions[predictions["split"] == part], config.task)
             for part in ("validation", "test")
         }
         _write_json(metrics, path / "metrics.json")
-    interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
     return Run(path, config, encoder, predictor, predictions, metrics, interrupted)
 
 
@@ -328,6 +330,9 @@ def load_run(folder: str | Path) -> Models:
 def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
     """What does a run's model predict for every gene of a dataset?
 
+    Cell types that lack a mark, or whose levels are far from those of training, are named in the
+    log.
+
     The column `split` says on which side each gene was when the model was fitted, whatever cell
     type it is now predicted in: only `test` and `new` genes are fair to score.
 
@@ -341,6 +346,7 @@ def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
         If the windows are not the model's, or no mark is.
     """
     models = load_run(folder)
+    warn_of_transfer(dataset, models.encoder)
     split = models.split.reindex(dataset["gene_id"].values).fillna(NEW).to_numpy()
     return predict_genes(dataset, models.encoder.transform(dataset), models.predictor, split)
 

@@ -90,12 +90,18 @@ class Encoder(BaseEstimator):
         self.bin_start_ = dataset["bin_start"].values.astype(np.int32)
         self.units_ = str(dataset["signal"].attrs.get("units", ""))
         self.transform_ = self._make_transform().fit(dataset)
-        held_out = None if validation is None else self._windows(validation)
+        held_out = None if validation is None else self.transform_windows(validation)
         self._fit(self.transform_.transform(dataset), held_out)
         return self
 
-    def _windows(self, dataset: xr.Dataset) -> Windows:
-        """Bring any dataset to the model's marks and scale; refuse other bins."""
+    def transform_windows(self, dataset: xr.Dataset) -> Windows:
+        """What does the model see of any dataset, by its own marks and scale?
+
+        Raises
+        ------
+        ModelMismatchError
+            If bins differ, or no mark is the model's.
+        """
         check_is_fitted(self)
         starts = dataset["bin_start"].values
         if not np.array_equal(starts, self.bin_start_):
@@ -122,7 +128,7 @@ class Encoder(BaseEstimator):
         ModelMismatchError
             If bins differ, or no mark is the model's.
         """
-        windows = self._windows(dataset)
+        windows = self.transform_windows(dataset)
         cells, genes = windows.values.shape[:2]
         flat = windows.values.reshape(cells * genes, *windows.values.shape[2:])
         latents = self._encode(flat, windows.present.reshape(cells * genes, -1))

@@ -278,7 +278,7 @@ class VAE(Encoder):
         -------
         nats per gene, with one draw of the noise by `random_state`; higher is better.
         """
-        rows = _usable_rows(self._windows(dataset))
+        rows = _usable_rows(self.transform_windows(dataset))
         with seeded(self.random_state), torch.inference_mode():
             blocks = zip(*(tensor.split(_ROWS_AT_ONCE) for tensor in rows), strict=True)
             total = sum(

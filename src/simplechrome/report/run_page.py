@@ -259,6 +259,14 @@ def write_run_report(
     sections += [page.Section("Training", blocks)] if blocks else []
     sections.append(page.Section("Scores", [_score_table(metrics)]))
     notes = [page.Note(f"{dataset.attrs['note']}.", "warning")] if dataset.attrs.get("note") else []
+    if metrics.get("interrupted"):
+        notes.append(
+            page.Note(
+                "Ctrl-C cut the training short: the best epoch until then was kept, and the "
+                "configuration alone does not repeat this run.",
+                "warning",
+            )
+        )
     if config.split.kind in ("random", "published"):
         notes.append(
             page.Note(
