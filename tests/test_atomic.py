@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from simplechrome import atomic
 from simplechrome.atomic import check_free, whole_file, whole_folder
 from simplechrome.errors import OutputError, OutputExistsError
 
@@ -113,10 +114,39 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(
     assert names(tmp_path) == ["x"]
 
 
+@pytest.mark.skipif(sys.platform not in ("linux", "darwin"), reason="no such call there")
+def test_two_folders_exchange_their_names_in_one_step(tmp_path: Path) -> None:
+    write_folder(tmp_path / "x", "one")
+    write_folder(tmp_path / "y", "two")
+    if not atomic._exchange(tmp_path / "x", tmp_path / "y"):
+        pytest.skip("this file system cannot exchange names")
+    assert (tmp_path / "x" / "data").read_text() == "two"
+    assert (tmp_path / "y" / "data").read_text() == "one"
+
+
+def test_where_names_cannot_be_exchanged_a_folder_is_replaced_in_two_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+    write_folder(tmp_path / "x", "old")
+    write_folder(tmp_path / "x", "new", overwrite=True)
+    assert (tmp_path / "x" / "data").read_text() == "new"
+    assert names(tmp_path) == ["x"]
+
+
+def test_the_rest_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".x.part").mkdir()
+    (tmp_path / ".x.part" / "half").write_text("")
+    write_folder(tmp_path / "x", "new")
+    assert names(tmp_path / "x") == ["data"]
+    assert names(tmp_path) == ["x"]
+
+
 @pytest.mark.parametrize("failing_step", [1, 2])
 def test_the_old_folder_comes_back_if_the_exchange_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_step: int
 ) -> None:
+    monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
     # Step 1 moves the old folder aside, step 2 the new one in, step 3 (here) the old one back.
     write_folder(tmp_path / "x", "old")
     rename, steps = Path.replace, 0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from simplechrome.errors import OutputError, OutputExistsError
+from simplechrome.lock import only_one
 
 
 def _parent_of(path: Path) -> Path:
@@ -75,14 +79,15 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     """Where can a folder be filled so that it appears under `path` only when it is whole?
 
     Yields a temporary folder beside `path`, which takes its place on a clean exit and is removed
-    on any other. A folder that is replaced stays in place until the new one is whole.
+    on any other. A folder that is replaced stays in place until the new one is whole. What a
+    killed process has left behind is removed by the next one.
 
     Raises
     ------
     OutputExistsError
         If `path` is there already and `overwrite` is False.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or another process is just writing it.
     """
     target = Path(path)
     if target.is_symlink():  # A folder cannot be renamed onto a link: go where it points.
@@ -96,33 +101,73 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
             remedy="choose another output path",
         )
     parent = _parent_of(target)
-    temporary: Path | None = None
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=parent))
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        yield temporary
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=parent))
-            try:
-                target.replace(old)
-                temporary.replace(target)
-            except BaseException:
-                if not target.exists():
-                    old.replace(target)
-                raise
-            finally:
-                # Once the new folder is in place, a rest of the old one does no harm.
-                if target.exists():
-                    shutil.rmtree(old, ignore_errors=True)
-        else:
-            temporary.replace(target)
-    except OSError as error:
-        raise _failure(target, error) from error
-    finally:
-        if temporary is not None:
+    temporary = parent / f".{target.name}.part"
+    with only_one(parent / f".{target.name}.lock", wait=False, work=str(target)):
+        try:
             shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            put_in_place(temporary, target)
+        except OSError as error:
+            raise _failure(target, error) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(folder: Path, target: Path) -> None:
+    """Give a finished folder its name, in one step wherever the system can.
+
+    What it replaces lies under the folder's former name afterwards, or under `replaced_by_halves`
+    where the file system cannot exchange two names, as some network ones.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed; `target` is then what it was.
+    """
+    if not target.exists():
+        folder.replace(target)
+        return
+    if _exchange(folder, target):
+        return
+    aside = replaced_by_halves(target)
+    shutil.rmtree(aside, ignore_errors=True)
+    target.replace(aside)
+    try:
+        folder.replace(target)
+    except BaseException:
+        aside.replace(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def replaced_by_halves(target: Path) -> Path:
+    """Where lies a folder that `put_in_place` moved aside and was killed before it went on?"""
+    return target.with_name(f".{target.name}.replaced")
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step; False where the system or the file system cannot."""
+    swap, at_working_folder = 2, -100  # RENAME_EXCHANGE and RENAME_SWAP; AT_FDCWD
+    names = os.fsencode(first), os.fsencode(second)
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "linux":
+            failed = library.renameat2(
+                at_working_folder, names[0], at_working_folder, names[1], swap
+            )
+        elif sys.platform == "darwin":
+            failed = library.renamex_np(*names, swap)
+        else:
+            return False
+    except (AttributeError, TypeError, OSError):  # No such function in the system's library.
+        return False
+    if not failed:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+        return False
+    raise OSError(code, os.strerror(code), str(second))
 
 
 def check_free(path: str | Path, *, overwrite: bool = False) -> None:

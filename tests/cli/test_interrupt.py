@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from simplechrome.latent import vae
 from simplechrome.predictors import mlp
 from simplechrome.predictors.linear import LinearPredictor
 
@@ -63,6 +64,37 @@ def test_interrupted_vae_leaves_a_run_that_predicts(
     assert pd.read_parquet(tmp_path / "p.parquet")["probability"].between(0, 1).all()
 
 
+@pytest.mark.usefixtures("no_drawing")
+def test_run_cut_short_is_trained_to_its_end(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Callable
+) -> None:
+    fit = ["fit", workshop / "one.zarr", "--encoder", "vae", "--epochs", "4", "--threads", "1"]
+    assert call(*fit, "-o", tmp_path / "undisturbed")[0] == 0
+    original = vae.elbo_loss
+    steps = 0
+
+    def elbo_loss(weight: float) -> Any:
+        def loss(*arguments: Any) -> Any:
+            nonlocal steps
+            steps += arguments[0].training
+            if steps == 3:  # One batch makes an epoch of the 200 training genes.
+                raise KeyboardInterrupt
+            return original(weight)(*arguments)
+
+        return loss
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae, "elbo_loss", elbo_loss)
+        assert call(*fit, "-o", tmp_path / "run")[0] == 130
+    assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
+    code, _, err = call(*fit, "-o", tmp_path / "run", "--resume")
+    assert (code, "was cut short by Ctrl-C" in err) == (0, True), err
+    ended, undisturbed = contents(tmp_path / "run"), contents(tmp_path / "undisturbed")
+    for files in (ended, undisturbed):
+        del files["environment.json"]  # says where the output was to go
+    assert ended == undisturbed
+
+
 MLP = ["--encoder", "log_means", "--predictor", "mlp", "--labels", "60"]
 
 
@@ -103,16 +135,31 @@ def stop(*arguments: object, **options: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_interrupt_that_leaves_no_predictor_says_so_and_keeps_the_encoder(
+@pytest.mark.usefixtures("no_drawing")
+def test_interrupt_that_leaves_no_predictor_says_how_to_go_on(
     call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
-    monkeypatch.setattr(LinearPredictor, "_fit_rows", stop)
-    code, out, err = call("fit", workshop / "one.zarr", "-o", run, "--encoder", "log_means")
+    fit = ["fit", workshop / "one.zarr", "-o", tmp_path / "run"]
+    vae = ["--encoder", "vae", "--epochs", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(LinearPredictor, "_fit_rows", stop)
+        code, out, err = call(*fit, *vae)
     assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
-    assert (run / "encoder" / "model.json").is_file()
-    code, _, err = call("predict", run, workshop / "one.zarr", "-o", tmp_path / "p.parquet")
-    assert (code, "is not a finished run" in err, "--overwrite" in err) == (1, True, True)
+    assert "checkpoints of 2 epochs of the encoder" in err
+    assert "--resume" in err
+    code, _, err = call(
+        "predict", tmp_path / "run", workshop / "one.zarr", "-o", tmp_path / "p.parquet"
+    )
+    assert (code, "is not finished" in err, "--resume" in err) == (1, True, True)
+    code, _, err = call(*fit, *vae)
+    assert (code, "--resume" in err, "--overwrite" in err) == (1, True, True)
+    code, _, err = call(*fit, "--resume", "--epochs", "5")
+    assert (code, "encoder.epochs: begun with 2, now 5" in err) == (1, True)
+    code, out, err = call(*fit, "--resume")  # the options are those that it began with
+    assert (code, "AUROC" in out) == (0, True), err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    code, again, err = call(*fit, "--resume")
+    assert (code, again, "nothing to resume" in err) == (0, out, True)
 
 
 def test_interrupt_in_the_first_epoch_leaves_nothing(

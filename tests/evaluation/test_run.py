@@ -26,20 +26,23 @@ from simplechrome.errors import (
 )
 from simplechrome.evaluation import run as run_module
 from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.evaluation.run import (
-    Run,
-    encode_with_run,
-    fit_run,
-    load_run,
-    predict_with_run,
-    target_of,
-)
+from simplechrome.evaluation.run import Run, fit_run, target_of
+from simplechrome.evaluation.saved_run import encode_with_run, load_run, predict_with_run
 
 LEVELS = {"encoder": {"name": "log_means"}}
+SMALL_VAE = {
+    "encoder": {"name": "vae", "n_latent": 2, "epochs": 3, "channels": [3, 3], "hidden": 4},
+    "labels": 40,
+    "device": "cpu",
+}
 
 
 def config(**changed: object) -> RunConfig:
     return make_config({**LEVELS, **changed})
+
+
+def fail(*_: object, **options: object) -> None:
+    raise TrainingError("broke down")
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -139,7 +142,7 @@ def test_same_seed_gives_identical_predictions(one: xr.Dataset, tmp_path: Path) 
     )
     pd.testing.assert_frame_equal(one_, again)
     assert not np.array_equal(one_["probability"], other["probability"])
-    checkpoints = sorted(path.name for path in (tmp_path / "0" / "checkpoints").iterdir())
+    checkpoints = sorted(path.name for path in (tmp_path / "0/checkpoints/encoder").iterdir())
     assert checkpoints == ["best.safetensors", "last.safetensors"]
     assert len(pd.read_csv(tmp_path / "0" / "history.csv")) == 2
 
@@ -217,8 +220,9 @@ def test_second_run_into_a_folder_is_refused_and_nothing_changes(
     before = snapshot(tmp_path / "run")
     with pytest.raises(OutputExistsError, match="exists already") as caught:
         fit_run(one, config(), tmp_path / "run")
-    assert "config.toml" in caught.value.found
+    assert caught.value.found == "a finished run (encoder pca, predictor linear)"
     assert "--overwrite" in caught.value.remedy
+    assert "--resume" in caught.value.remedy
     assert snapshot(tmp_path / "run") == before
 
 
@@ -281,19 +285,29 @@ def test_first_run_that_learned_nothing_leaves_nothing(one: xr.Dataset, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_first_run_that_fails_late_leaves_its_encoder(
-    one: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("encoder", ["log_means", "vae"])
+def test_first_run_that_fails_late_keeps_what_took_long(
+    encoder: str, one: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(config: RunConfig) -> None:
-        raise TrainingError("broke down")
-
-    monkeypatch.setattr(run_module, "make_predictor", fail)
-    with pytest.raises(TrainingError):
-        fit_run(one, config(), tmp_path / "run")
-    assert load_encoder(tmp_path / "run" / "encoder").n_latent_ == 5
-    with pytest.raises(ModelFormatError, match="not a finished run") as caught:
+    options = make_config(SMALL_VAE) if encoder == "vae" else config()
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "make_predictor", fail)
+        with pytest.raises(TrainingError):
+            fit_run(one, options, tmp_path / "run")
+    left = [path.name for path in tmp_path.iterdir()]
+    if encoder == "log_means":  # made again in no time
+        assert left == []
+        return
+    assert left == ["run.unfinished"]
+    with pytest.raises(ModelFormatError, match="run is not finished") as caught:
         load_run(tmp_path / "run")
-    assert caught.value.found == "no predictor"
+    assert "checkpoints of 3 epochs of the encoder" in caught.value.found
+    assert "--resume" in caught.value.remedy
+    with pytest.raises(OutputExistsError, match="begun and not finished") as refused:
+        fit_run(one, options, tmp_path / "run")
+    assert "checkpoints of 3 epochs of the encoder" in refused.value.found
+    fit_run(one, options, tmp_path / "run", resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 @pytest.mark.parametrize(
@@ -328,7 +342,9 @@ def test_run_that_is_not_there_is_said(tmp_path: Path) -> None:
         load_run(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["config.toml", "encoder", "predictor", "split.parquet"])
+@pytest.mark.parametrize(
+    "name", ["config.toml", "encoder", "predictor", "split.parquet", "metrics.json"]
+)
 def test_incomplete_run_names_what_it_lacks(run: Run, tmp_path: Path, name: str) -> None:
     shutil.copytree(run.folder, tmp_path / "run")
     path = tmp_path / "run" / name

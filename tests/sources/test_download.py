@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 from deepchrome_layout import layout as real_layout
 from download_archives import SPLITS, csv, layout, member, tar_gz, tree
-from http_server import RECORD, HostileServer
+from download_set import BODY, NAMES, QUICK, assert_holds, get
+from http_server import RECORD, HostileServer, md5
 
 from simplechrome.cli.download import command
 from simplechrome.errors import (
@@ -28,49 +28,10 @@ from simplechrome.errors import (
 from simplechrome.sources import download_record
 from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
 from simplechrome.sources.download import Download, check_if_dataset_exists, download
-from simplechrome.sources.download_http import Patience
-
-NAMES = ["E003", "E012", "E116"]
-BODY = tar_gz(layout(NAMES))
-QUICK = Patience(timeout=10, attempts=4, first_wait=0.001, longest_wait=0.005)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    """The archive and its record, where the program looks for them."""
-    with HostileServer() as running:
-        running.publish(BODY)
-        monkeypatch.setattr(download_record, "RECORD_URL", running.url(RECORD))
-        yield running
-
-
-def get(folder: Path, **options: Any) -> Download:
-    return download(folder, patience=QUICK, **options)
-
-
-def csvs(names: list[str]) -> dict[str, str]:
-    return {
-        f"{name}/classification/{split}.csv": hashlib.md5(csv(name, split)).hexdigest()
-        for name in names
-        for split in SPLITS
-    }
-
-
-def assert_holds(folder: Path, names: list[str]) -> None:
-    assert tree(folder / "data") == csvs(names)
-    expected = {"data", "manifest.json", "data.tar.gz", "data.tar.gz.json"}
-    assert {path.name for path in folder.iterdir()} <= expected | {"set-aside"}
 
 
 def test_all_cell_types_arrive_in_the_layout_that_build_reads(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     result = get(tmp_path / "new" / "folder")
     assert result == Download(tmp_path / "new" / "folder", NAMES, NAMES)
@@ -79,10 +40,10 @@ def test_all_cell_types_arrive_in_the_layout_that_build_reads(
 
 
 def test_dataset_that_is_read_afterwards_is_the_published_one(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     files = {f"data/E003/classification/{s}.csv": t.encode() for s, t in real_layout().items()}
-    server.publish(tar_gz(files))
+    zenodo.publish(tar_gz(files))
     path = check_if_dataset_exists(tmp_path)
     assert path == tmp_path
     (counts,) = read_deepchrome(path)
@@ -94,15 +55,15 @@ def test_dataset_that_is_read_afterwards_is_the_published_one(
 
 
 def test_manifest_remembers_the_archive_and_each_file(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     get(tmp_path, cell_types=["E012"])
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["archive"] == {
         "name": "data.tar.gz",
-        "url": server.url(),
+        "url": zenodo.url(),
         "bytes": len(BODY),
-        "checksum": "md5:" + hashlib.md5(BODY).hexdigest(),
+        "checksum": md5(BODY),
         "vouched_by": "record",
     }
     assert manifest["archive_cell_types"] == NAMES
@@ -112,30 +73,30 @@ def test_manifest_remembers_the_archive_and_each_file(
     assert len(manifest["files"]) == 3
 
 
-def test_second_call_asks_nobody_and_writes_nothing(server: HostileServer, tmp_path: Path) -> None:
+def test_second_call_asks_nobody_and_writes_nothing(zenodo: HostileServer, tmp_path: Path) -> None:
     get(tmp_path)
-    server.requests.clear()
+    zenodo.requests.clear()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert get(tmp_path) == Download(tmp_path, NAMES, [])
     assert get(tmp_path, cell_types=["E116"]).cell_types == ["E116"]
-    assert server.requests == []
+    assert zenodo.requests == []
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
 def test_only_wanted_cell_types_are_unpacked_and_more_need_no_second_download(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     assert get(tmp_path, cell_types=["E012"]).unpacked == ["E012"]
     assert_holds(tmp_path, ["E012"])
-    server.requests.clear()
+    zenodo.requests.clear()
     assert get(tmp_path, cell_types=["E012", "E003"]).unpacked == ["E003"]
     assert get(tmp_path) == Download(tmp_path, NAMES, ["E116"])
     assert_holds(tmp_path, NAMES)
-    assert server.requests == []
+    assert zenodo.requests == []
 
 
 def test_folder_that_merely_exists_is_not_complete(
-    server: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    zenodo: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "data" / "E003" / "classification").mkdir(parents=True)
     half = tmp_path / "data" / "E012" / "classification"
@@ -149,7 +110,7 @@ def test_folder_that_merely_exists_is_not_complete(
 
 
 def test_same_files_that_are_there_already_are_adopted(
-    server: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    zenodo: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     get(tmp_path)
     (tmp_path / "manifest.json").unlink()
@@ -164,7 +125,7 @@ TRAIN = "data/E012/classification/train.csv"
 
 @pytest.mark.parametrize("change", ["removed", "shorter", "same size, other time"])
 def test_changed_file_is_seen_and_unpacked_again(
-    server: HostileServer, tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+    zenodo: HostileServer, tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     get(tmp_path)
     path = tmp_path / TRAIN
@@ -180,21 +141,21 @@ def test_changed_file_is_seen_and_unpacked_again(
 
 
 def test_copied_folder_is_read_once_and_not_unpacked_again(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     get(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
-    server.requests.clear()
+    zenodo.requests.clear()
     assert get(tmp_path / "b").unpacked == []
     manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
     stamp = (tmp_path / "b" / TRAIN).stat().st_mtime_ns
     assert manifest["files"][TRAIN]["mtime_ns"] == stamp
-    assert server.requests == []
+    assert zenodo.requests == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 def test_folder_that_may_only_be_read_can_be_complete(
-    server: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zenodo: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     get(tmp_path)
     os.utime(tmp_path / TRAIN)
@@ -202,14 +163,14 @@ def test_folder_that_may_only_be_read_can_be_complete(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("simplechrome.sources.download_lock._take", refuse)
+    monkeypatch.setattr("simplechrome.lock._take", refuse)
     assert get(tmp_path).cell_types == NAMES
     (tmp_path / TRAIN).write_text("")
     with pytest.raises(OutputError, match="Read-only file system"):
         get(tmp_path)
 
 
-def test_verify_reads_the_contents(server: HostileServer, tmp_path: Path) -> None:
+def test_verify_reads_the_contents(zenodo: HostileServer, tmp_path: Path) -> None:
     get(tmp_path)
     path = tmp_path / TRAIN
     times = path.stat()
@@ -233,7 +194,7 @@ def test_verify_reads_the_contents(server: HostileServer, tmp_path: Path) -> Non
     ],
 )
 def test_broken_manifest_counts_as_none(
-    server: HostileServer, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+    zenodo: HostileServer, tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     get(tmp_path)
     (tmp_path / "manifest.json").write_text(text)
@@ -242,14 +203,14 @@ def test_broken_manifest_counts_as_none(
     assert_holds(tmp_path, NAMES)
 
 
-def test_rests_of_a_killed_call_are_cleared_away(server: HostileServer, tmp_path: Path) -> None:
+def test_rests_of_a_killed_call_are_cleared_away(zenodo: HostileServer, tmp_path: Path) -> None:
     (tmp_path / ".unpacking-x" / "E003").mkdir(parents=True)
     get(tmp_path)
     assert_holds(tmp_path, NAMES)
 
 
-def test_hostile_archive_leaves_nothing(server: HostileServer, tmp_path: Path) -> None:
-    server.publish(tar_gz(layout(NAMES), [(member("../../outside.csv", 2), b"hi")]))
+def test_hostile_archive_leaves_nothing(zenodo: HostileServer, tmp_path: Path) -> None:
+    zenodo.publish(tar_gz(layout(NAMES), [(member("../../outside.csv", 2), b"hi")]))
     with pytest.raises(InputFormatError, match="leaves its folder"):
         get(tmp_path / "in")
     assert sorted(tree(tmp_path)) == ["in/data.tar.gz", "in/data.tar.gz.json"]
@@ -257,7 +218,7 @@ def test_hostile_archive_leaves_nothing(server: HostileServer, tmp_path: Path) -
 
 
 def test_unknown_cell_type_leaves_nothing_but_the_archive(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     with pytest.raises(UnknownGeneError, match="does not hold the cell type E999"):
         get(tmp_path, cell_types=["E003", "E999"])
@@ -273,7 +234,7 @@ def test_names_that_cannot_be_are_an_error_before_anything_is_done(
     assert not (tmp_path / "x").exists()
 
 
-def test_one_name_may_be_given_as_text(server: HostileServer, tmp_path: Path) -> None:
+def test_one_name_may_be_given_as_text(zenodo: HostileServer, tmp_path: Path) -> None:
     assert get(tmp_path, cell_types="E003").cell_types == ["E003"]
 
 
@@ -283,7 +244,7 @@ def test_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
         download(tmp_path / "x")
 
 
-def test_file_in_place_of_the_data_is_named(server: HostileServer, tmp_path: Path) -> None:
+def test_file_in_place_of_the_data_is_named(zenodo: HostileServer, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         get(tmp_path)
@@ -299,10 +260,10 @@ def fetch_in_another_process(url: str, folder: Path, name: str, done: Any) -> No
 
 
 @pytest.mark.skipif(os.name == "nt", reason="waiting needs the system's locks")
-def test_calls_at_once_do_not_harm_each_other(server: HostileServer, tmp_path: Path) -> None:
+def test_calls_at_once_do_not_harm_each_other(zenodo: HostileServer, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     done = context.Queue()
-    arguments = [(server.url(RECORD), tmp_path, name, done) for name in NAMES]
+    arguments = [(zenodo.url(RECORD), tmp_path, name, done) for name in NAMES]
     workers = [context.Process(target=fetch_in_another_process, args=a) for a in arguments]
     for worker in workers:
         worker.start()
@@ -311,14 +272,14 @@ def test_calls_at_once_do_not_harm_each_other(server: HostileServer, tmp_path: P
         worker.join()
     done.close()
     assert_holds(tmp_path, NAMES)
-    assert server.ranges() == [""]
+    assert zenodo.ranges() == [""]
 
 
 # The command
 
 
 def test_command_says_what_is_there(
-    server: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zenodo: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["--cell-type", "E003", "--cell-type", "E012"]
@@ -349,7 +310,7 @@ def test_command_takes_a_local_file(tmp_path: Path) -> None:
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal(
-    server: HostileServer,
+    zenodo: HostileServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

@@ -217,10 +217,9 @@ def test_checkpoints_hold_the_best_and_the_last_weights(tmp_path: Path) -> None:
         validation=rows([1], [1]),
         checkpoints=tmp_path / "new" / "checkpoints",
     )
-    best, last = (
-        load_file(tmp_path / "new" / "checkpoints" / f"{name}.safetensors")["weight"].item()
-        for name in ("best", "last")
-    )
+    folder = tmp_path / "new" / "checkpoints"
+    best = load_file(folder / "best.safetensors")["weight"].item()
+    last = load_file(folder / "last.safetensors")["weights/weight"].item()
     assert best == module.weight.item()
     assert last > best  # three more steps towards 2
     assert len(list((tmp_path / "new" / "checkpoints").iterdir())) == 2

@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, split_list, talk
+from simplechrome.cli.options import (
+    output_option,
+    overwrite_option,
+    resume_option,
+    split_list,
+    talk,
+)
 
 
 def _labels(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -46,29 +52,51 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto]")
 @click.option("--threads", type=int, help="CPU threads.")
 @overwrite_option
+@resume_option
 @talk
-def command(dataset: str, output: str, config: str | None, overwrite: bool, **options: Any) -> None:
+def command(
+    dataset: str,
+    output: str,
+    config: str | None,
+    overwrite: bool,
+    resume: bool,
+    **options: Any,
+) -> None:
     """Learn a representation and predict expression from it; score on held-out chromosomes.
+
+    The work is done in OUTPUT.unfinished, which becomes OUTPUT when all of it is there. Stopped or
+    killed, it goes on with --resume to the same result, bit for bit.
 
     \b
     Examples:
       simplechrome fit e012.zarr -o runs/e012
+      simplechrome fit e012.zarr -o runs/e012 --resume
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """
     import sys
+    from pathlib import Path
 
     from simplechrome.config import merge_options
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.run import fit_run
+    from simplechrome.evaluation.run_folder import begun_config
     from simplechrome.evaluation.summary import format_metrics
     from simplechrome.report.run_page import write_run_report
 
-    resolved = merge_options(config, options)
+    # Options that are not repeated are those that the run began with.
+    begun = begun_config(output) if resume and not overwrite else None
+    resolved = merge_options(config or begun, options)
     data = open_dataset(dataset)
-    run = fit_run(data, resolved, output, overwrite=overwrite)
-    report = write_run_report(run.folder, data)
+    run = fit_run(
+        data,
+        resolved,
+        output,
+        overwrite=overwrite,
+        resume=resume,
+        finish=lambda run: write_run_report(run.folder, data),
+    )
     click.echo(format_metrics(run.metrics))
-    click.echo(f"report: {report}")
+    click.echo(f"report: {Path(output) / 'report.html'}")
     if run.interrupted:
         sys.exit(130)

@@ -66,6 +66,9 @@ output_option = click.option(
     "-o", "--output", required=True, type=click.Path(), help="Where the result goes."
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
+resume_option = click.option(
+    "--resume", is_flag=True, help="Go on with work that was begun and not finished."
+)
 
 
 def annotation_options(function: F) -> F:

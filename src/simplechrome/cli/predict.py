@@ -27,7 +27,7 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.run import predict_with_run
+    from simplechrome.evaluation.saved_run import predict_with_run
 
     check_free(output, overwrite=overwrite)
     check_table_path(output)

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,37 +15,31 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
-import simplechrome
-from simplechrome.atomic import check_free, whole_file
-from simplechrome.config import RunConfig, SplitConfig, read_config, write_config
+from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
-from simplechrome.errors import (
-    ConfigError,
-    MissingInputError,
-    ModelFormatError,
-    OutputExistsError,
-)
+from simplechrome.errors import ConfigError
 from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.evaluation.predictions import latent_table, predict_genes, write_table
+from simplechrome.evaluation.predictions import predict_genes, write_table
+from simplechrome.evaluation.run_folder import (
+    CHECKPOINTS,
+    ENVIRONMENT,
+    dataset_checksum,
+    describe_environment,
+    describe_run,
+    read_metrics,
+    require_run_only,
+    write_json,
+)
+from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import score_predictions
-from simplechrome.evaluation.transfer import warn_of_transfer
 from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.load import load_encoder
-from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import known_targets, require_two_classes
+from simplechrome.unfinished import differences, long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
 
-EXCLUDED, NEW = "excluded", "new"
-RUN_CONTENTS = frozenset(
-    {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
-    | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
-    # What the demonstration adds.
-    | {"inputs", "demo.zarr", "label_efficiency.csv"}
-)
-"""Names that a run folder may hold, and may lose when it is overwritten."""
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")
+EXCLUDED = "excluded"
 
 
 class Run(NamedTuple):
@@ -113,93 +103,23 @@ def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) 
     return genes
 
 
-def _require_run_only(folder: Path) -> None:
-    """Does the folder hold a run and nothing else? Else overwriting would delete what is not ours.
-
-    A `config.toml` alone does not say so: many programs call their configuration that.
-    """
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = sorted(name for name in held - RUN_CONTENTS if not name.startswith("."))
-    try:
-        read_config(folder / "config.toml")
-        readable = True
-    except (ConfigError, MissingInputError):
-        readable = False
-    if foreign or not readable:
-        raise OutputExistsError(
-            f"{folder} is not a run folder, and is not overwritten.",
-            found=", ".join(foreign[:8]) if foreign else "no config.toml of a run",
-            expected="what `simplechrome fit` writes, or no folder",
-            remedy="choose another folder, or move away what you want to keep",
-        )
-
-
-@contextmanager
-def _fresh_folder(folder: Path, overwrite: bool) -> Iterator[None]:
-    """An empty folder; what it replaces comes back if the run fails."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-    if folder.exists() and not overwrite:
-        held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        raise OutputExistsError(
-            f"{folder} exists already.",
-            found=", ".join(held[:12]) or "a file",
-            expected="a new folder",
-            remedy="choose another folder, or pass --overwrite to replace it",
-        )
-    if folder.exists():
-        _require_run_only(folder)
-    check_free(folder, overwrite=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    old: Path | None = None
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        folder.replace(old)
-    folder.mkdir()
-    try:
-        yield
-    except BaseException:
-        # A failed replacement gives back what was there. A first run that fails leaves its
-        # encoder or checkpoints to look at; where it has learned nothing yet, nothing is left.
-        learned = (folder / "checkpoints").exists() or (folder / "encoder").exists()
-        if old is not None or not learned:
-            shutil.rmtree(folder)
-        if old is not None:
-            old.replace(folder)
-        raise
-    if old is not None:
-        shutil.rmtree(old)
-
-
-def _write_json(values: dict[str, Any], path: Path) -> None:
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
-
-
-def _environment(dataset: xr.Dataset) -> dict[str, Any]:
-    return {
-        "simplechrome": simplechrome.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "command": sys.argv,
-        "packages": {name: version(name) for name in _PACKAGES},
-        "dataset": {
-            "sizes": {str(name): size for name, size in dataset.sizes.items()},
-            "assembly": dataset.attrs.get("assembly", ""),
-            "note": dataset.attrs.get("note", ""),
-            "sources": list(dataset.attrs.get("sources", ())),
-        },
-    }
-
-
 def fit_run(
-    dataset: xr.Dataset, config: RunConfig, folder: str | Path, *, overwrite: bool = False
+    dataset: xr.Dataset,
+    config: RunConfig,
+    folder: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    finish: Callable[[Run], object] | None = None,
 ) -> Run:
     """How well can expression be predicted from these tracks, and by which model?
 
     The encoder sees the training windows (and, to know when to stop, the validation windows),
     never labels. The predictor sees the labels of the training genes, or of the `labels` genes
     drawn from them; nothing else chooses anything. Test genes are scored once.
+
+    The work is done in `FOLDER.unfinished`, which becomes `folder` when all of it is there: killed
+    at any moment, `folder` is what it was, or the whole run.
 
     Parameters
     ----------
@@ -209,148 +129,148 @@ def fit_run(
         All options.
     folder
         Becomes the run folder: config.toml, encoder/, predictor/, history.csv, split.parquet,
-        environment.json, predictions.parquet and metrics.json, which is written last.
+        environment.json, checkpoints/, predictions.parquet and metrics.json.
     overwrite
         Replace a run folder that is there.
+    resume
+        Go on with a run that was stopped; on the same machine, with the same number of threads,
+        the result is bit for bit that of an undisturbed run. A run that is finished is returned
+        as it is, one that Ctrl-C cut short is trained to its end, and one that is not there is
+        begun.
+    finish
+        Called with the run before its folder takes its name; what it writes to `run.folder`
+        appears with the rest.
 
     Raises
     ------
     OutputExistsError
-        If the folder holds something and `overwrite` is False, or it is not a run folder.
+        If a finished or unfinished run is there and neither `overwrite` nor `resume` is True, or
+        what is there is not a run folder.
+    OutputError
+        If another process is at work on the folder, or it cannot be written.
+    ConfigError
+        If what is to be resumed was begun with other options or other data.
     SplitError, MissingExpressionError, UndefinedScoreError, TrainingError
         See the parts.
     """
     path = Path(folder)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
-    target = target_of(dataset, config.task)
     labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
-    with _fresh_folder(path, overwrite):
-        write_config(config, path / "config.toml")
-        _write_json(_environment(dataset), path / "environment.json")
-        drawn = np.isin(dataset["gene_id"].values, parts.train["gene_id"].values[labelled])
-        write_table(
-            pd.DataFrame(
-                {
-                    "gene_id": dataset["gene_id"].values,
-                    "split": np.where(assignment == "", EXCLUDED, assignment),
-                    "labelled": drawn,
-                }
-            ),
-            path / "split.parquet",
-        )
-        encoder = make_encoder(config)
-        fitting: dict[str, Any] = {"validation": parts.validation}
-        if config.encoder.name == "vae":
-            fitting["checkpoints"] = path / "checkpoints"
-        encoder.fit(parts.train, **fitting)
-        encoder.save(path / "encoder")
-        if hasattr(encoder, "activity_"):
-            shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
-            log.info("Activity of the latents (deviation, the first is 1): %s", shares)
-        latents = encoder.transform(dataset)
-        rows = np.flatnonzero(drawn & (assignment == "train"))
-        predictor = make_predictor(config)
-        predictor.fit(latents.isel(gene=rows), target.isel(gene=rows))
-        predictor.save(path / "predictor")
-        history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
-        if history:
-            write_table(pd.DataFrame(history), path / "history.csv")
-        named = np.where(assignment == "", EXCLUDED, assignment)
-        predictions = predict_genes(dataset, latents, predictor, named)
-        write_table(predictions, path / "predictions.parquet", dataset.attrs.get("note", ""))
-        interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
-        metrics = {
-            "task": config.task,
-            "n_labels": len(rows),
-            "seed": config.seed,
-            "note": dataset.attrs.get("note", ""),
-            "interrupted": interrupted,
-        } | {
-            part: score_predictions(predictions[predictions["split"] == part], config.task)
-            for part in ("validation", "test")
-        }
-        _write_json(metrics, path / "metrics.json")
-    return Run(path, config, encoder, predictor, predictions, metrics, interrupted)
+    drawn = np.isin(dataset["gene_id"].values, parts.train["gene_id"].values[labelled])
+    checksum = dataset_checksum(dataset)
+    request = {
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "dataset sha256": checksum,
+    }
+    settle(path)
+    held = read_metrics(path) if resume and not unfinished_folder(path).exists() else None
+    cut_short = False
+    if held is not None:
+        lines = _differences_to_finished(path, request)
+        if not lines and not held.get("interrupted"):
+            log.info("%s is finished: there is nothing to resume", path)
+            return _finished_run(path)
+        if lines and not overwrite:
+            raise ConfigError(
+                f"{path} is finished, and was made with other options or other data.",
+                found="; ".join(lines[:6]),
+                expected="the same, or a new folder",
+                remedy="choose another output path, or pass --overwrite as well to replace it",
+            )
+        cut_short = not lines
+    with long_work(
+        path,
+        request,
+        resume=resume,
+        overwrite=overwrite or cut_short,
+        describe=describe_run,
+        require_ours=require_run_only,
+        # Everything else is made in seconds.
+        worth_keeping=lambda begun: (begun / CHECKPOINTS).is_dir(),
+    ) as work:
+        if cut_short and not work.resumed:
+            log.info("%s was cut short by Ctrl-C: going on from its checkpoints", path)
+            shutil.copytree(path / CHECKPOINTS, work.folder / CHECKPOINTS)
+            shutil.copy(path / ENVIRONMENT, work.folder / ENVIRONMENT)
+        write_config(config, work.folder / "config.toml")
+        if not (work.folder / ENVIRONMENT).is_file():
+            write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
+        run = _fit(dataset, config, work.folder, parts, assignment, drawn)
+        if finish is not None:
+            finish(run)
+    return run._replace(folder=path)
 
 
-class Models(NamedTuple):
-    """What a run folder holds for use elsewhere; `split` maps gene_id to the part it was in."""
-
-    config: RunConfig
-    encoder: Encoder
-    predictor: Predictor
-    split: pd.Series
-
-
-def load_run(folder: str | Path) -> Models:
-    """What was fitted in this run?
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such folder.
-    ModelFormatError
-        If the run is not complete.
-    """
-    path = Path(folder)
-    if not path.is_dir():
-        raise MissingInputError(
-            f"There is no run folder {path}.",
-            remedy="make one with `simplechrome fit`, or check the path",
-        )
-    needed = ("config.toml", "encoder", "predictor", "split.parquet")
-    absent = [name for name in needed if not (path / name).exists()]
-    if absent:
-        raise ModelFormatError(
-            f"{path} is not a finished run.",
-            found=f"no {', '.join(absent)}",
-            expected=", ".join(needed),
-            cause="`simplechrome fit` was stopped before its end, or the path is another folder's",
-            remedy="fit it again with --overwrite",
-        )
+def _differences_to_finished(folder: Path, request: dict[str, Any]) -> list[str]:
+    """In what does the request differ from that of a finished run?"""
+    made: dict[str, Any] = {"config": read_config(folder / "config.toml").model_dump(mode="json")}
+    asked: dict[str, Any] = {"config": make_config(request["config"]).model_dump(mode="json")}
     try:
-        split = pq.read_table(path / "split.parquet").to_pandas().set_index("gene_id")["split"]
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
-        raise ModelFormatError(
-            f"{path / 'split.parquet'} cannot be read.",
-            found=f"{type(error).__name__}: {error}",
-            expected="a table with gene_id and split",
-            cause="a damaged or incomplete copy of the run folder",
-            remedy="copy the folder again",
-        ) from error
-    return Models(
-        read_config(path / "config.toml"),
-        load_encoder(path / "encoder"),
-        load_predictor(path / "predictor"),
-        split,
-    )
+        environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        made["dataset sha256"] = environment["dataset"]["sha256"]
+        asked["dataset sha256"] = request["dataset sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        log.warning("%s does not say on which data it was fitted", folder)
+    return differences(made, asked)
 
 
-def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
-    """What does a run's model predict for every gene of a dataset?
-
-    Cell types that lack a mark, or whose levels are far from those of training, are named in the
-    log.
-
-    The column `split` says on which side each gene was when the model was fitted, whatever cell
-    type it is now predicted in: only `test` and `new` genes are fair to score.
-
-    Returns
-    -------
-    See `predict_genes`.
-
-    Raises
-    ------
-    ModelMismatchError
-        If the windows are not the model's, or no mark is.
-    """
+def _finished_run(folder: Path) -> Run:
     models = load_run(folder)
-    warn_of_transfer(dataset, models.encoder)
-    split = models.split.reindex(dataset["gene_id"].values).fillna(NEW).to_numpy()
-    return predict_genes(dataset, models.encoder.transform(dataset), models.predictor, split)
+    predictions = pq.read_table(folder / "predictions.parquet").to_pandas()
+    metrics = read_metrics(folder) or {}
+    return Run(folder, models.config, models.encoder, models.predictor, predictions, metrics, False)
 
 
-def encode_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
-    """What are a dataset's latents under a run's encoder? See `latent_table`."""
-    return latent_table(dataset, load_run(folder).encoder)
+def _fit(
+    dataset: xr.Dataset,
+    config: RunConfig,
+    folder: Path,
+    parts: splits.Split,
+    assignment: np.ndarray,
+    drawn: np.ndarray,
+) -> Run:
+    """Fit, predict and score; a training that has begun goes on, all else is made anew."""
+    named = np.where(assignment == "", EXCLUDED, assignment)
+    split = {"gene_id": dataset["gene_id"].values, "split": named, "labelled": drawn}
+    write_table(pd.DataFrame(split), folder / "split.parquet")
+    encoder = make_encoder(config)
+    encoder.fit(parts.train, validation=parts.validation, **_checkpoints(encoder, folder))
+    encoder.save(folder / "encoder", overwrite=True)
+    if hasattr(encoder, "activity_"):
+        shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
+        log.info("Activity of the latents (deviation, the first is 1): %s", shares)
+    latents = encoder.transform(dataset)
+    target = target_of(dataset, config.task)
+    rows = np.flatnonzero(drawn & (assignment == "train"))
+    predictor = make_predictor(config)
+    predictor.fit(
+        latents.isel(gene=rows), target.isel(gene=rows), **_checkpoints(predictor, folder)
+    )
+    predictor.save(folder / "predictor", overwrite=True)
+    history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
+    if history:
+        write_table(pd.DataFrame(history), folder / "history.csv")
+    predictions = predict_genes(dataset, latents, predictor, named)
+    write_table(predictions, folder / "predictions.parquet", dataset.attrs.get("note", ""))
+    interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
+    metrics = {
+        "task": config.task,
+        "n_labels": len(rows),
+        "seed": config.seed,
+        "note": dataset.attrs.get("note", ""),
+        "interrupted": interrupted,
+    } | {
+        part: score_predictions(predictions[predictions["split"] == part], config.task)
+        for part in ("validation", "test")
+    }
+    write_json(metrics, folder / "metrics.json")
+    return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
+
+
+def _checkpoints(model: Encoder | Predictor, folder: Path) -> dict[str, Any]:
+    """Where a model that trains in epochs keeps its state; others know no such argument."""
+    if "checkpoints" not in signature(model.fit).parameters:
+        return {}
+    part = "encoder" if isinstance(model, Encoder) else "predictor"
+    return {"checkpoints": folder / CHECKPOINTS / part, "resume": True}

@@ -118,6 +118,7 @@ class VAE(Encoder):
         *,
         validation: xr.Dataset | None = None,
         checkpoints: str | Path | None = None,
+        resume: bool = False,
     ) -> Self:
         """Learn from windows; labels are not looked at.
 
@@ -131,7 +132,10 @@ class VAE(Encoder):
             Genes whose evidence lower bound decides when to stop. Without them a tenth of the
             training genes, drawn by `random_state`, is held out for that.
         checkpoints
-            Folder for the best and the last weights, written after each epoch.
+            Folder for the best weights and the state of the training, written after each epoch.
+        resume
+            Go on from there, if anything is there. On the same machine, with the same number of
+            threads, the encoder is bit for bit that of an undisturbed fit.
 
         Raises
         ------
@@ -139,10 +143,12 @@ class VAE(Encoder):
             If the loss is not finite.
         InputFormatError
             If fewer than two training windows, or no validation window, hold any data.
+        ModelMismatchError, ModelFormatError
+            If what is to be resumed is another training, or damaged.
         """
-        self._checkpoints = checkpoints
+        self._checkpoints, self._resume = checkpoints, resume
         super().fit(dataset, y, validation=validation)
-        del self._checkpoints
+        del self._checkpoints, self._resume
         return self
 
     def _settings(self) -> TrainingSettings:
@@ -199,6 +205,7 @@ class VAE(Encoder):
                 settings,
                 validation=held_out,
                 checkpoints=self._checkpoints,
+                resume=self._resume,
                 name="VAE",
             )
             self.module_ = elbo.vae

@@ -19,11 +19,13 @@ from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
 from simplechrome.evaluation.models import make_encoder
 from simplechrome.evaluation.predictions import write_table
 from simplechrome.evaluation.run import Run, assign_genes, fit_run
+from simplechrome.evaluation.run_folder import describe_run
 from simplechrome.report import page
 from simplechrome.report.figures_benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
 from simplechrome.sources.simulate import simulate
 from simplechrome.sources.simulation_files import write_deepchrome_layout
+from simplechrome.unfinished import refuse_existing
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,9 @@ def run_demo(
     """
     path = Path(folder)
     config = make_config({"seed": seed})
+    if not overwrite:
+        refuse_existing(path, describe_run)
+    made: list[Demo] = []
     with tempfile.TemporaryDirectory(prefix="simplechrome-demo-") as temporary:
         inputs = Path(temporary) / "inputs"
         log.info("Simulating %d genes", n_genes)
@@ -102,21 +107,28 @@ def run_demo(
             expression=inputs / "expression.tsv.gz",
             note="These data are simulated: planted effects, no measurement of any cell",
         )
+
+        def finish(run: Run) -> None:
+            shutil.copytree(inputs, run.folder / "inputs")
+            save_dataset(dataset, run.folder / "demo.zarr")
+            made.append(_compare_and_report(dataset, run))
+
         log.info("Fitting encoder and predictor")
-        run = fit_run(dataset, config, path, overwrite=overwrite)
-        shutil.copytree(inputs, path / "inputs")
-    save_dataset(dataset, path / "demo.zarr")
+        fit_run(dataset, config, path, overwrite=overwrite, finish=finish)
+    return made[0]._replace(report=path / made[0].report.name)
+
+
+def _compare_and_report(dataset: xr.Dataset, run: Run) -> Demo:
     log.info("Comparing representations with few labels and with all")
     scores = _compare(dataset, run)
-    write_table(scores, path / "label_efficiency.csv")
+    write_table(scores, run.folder / "label_efficiency.csv")
     wide = summarize(scores).pivot(index="representation", columns="n_labels", values="mean")
     wide = wide.loc[list(_NAMES.values())].reset_index()
     wide.columns = ["representation", *(f"{count} labels" for count in wide.columns[1:])]
-    section = _section(scores, wide)
     report = write_run_report(
-        path,
+        run.folder,
         dataset,
         title="SimpleChrome demo: expression from histone marks",
-        first_sections=[section],
+        first_sections=[_section(scores, wide)],
     )
     return Demo(report, wide)

@@ -17,7 +17,7 @@ import simplechrome
 from simplechrome.atomic import whole_file
 from simplechrome.dataset.transforms import present_marks
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.run import load_run
+from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import known_rows
 from simplechrome.evaluation.summary import NAMES
 from simplechrome.report import page

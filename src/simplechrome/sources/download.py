@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simplechrome.errors import ConfigError, OutputError, SimpleChromeError
+from simplechrome.lock import only_one
 from simplechrome.sources.deepchrome_files import SPLITS
 from simplechrome.sources.download_archive import Archive, find_archive
 from simplechrome.sources.download_http import Patience
-from simplechrome.sources.download_lock import only_one
 from simplechrome.sources.download_manifest import (
     FileState,
     Manifest,

@@ -7,18 +7,26 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from simplechrome.atomic import whole_file
-from simplechrome.errors import TrainingError
+from simplechrome.errors import ModelMismatchError, TrainingError
+from simplechrome.training.checkpoint import (
+    Progress,
+    State,
+    describe_task,
+    optimizer_arrays,
+    read_state,
+    restore_optimizer,
+    write_state,
+)
 from simplechrome.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
@@ -220,15 +228,75 @@ class _Training:
             self.best_weights = self.weights()
         return row
 
-    def finished(self, epoch: int) -> bool:
-        return bool(self.best_epoch) and epoch - self.best_epoch >= self.settings.patience
+    def finished(self) -> bool:
+        epoch = len(self.history)
+        waited = bool(self.best_epoch) and epoch - self.best_epoch >= self.settings.patience
+        return waited or epoch >= self.settings.epochs
+
+    def task(self) -> str:
+        settings = asdict(self.settings)
+        # On another device or with other threads the training goes on; it is then equal but for
+        # the last digits, and says so.
+        for name in ("device", "threads"):
+            del settings[name]
+        settings["weights"] = {name: list(w.shape) for name, w in self.weights().items()}
+        return describe_task(settings, (*self.rows, *(self.validation or ())))
+
+    def _device_random(self) -> Any:
+        kind = self.accelerator.device.type
+        return None if kind == "cpu" else getattr(torch, kind)
+
+    def state(self, task: str) -> State:
+        random = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
+        if self._device_random() is not None:
+            random["device"] = self._device_random().get_rng_state()
+        progress = Progress(
+            task,
+            self.history,
+            self.best_epoch,
+            self.best_loss if self.best_epoch else None,
+            self.steps_done,
+            torch.get_num_threads(),
+        )
+        optimizer = optimizer_arrays(self.module, self.optimizer)
+        return State(progress, self.weights(), self.best_weights, optimizer, random)
+
+    def go_on_from(self, state: State) -> None:
+        self.accelerator.unwrap_model(self.module).load_state_dict(state.weights)
+        restore_optimizer(self.module, self.optimizer, state.optimizer)
+        self.order.set_state(state.random["order"])
+        torch.set_rng_state(state.random["cpu"])
+        if self._device_random() is not None and "device" in state.random:
+            self._device_random().set_rng_state(state.random["device"])
+        progress = state.progress
+        self.history, self.steps_done = progress.history, progress.steps_done
+        self.best_epoch, self.best_weights = progress.best_epoch, state.best_weights
+        self.best_loss = math.inf if progress.best_loss is None else progress.best_loss
 
 
-def _write_checkpoints(folder: Path, training: _Training) -> None:
-    for name, weights in (("best", training.best_weights), ("last", training.weights())):
-        if weights:
-            with whole_file(folder / f"{name}.safetensors") as path:
-                save_file(weights, path)
+def _take_up(training: _Training, folder: Path, task: str, name: str) -> None:
+    """Go on from what the folder holds, if it holds anything."""
+    state = read_state(folder)
+    if state is None:
+        return
+    if state.progress.task != task:
+        raise ModelMismatchError(
+            f"The checkpoint in {folder} is of another training.",
+            found="other settings or other rows",
+            expected="the settings and rows that it began with",
+            remedy="repeat the first call's options on the same data, or begin anew "
+            "(--overwrite, resume=False)",
+        )
+    if state.progress.threads != torch.get_num_threads():
+        log.warning(
+            "%s began with %d CPU threads and goes on with %d: sums are taken in another order, "
+            "and the result will differ in the last digits",
+            name,
+            state.progress.threads,
+            torch.get_num_threads(),
+        )
+    training.go_on_from(state)
+    log.info("%s goes on after epoch %d", name, len(training.history))
 
 
 def _say(name: str, row: dict[str, float], bar: tqdm) -> None:
@@ -248,6 +316,7 @@ def train(
     *,
     validation: Sequence[torch.Tensor] | None = None,
     checkpoints: str | Path | None = None,
+    resume: bool = False,
     name: str = "training",
 ) -> TrainingResult:
     """Which weights make the loss small on rows that were not trained on?
@@ -267,6 +336,9 @@ def train(
         See `TrainingSettings`.
     checkpoints
         Folder for `best.safetensors` and `last.safetensors`, written after each epoch.
+    resume
+        Go on from the checkpoint, if there is one. On the same machine, with the same number of
+        threads, the result is bit for bit that of a training that was never stopped.
     name
         For the progress bar and the log.
 
@@ -274,23 +346,30 @@ def train(
     ------
     TrainingError
         If the loss is not finite, or the device is missing.
+    ModelMismatchError
+        If the checkpoint is of other settings or other rows.
+    ModelFormatError
+        If the checkpoint is damaged.
     KeyboardInterrupt
         If Ctrl-C came before the first epoch had ended. Later, training stops and keeps the best.
     """
     held_out = None if validation is None else tuple(validation)
     training = _Training(module, loss, tuple(rows), held_out, settings)
     interrupted = False
-    total = settings.epochs * len(rows[0])
+    folder = None if checkpoints is None else Path(checkpoints)
+    task = training.task() if folder is not None else ""
+    if folder is not None and resume:
+        _take_up(training, folder, task, name)
+    total, done = settings.epochs * len(rows[0]), len(training.history) * len(rows[0])
     quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
-    with tqdm(total=total, desc=name, unit="rows", disable=quiet, leave=False) as bar:
+    with tqdm(total=total, initial=done, desc=name, unit="rows", disable=quiet, leave=False) as bar:
         try:
-            for epoch in range(1, settings.epochs + 1):
+            while not training.finished():
+                epoch = len(training.history) + 1
                 row = training.record(epoch, training.fit_epoch(epoch, bar.update))
                 _say(name, row, bar)
-                if checkpoints is not None and training.accelerator.is_main_process:
-                    _write_checkpoints(Path(checkpoints), training)
-                if training.finished(epoch):
-                    break
+                if folder is not None and training.accelerator.is_main_process:
+                    write_state(folder, training.state(task))
         except KeyboardInterrupt:
             if not training.history:
                 log.warning("%s was interrupted in its first epoch: there is nothing to keep", name)

@@ -26,38 +26,55 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def only_one(lock: Path) -> Iterator[None]:
+def only_one(lock: Path, *, wait: bool = True, work: str = "") -> Iterator[None]:
     """When is this process the only one to hold `lock`?
 
     Waits until it is, and says once for whom. The operating system frees the lock when its
     holder ends, however it ends. Where there are no such locks (Windows, some network file
     systems) a file beside `lock` is made instead, and a second process does not wait but stops.
 
+    Parameters
+    ----------
+    lock
+        A file that is made, and removed afterwards.
+    wait
+        False: stop where somebody else holds it.
+    work
+        What the lock guards, for messages; by default the lock's folder.
+
     Raises
     ------
     OutputError
-        If the lock cannot be written, or, where one cannot wait, is held by somebody else.
+        If the lock cannot be written, or is held by somebody else and there is no waiting.
     """
+    what = work or str(lock.parent)
     told = False
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            release = _take(lock)
+            release = _take(lock, what)
         except OSError as error:
             raise OutputError(
                 f"{lock.parent} cannot be written.",
                 found=error.strerror or str(error),
                 expected="a folder where files can be made",
-                remedy="choose another folder: --to DIR",
+                remedy="choose another folder",
             ) from error
         if release is not None:
             break
+        if not wait:
+            raise OutputError(
+                f"Another process is at work on {what}.",
+                found=f"the lock {lock}, held by {_holder(lock)}",
+                expected="one process at a time",
+                remedy="wait until it has finished, stop it, or choose another output path",
+            )
         if not told:
             told = True
             logger.warning(
-                "Another process (%s) is at work in %s; waiting until it has finished. Lock: %s",
+                "Another process (%s) is at work on %s; waiting until it has finished. Lock: %s",
                 _holder(lock),
-                lock.parent,
+                what,
                 lock,
             )
         time.sleep(SECONDS_BETWEEN_TRIES)
@@ -67,10 +84,10 @@ def only_one(lock: Path) -> Iterator[None]:
         release()
 
 
-def _take(lock: Path) -> Callable[[], None] | None:
+def _take(lock: Path, what: str) -> Callable[[], None] | None:
     """A function that gives the lock back; None while somebody else has it."""
     if sys.platform == "win32":
-        return _make_pid_file(lock)
+        return _make_pid_file(lock, what)
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     taken = False
     try:
@@ -80,7 +97,7 @@ def _take(lock: Path) -> Callable[[], None] | None:
             return None
         except OSError as error:
             if error.errno in _NO_LOCKS:
-                return _make_pid_file(lock)
+                return _make_pid_file(lock, what)
             raise
         # The former holder may have removed the file after it was opened here: then this is a
         # lock on a file that nobody else can see.
@@ -101,22 +118,22 @@ def _take(lock: Path) -> Callable[[], None] | None:
     return release
 
 
-def _make_pid_file(lock: Path) -> Callable[[], None]:
+def _make_pid_file(lock: Path, what: str) -> Callable[[], None]:
     path = lock.with_name(lock.name + ".pid")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        raise _held(path) from None
+        raise _held(path, what) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(_signature())
     return lambda: path.unlink(missing_ok=True)
 
 
-def _held(path: Path) -> OutputError:
+def _held(path: Path, what: str) -> OutputError:
     holder = _holder(path)
     gone = _is_gone(holder)
     return OutputError(
-        f"Another process is at work in {path.parent}.",
+        f"Another process is at work on {what}.",
         found=f"the lock {path.name}, made by {holder}",
         expected="one process at a time",
         cause="that process was killed: it runs no longer" if gone else "it is still at work",

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from simplechrome import lock as locks
 from simplechrome.errors import OutputError
-from simplechrome.sources import download_lock
-from simplechrome.sources.download_lock import only_one
+from simplechrome.lock import only_one
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from simplechrome.sources.download_lock import only_one
+from simplechrome.lock import only_one
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -42,7 +42,7 @@ def test_lock_is_gone_after_an_error(tmp_path: Path) -> None:
 def test_many_at_once_come_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(download_lock, "SECONDS_BETWEEN_TRIES", 0.0005)
+    monkeypatch.setattr(locks, "SECONDS_BETWEEN_TRIES", 0.0005)
     inside: list[int] = []
     most: list[int] = []
 
@@ -64,13 +64,25 @@ def test_many_at_once_come_one_by_one(
     assert str(tmp_path / ".lock") in caplog.text
 
 
+def test_second_is_refused_where_nobody_waits(tmp_path: Path) -> None:
+    with only_one(tmp_path / ".lock"):
+        holder = f"process {os.getpid()} on "
+        with (
+            pytest.raises(OutputError, match=rf"at work on runs/x(.|\n)*{holder}"),
+            only_one(tmp_path / ".lock", wait=False, work="runs/x"),
+        ):
+            pass
+    with only_one(tmp_path / ".lock", wait=False):
+        pass
+
+
 def test_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     command = [sys.executable, "-c", HOLD, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert download_lock._take(lock) is None
+        assert locks._take(lock, "work") is None
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     with only_one(lock):
@@ -85,7 +97,7 @@ def no_locks(*_: object) -> None:
 def test_without_system_locks_the_second_stops_and_names_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lock.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     with only_one(tmp_path / ".lock"):
         with (
             pytest.raises(OutputError, match=r"it is still at work(.|\n)*delete .*\.lock\.pid"),
@@ -99,8 +111,8 @@ def test_without_system_locks_the_second_stops_and_names_the_lock(
 def test_without_system_locks_a_dead_holder_is_recognized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lock.fcntl, "flock", no_locks)
-    signature = download_lock._signature().decode().split()
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
+    signature = locks._signature().decode().split()
     signature[1] = str(2**22 + 1)  # Above the largest process number of Linux.
     (tmp_path / ".lock.pid").write_text(" ".join(signature))
     with pytest.raises(OutputError, match="it runs no longer"), only_one(tmp_path / ".lock"):
@@ -110,7 +122,7 @@ def test_without_system_locks_a_dead_holder_is_recognized(
 def test_holder_on_another_machine_counts_as_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_lock.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
     (tmp_path / ".lock.pid").write_text(f"process {2**22 + 1} on elsewhere")
     with pytest.raises(OutputError, match="it is still at work"), only_one(tmp_path / ".lock"):
         pass
@@ -119,7 +131,7 @@ def test_holder_on_another_machine_counts_as_alive(
 def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(OutputError, match=r"cannot be written(.|\n)*--to DIR"),
+        pytest.raises(OutputError, match=r"cannot be written(.|\n)*choose another folder"),
         only_one(tmp_path / "file" / ".lock"),
     ):
         pass

@@ -1,0 +1,132 @@
+"""What a run folder holds, which of its files may be replaced, and how far a run has come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import simplechrome
+from simplechrome.atomic import whole_file
+from simplechrome.config import read_config
+from simplechrome.errors import ConfigError, MissingInputError, OutputExistsError
+from simplechrome.unfinished import unfinished_folder
+
+RUN_CONTENTS = frozenset(
+    {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
+    | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
+    # What the demonstration adds.
+    | {"inputs", "demo.zarr", "label_efficiency.csv"}
+)
+"""Names that a run folder may hold, and may lose when it is overwritten."""
+CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")
+
+
+def require_run_only(folder: Path) -> None:
+    """Does the folder hold a run and nothing else? Else overwriting would delete what is not ours.
+
+    A `config.toml` alone does not say so: many programs call their configuration that.
+
+    Raises
+    ------
+    OutputExistsError
+        If it holds anything else, or no run.
+    """
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in held - RUN_CONTENTS if not name.startswith("."))
+    try:
+        read_config(folder / "config.toml")
+        readable = True
+    except (ConfigError, MissingInputError):
+        readable = False
+    if foreign or not readable:
+        raise OutputExistsError(
+            f"{folder} is not a run folder, and is not overwritten.",
+            found=", ".join(foreign[:8]) if foreign else "no config.toml of a run",
+            expected="what `simplechrome fit` writes, or no folder",
+            remedy="choose another folder, or move away what you want to keep",
+        )
+
+
+def begun_config(target: str | Path) -> Path | None:
+    """Where are the options of the run that would be resumed? None if there is none."""
+    for folder in (unfinished_folder(target), Path(target)):
+        if (folder / "config.toml").is_file():
+            return folder / "config.toml"
+    return None
+
+
+def read_metrics(folder: Path) -> dict[str, Any] | None:
+    """Which scores has a run? None if it is not finished."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(metrics, dict) else None
+
+
+def describe_run(folder: Path) -> str:
+    """How far has a run come, in a few words?"""
+    if not folder.is_dir():
+        return "a file"
+    if read_metrics(folder) is not None:
+        try:
+            config = read_config(folder / "config.toml")
+        except (ConfigError, MissingInputError):
+            return "scores of a run"
+        return f"a finished run (encoder {config.encoder.name}, predictor {config.predictor.name})"
+    trained = []
+    for part in sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.is_dir()):
+        from simplechrome.training.checkpoint import epochs_done
+
+        trained.append(f"{epochs_done(part)} epochs of the {part.name}")
+    if trained:
+        return "checkpoints of " + " and ".join(trained)
+    held = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    return ", ".join(held[:12]) or "nothing learned yet"
+
+
+def dataset_checksum(dataset: xr.Dataset) -> str:
+    """Which data are these? SHA-256 of all names, shapes, types and values."""
+    digest = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        values = dataset[name].values
+        digest.update(f"{name}{dataset[name].dims}{values.shape}".encode())
+        if values.dtype.kind in "OUT":
+            digest.update("\0".join(map(str, values.ravel())).encode())
+        else:
+            digest.update(values.dtype.name.encode())
+            digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Keep plain values as JSON; not a number is an error."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def describe_environment(dataset: xr.Dataset, checksum: str) -> dict[str, Any]:
+    """With which program, packages and data is the run made?"""
+    return {
+        "simplechrome": simplechrome.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "command": sys.argv,
+        "packages": {name: version(name) for name in _PACKAGES},
+        "dataset": {
+            "sizes": {str(name): size for name, size in dataset.sizes.items()},
+            "sha256": checksum,
+            "assembly": dataset.attrs.get("assembly", ""),
+            "note": dataset.attrs.get("note", ""),
+            "sources": list(dataset.attrs.get("sources", ())),
+        },
+    }

@@ -1,0 +1,157 @@
+"""The state of a training in one file, so that it can go on as if nothing had happened.
+
+`last.safetensors` holds weights, the best weights so far, the optimizer's averages and the random
+states as arrays, and the history as JSON in its header: one file, replaced in one step, is always
+of one epoch. `best.safetensors` holds the best weights alone, for use elsewhere. No pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from simplechrome.atomic import whole_file
+from simplechrome.errors import ModelFormatError
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+_WEIGHTS, _BEST, _OPTIMIZER, _RANDOM = "weights/", "best/", "optimizer/", "random/"
+
+
+class Progress(NamedTuple):
+    """How far a training has come.
+
+    task : what was trained, on what; a state is taken up only for the same
+    history : one mapping per epoch
+    best_epoch : from 1; 0 if no epoch counted yet
+    best_loss : of that epoch
+    steps_done : optimizer steps
+    threads : CPU threads; another number gives sums in another order
+    """
+
+    task: str
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_loss: float | None
+    steps_done: int
+    threads: int
+
+
+class State(NamedTuple):
+    """All that a training needs to go on; tensors on the CPU, contiguous.
+
+    weights, best_weights : by the module's names
+    optimizer : "INDEX/NAME" of the parameter's position and the optimizer's name
+    random : generator states, uint8: `order` of the rows, `cpu`, and the device's own
+    """
+
+    progress: Progress
+    weights: dict[str, torch.Tensor]
+    best_weights: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    random: dict[str, torch.Tensor]
+
+
+def describe_task(settings: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> str:
+    """What is trained, on what? A checksum of settings and rows."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def optimizer_arrays(module: torch.nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
+    """What has the optimizer gathered about each parameter? See `State.optimizer`."""
+    return {
+        f"{position}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for position, parameter in enumerate(module.parameters())
+        for name, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def restore_optimizer(
+    module: torch.nn.Module, optimizer: Any, arrays: Mapping[str, torch.Tensor]
+) -> None:
+    """Give back to an optimizer what `optimizer_arrays` took from it."""
+    parameters = list(module.parameters())
+    for key, value in arrays.items():
+        position, name = key.split("/", 1)
+        parameter = parameters[int(position)]
+        # Averages lie in memory as their parameter does (channels-last): in another order,
+        # vectorized arithmetic may round the last digit otherwise.
+        same = value.shape == parameter.shape
+        optimizer.state[parameter][name] = (
+            torch.empty_like(parameter).detach().copy_(value) if same else value
+        )
+
+
+def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def write_state(folder: str | Path, state: State) -> None:
+    """Keep the state of a training, whole or not at all."""
+    tensors = {
+        **_prefixed(_WEIGHTS, state.weights),
+        **_prefixed(_BEST, state.best_weights),
+        **_prefixed(_OPTIMIZER, state.optimizer),
+        **_prefixed(_RANDOM, state.random),
+    }
+    # Python's repr of a float reads back to the same float.
+    header = {"progress": json.dumps(state.progress._asdict(), allow_nan=False)}
+    with whole_file(Path(folder) / LAST) as path:
+        save_file(tensors, path, metadata=header)
+    if state.best_weights and state.progress.best_epoch == len(state.progress.history):
+        with whole_file(Path(folder) / BEST) as path:
+            save_file(state.best_weights, path)
+
+
+def read_state(folder: str | Path) -> State | None:
+    """Where did a training end? None if nothing was kept.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged.
+    """
+    path = Path(folder) / LAST
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelFormatError(
+            f"{path} is not a whole checkpoint.",
+            found=f"{type(error).__name__}: {error}",
+            expected="the state of a training, as simplechrome writes it after each epoch",
+            cause="a damaged copy, or a file of another program or version",
+            remedy="begin anew with --overwrite",
+        ) from error
+
+    def part(prefix: str) -> dict[str, torch.Tensor]:
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    return State(progress, part(_WEIGHTS), part(_BEST), part(_OPTIMIZER), part(_RANDOM))
+
+
+def epochs_done(folder: str | Path) -> int:
+    """After how many epochs was the state kept? Reads the header only; 0 if nothing was kept."""
+    try:
+        with safe_open(Path(folder) / LAST, framework="pt") as file:
+            return len(json.loads(file.metadata()["progress"])["history"])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return 0
