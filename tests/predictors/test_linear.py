@@ -125,6 +125,23 @@ def test_strongest_penalty_within_one_standard_error_is_taken(
     assert head.C_ == 1.0
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_order_is_of_the_strong_penalty_and_scale_of_the_best(task: str) -> None:
+    x, high = toy(40, features=12, seed=3)
+    y = high if task == "classification" else x[:, 0] + 0.5 * high
+    both = LinearPredictor(task).fit(x, y)
+    assert both.C_of_scale_ > both.C_
+    strong, best = (LinearPredictor(task, Cs=[C]).fit(x, y) for C in (both.C_, both.C_of_scale_))
+
+    def values(predictor: LinearPredictor) -> np.ndarray:
+        return x @ predictor.coef_ + predictor.intercept_
+
+    # The line through (strong, best) of the labelled rows, by least squares.
+    slope, shift = np.polyfit(values(strong), values(best), 1)
+    assert slope > 1
+    np.testing.assert_allclose(values(both), slope * values(strong) + shift, rtol=1e-6)
+
+
 def test_weaker_penalties_are_not_tried_once_the_loss_has_risen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

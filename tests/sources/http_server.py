@@ -111,12 +111,17 @@ class HostileServer:
         return [headers.get("Range", "") for path, headers in self.requests if path == ARCHIVE]
 
 
+def md5(data: bytes) -> str:
+    """As the record writes it."""
+    return "md5:" + hashlib.md5(data).hexdigest()
+
+
 def record(archive: bytes, link: str, **changes: object) -> bytes:
     entry: dict[str, object] = {
         "id": "b147e088-36a0-4ae3-96e5-ccf7139db5b9",
         "key": "data.tar.gz",
         "size": len(archive),
-        "checksum": "md5:" + hashlib.md5(archive).hexdigest(),
+        "checksum": md5(archive),
         "links": {"self": link},
     }
     return json.dumps({"id": 2652278, "files": [entry | changes]}).encode()

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from download_archives import SPLITS, csv, layout, tar_gz, tree
-from http_server import ARCHIVE, RECORD, Fault, HostileServer
+from download_archives import layout, tar_gz, tree
+from download_set import BODY, NAMES, QUICK, assert_holds, get
+from http_server import ARCHIVE, RECORD, Fault, HostileServer, md5
 
 from simplechrome.errors import (
     ConfigError,
@@ -23,46 +22,7 @@ from simplechrome.errors import (
     SimpleChromeError,
 )
 from simplechrome.sources import download_archive, download_record
-from simplechrome.sources.download import Download, download
-from simplechrome.sources.download_http import Patience
-
-NAMES = ["E003", "E012", "E116"]
-BODY = tar_gz(layout(NAMES))
-QUICK = Patience(timeout=10, attempts=4, first_wait=0.001, longest_wait=0.005)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileServer]:
-    """The archive and its record, where the program looks for them."""
-    with HostileServer() as running:
-        running.publish(BODY)
-        monkeypatch.setattr(download_record, "RECORD_URL", running.url(RECORD))
-        yield running
-
-
-def get(folder: Path, **options: Any) -> Download:
-    return download(folder, patience=QUICK, **options)
-
-
-def csvs(names: list[str]) -> dict[str, str]:
-    return {
-        f"{name}/classification/{split}.csv": hashlib.md5(csv(name, split)).hexdigest()
-        for name in names
-        for split in SPLITS
-    }
-
-
-def assert_holds(folder: Path, names: list[str]) -> None:
-    assert tree(folder / "data") == csvs(names)
-    expected = {"data", "manifest.json", "data.tar.gz", "data.tar.gz.json"}
-    assert {path.name for path in folder.iterdir()} <= expected | {"set-aside"}
+from simplechrome.sources.download import download
 
 
 @pytest.mark.parametrize(
@@ -74,9 +34,9 @@ def assert_holds(folder: Path, names: list[str]) -> None:
     ],
 )
 def test_blocked_record_says_what_to_do(
-    server: HostileServer, tmp_path: Path, fault: Fault
+    zenodo: HostileServer, tmp_path: Path, fault: Fault
 ) -> None:
-    server.fail(fault, path=RECORD)
+    zenodo.fail(fault, path=RECORD)
     with pytest.raises(SimpleChromeError) as error:
         get(tmp_path)
     text = str(error.value)
@@ -95,8 +55,8 @@ def test_blocked_record_says_what_to_do(
         Fault("long length"),
     ],
 )
-def test_record_is_asked_again(server: HostileServer, tmp_path: Path, fault: Fault) -> None:
-    server.fail(fault, path=RECORD)
+def test_record_is_asked_again(zenodo: HostileServer, tmp_path: Path, fault: Fault) -> None:
+    zenodo.fail(fault, path=RECORD)
     hasty = replace(QUICK, timeout=0.2 if fault.kind == "silence" else 10)
     assert download(tmp_path, patience=hasty).cell_types == NAMES
 
@@ -111,15 +71,15 @@ def test_offline_is_one_error_that_says_what_to_do(
         get(tmp_path)
 
 
-def test_archive_put_there_by_hand_is_recognized(server: HostileServer, tmp_path: Path) -> None:
+def test_archive_put_there_by_hand_is_recognized(zenodo: HostileServer, tmp_path: Path) -> None:
     (tmp_path / "data.tar.gz").write_bytes(BODY)
     get(tmp_path)
     assert_holds(tmp_path, NAMES)
-    assert server.ranges() == []
+    assert zenodo.ranges() == []
 
 
 def test_half_an_archive_put_there_by_hand_is_neither_used_nor_replaced(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     (tmp_path / "data.tar.gz").write_bytes(BODY[:1000])
     with pytest.raises(InputFormatError, match=r"is not the archive(.|\n)*delete .*--source"):
@@ -128,58 +88,58 @@ def test_half_an_archive_put_there_by_hand_is_neither_used_nor_replaced(
 
 
 def test_archive_that_was_touched_is_read_again_without_the_server(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     get(tmp_path, cell_types=["E003"])
     os.utime(tmp_path / "data.tar.gz")
-    server.stop()
+    zenodo.stop()
     assert get(tmp_path).cell_types == NAMES
 
 
 # Mirrors and local files
 
 
-def test_mirror_is_held_to_the_record(server: HostileServer, tmp_path: Path) -> None:
+def test_mirror_is_held_to_the_record(zenodo: HostileServer, tmp_path: Path) -> None:
     with HostileServer({"/copy.tgz": BODY}) as mirror:
         get(tmp_path, source=mirror.url("/copy.tgz"))
     assert_holds(tmp_path, NAMES)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["archive"]["vouched_by"] == "record"
-    assert server.ranges() == []
+    assert zenodo.ranges() == []
 
 
 def test_mirror_with_another_archive_is_refused_unless_it_is_meant(
-    server: HostileServer, tmp_path: Path
+    zenodo: HostileServer, tmp_path: Path
 ) -> None:
     other = tar_gz(layout(["E050"]))
     with HostileServer({ARCHIVE: other}) as mirror:
         with pytest.raises(InputFormatError, match=r"not the file(.|\n)*--checksum"):
             get(tmp_path, source=mirror.url())
-        meant = "md5:" + hashlib.md5(other).hexdigest()
+        meant = md5(other)
         assert get(tmp_path, source=mirror.url(), checksum=meant).cell_types == ["E050"]
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_mirror_without_the_record_is_held_to_the_file_beside_it(
-    server: HostileServer, tmp_path: Path, algorithm: str
+    zenodo: HostileServer, tmp_path: Path, algorithm: str
 ) -> None:
-    server.fail(*[Fault("status", status=503)] * 9, path=RECORD)
+    zenodo.fail(*[Fault("status", status=503)] * 9, path=RECORD)
     right = hashlib.new(algorithm, BODY).hexdigest()
-    server.files[f"{ARCHIVE}.{algorithm}"] = f"{right}  data.tar.gz\n".encode()
-    get(tmp_path / "right", source=server.url())
+    zenodo.files[f"{ARCHIVE}.{algorithm}"] = f"{right}  data.tar.gz\n".encode()
+    get(tmp_path / "right", source=zenodo.url())
     manifest = json.loads((tmp_path / "right" / "manifest.json").read_text())
     assert manifest["archive"]["checksum"] == f"{algorithm}:{right}"
     assert manifest["archive"]["vouched_by"] == "checksum file"
-    server.files[f"{ARCHIVE}.{algorithm}"] = f"{right[::-1]}  data.tar.gz\n".encode()
+    zenodo.files[f"{ARCHIVE}.{algorithm}"] = f"{right[::-1]}  data.tar.gz\n".encode()
     with pytest.raises(InputFormatError, match="is not the file that was expected"):
-        get(tmp_path / "wrong", source=server.url())
+        get(tmp_path / "wrong", source=zenodo.url())
 
 
 def test_mirror_for_which_nobody_vouches_is_taken_with_a_warning(
-    server: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    zenodo: HostileServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.fail(*[Fault("status", status=404)] * 9, path=RECORD)
-    get(tmp_path, source=server.url())
+    zenodo.fail(*[Fault("status", status=404)] * 9, path=RECORD)
+    get(tmp_path, source=zenodo.url())
     assert_holds(tmp_path, NAMES)
     assert caplog.text.count("Nobody vouches for the contents") == 1
     manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -233,7 +193,7 @@ def test_checksum_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_full_disk_stops_before_the_first_byte_with_figures(
-    server: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    zenodo: HostileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download_archive, "RESERVE", 1 << 60)
     with pytest.raises(
@@ -242,7 +202,7 @@ def test_full_disk_stops_before_the_first_byte_with_figures(
         get(tmp_path)
     assert "--cell-type" in str(error.value)
     assert tree(tmp_path) == {}
-    assert server.ranges() == []
+    assert zenodo.ranges() == []
 
 
 def test_room_for_one_cell_type_is_less_than_for_all(

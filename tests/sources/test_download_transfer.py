@@ -5,60 +5,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from download_archives import layout, tar_gz, tree
-from http_server import ARCHIVE, Fault, HostileServer
+from download_file import BODY, QUICK, assert_whole, get
+from http_server import ARCHIVE, Fault, HostileServer, md5
 
 from simplechrome.errors import InputFormatError, MissingInputError, OutputError
 from simplechrome.sources import download_transfer
 from simplechrome.sources.download_http import Patience
-from simplechrome.sources.download_origin import Origin, read_origin
+from simplechrome.sources.download_origin import read_origin
 from simplechrome.sources.download_record import RemoteFile
 
-BODY = tar_gz(layout(["E003", "E012"], n_rows=3000))
 OTHER = tar_gz(layout(["E116"], n_rows=6000))
 HALF = len(BODY) // 2
-# Long enough for a busy machine; tests of a server that stalls are in a hurry.
-QUICK = Patience(timeout=10, attempts=6, first_wait=0.001, longest_wait=0.005, longest_asked=0.3)
 HASTY = replace(QUICK, timeout=0.15)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[HostileServer]:
-    with HostileServer({ARCHIVE: BODY}) as running:
-        yield running
-
-
-def md5(data: bytes) -> str:
-    return "md5:" + hashlib.md5(data).hexdigest()
-
-
-def get(
-    server: HostileServer,
-    folder: Path,
-    *,
-    size: int | None = len(BODY),
-    checksum: str | None = md5(BODY),
-    patience: Patience = QUICK,
-) -> Origin:
-    remote = RemoteFile(server.url(), size, checksum, "record")
-    return download_transfer.fetch(remote, folder / "data.tar.gz", patience, lambda n_bytes: None)
-
-
-def assert_whole(folder: Path, body: bytes = BODY) -> None:
-    assert (folder / "data.tar.gz").read_bytes() == body
-    assert sorted(tree(folder)) == ["data.tar.gz", "data.tar.gz.json"]
 
 
 def test_good_server_is_asked_once(server: HostileServer, tmp_path: Path) -> None:

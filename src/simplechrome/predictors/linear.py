@@ -80,9 +80,11 @@ class LinearPredictor(Predictor):
     """Logistic regression (classification) or ridge regression, with a chosen penalty.
 
     The penalty is found by cross-validation within the labels that are given: of all penalties
-    whose mean loss lies within one standard error of the best, the strongest. Features are
-    centered but never rescaled: latents come on the natural scale, and rescaling each would make
-    the penalty meaningless.
+    whose mean loss lies within one standard error of the best, the strongest. It orders genes
+    best, but draws predictions together; so they are stretched and shifted to what the penalty of
+    the least loss predicts for the labelled genes, which changes no order. Features are centered
+    but never rescaled: latents come on the natural scale, and rescaling each would make the
+    penalty meaningless.
 
     Parameters
     ----------
@@ -102,7 +104,9 @@ class LinearPredictor(Predictor):
     coef_ : (feature,)
     intercept_ : float
     C_ : float
-        The penalty taken.
+        The penalty that the order of the genes comes from.
+    C_of_scale_ : float
+        The penalty of the least loss, that the scale of the predictions comes from.
     loss_ : (penalty,)
         Mean loss of each penalty that was tried; NaN where none was.
 
@@ -140,7 +144,8 @@ class LinearPredictor(Predictor):
         parts: Iterator = splitter(folds, shuffle=True, random_state=seed).split(rows.x, rows.y)
         return parts
 
-    def _choose_penalty(self, rows: Rows, validation: Rows | None) -> float:
+    def _choose_penalties(self, rows: Rows, validation: Rows | None) -> tuple[float, float]:
+        """The strongest penalty that is as good as the best, and the best."""
         penalties = sorted(float(penalty) for penalty in self.Cs)
         if not penalties or penalties[0] <= 0:
             raise ConfigError(
@@ -148,7 +153,7 @@ class LinearPredictor(Predictor):
             )
         self.loss_ = np.full(len(penalties), np.nan)
         if len(penalties) == 1:
-            return penalties[0]
+            return penalties[0], penalties[0]
         if validation is not None:
             parts = [(_Fold(rows.x, rows.y, self.task), validation)]
         else:
@@ -157,7 +162,7 @@ class LinearPredictor(Predictor):
                 log.warning(
                     "Too few labels of one class to choose a penalty; taking C = %g", self.default_C
                 )
-                return self.default_C
+                return self.default_C, self.default_C
             parts = [
                 (_Fold(rows.x[inside], rows.y[inside], self.task), Rows(rows.x[out], rows.y[out]))
                 for inside, out in folds
@@ -176,18 +181,32 @@ class LinearPredictor(Predictor):
                 break
         best = int(np.nanargmin(self.loss_))
         good = np.flatnonzero(self.loss_ <= self.loss_[best] + errors[best])
-        return penalties[int(good[0])]
+        return penalties[int(good[0])], penalties[best]
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
-        self.C_ = self._choose_penalty(rows, validation)
-        self.coef_, self.intercept_ = _Fold(rows.x, rows.y, self.task).solve(self.C_)
+        self.C_, self.C_of_scale_ = self._choose_penalties(rows, validation)
+        every = _Fold(rows.x, rows.y, self.task)
+        self.coef_, self.intercept_ = every.solve(self.C_)
+        if self.C_of_scale_ == self.C_:
+            return
+        weights, intercept = every.solve(self.C_of_scale_)
+        ordered, scaled = rows.x @ self.coef_, rows.x @ weights + intercept
+        deviation = ordered - ordered.mean()
+        spread = float(deviation @ deviation)
+        slope = float(deviation @ scaled) / spread if spread > 0 else 0.0
+        if slope > 0:
+            self.coef_ = slope * self.coef_
+            self.intercept_ = float(scaled.mean() - slope * ordered.mean())
 
     def _predict_rows(self, x: np.ndarray) -> np.ndarray:
         return x @ self.coef_ + self.intercept_
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"C": self.C_, "intercept": self.intercept_}, {"coef": self.coef_}
+        numbers = {"C": self.C_, "C_of_scale": self.C_of_scale_, "intercept": self.intercept_}
+        return numbers, {"coef": self.coef_}
 
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.C_, self.intercept_ = numbers["C"], numbers["intercept"]
+        # Absent from models saved before scale and order had penalties of their own.
+        self.C_of_scale_ = numbers.get("C_of_scale", self.C_)
         self.coef_ = arrays["coef"]
