@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from simplechrome.latent import vae
-from simplechrome.predictors import mlp
+from simplechrome.predictors import network
 from simplechrome.predictors.linear import LinearPredictor
 
 Call = Callable[..., tuple[int, str, str]]
@@ -100,7 +100,7 @@ MLP = ["--encoder", "log_means", "--predictor", "mlp", "--labels", "60"]
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """Ctrl-C comes in this batch of the predictor's training."""
-    original = mlp.supervised_loss
+    original = network.supervised_loss
     done = 0
 
     def supervised_loss(task: str) -> Any:
@@ -115,7 +115,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
 
         return interrupted
 
-    monkeypatch.setattr(mlp, "supervised_loss", supervised_loss)
+    monkeypatch.setattr(network, "supervised_loss", supervised_loss)
 
 
 @pytest.mark.usefixtures("no_drawing")

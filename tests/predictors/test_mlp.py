@@ -13,8 +13,8 @@ import xarray as xr
 from sklearn.utils.estimator_checks import check_estimator
 
 from simplechrome import MLPPredictor, load_predictor
-from simplechrome.errors import ModelFormatError, UndefinedScoreError
-from simplechrome.predictors import mlp
+from simplechrome.errors import ConfigError, ModelFormatError, UndefinedScoreError
+from simplechrome.predictors import network
 
 EXPECTED_TO_FAIL = {
     "check_classifiers_one_label": "a single class is an error with advice, not a constant",
@@ -76,14 +76,14 @@ def test_validation_genes_do_not_train() -> None:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int | None, int]]:
     """Rows, held-out rows and epochs of each call of the training loop."""
     calls: list[tuple[int, int | None, int]] = []
-    original = mlp.train
+    original = network.train
 
     def spy(module: Any, loss: Any, rows: Any, settings: Any, **more: Any) -> Any:
         held_out = more.get("validation")
         calls.append((len(rows[0]), held_out and len(held_out[0]), settings.epochs))
         return original(module, loss, rows, settings, **more)
 
-    monkeypatch.setattr(mlp, "train", spy)
+    monkeypatch.setattr(network, "train", spy)
     return calls
 
 
@@ -103,6 +103,57 @@ def test_of_many_labels_a_tenth_is_held_out(monkeypatch: pytest.MonkeyPatch) -> 
     x, y = circle(100)
     MLPPredictor(epochs=2, hold_out_from=100, **SMALL).fit(x, y)
     assert calls == [(90, 10, 2)]
+
+
+@pytest.mark.parametrize("n", [30, 100])
+def test_without_early_stopping_all_labels_train_for_all_epochs(
+    monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    calls = trainings(monkeypatch)
+    x, y = circle(n)
+    options = {"epochs": 5, "early_stopping": False, "hold_out_from": 50, "patience": 1, **SMALL}
+    head = MLPPredictor(**options).fit(x, y, validation=circle(20, seed=1))
+    assert calls == [(n, None, 5)]
+    assert head.epochs_ == len(head.history_) == 5
+    alone = MLPPredictor(**options).fit(x, y)
+    np.testing.assert_array_equal(head.predict_proba(x), alone.predict_proba(x))
+
+
+def settings_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """Settings of the training, and the weights that it begins with."""
+    seen: list[Any] = []
+    original = network.train
+
+    def spy(module: Any, loss: Any, rows: Any, settings: Any, **more: Any) -> Any:
+        seen.append((settings, [w.detach().clone() for w in module.parameters()]))
+        return original(module, loss, rows, settings, **more)
+
+    monkeypatch.setattr(network, "train", spy)
+    MLPPredictor(epochs=1, early_stopping=False, **options).fit(*circle(30))
+    return seen[0]
+
+
+def test_gradients_are_clipped_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_of(monkeypatch)[0].max_gradient_norm == 1
+    assert settings_of(monkeypatch, clip_gradients=False)[0].max_gradient_norm == np.inf
+
+
+def test_he_normal_weights_have_the_variance_of_two_over_inputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, weights = settings_of(monkeypatch, hidden=(400, 300), initialization="he_normal")
+    first, bias, second, _, last, _ = weights
+    # Deviations sqrt(2 / 2) and sqrt(2 / 400) = .0707; a tenth of leeway for 800 draws.
+    assert first.std().item() == pytest.approx(1, rel=0.1)
+    assert second.std().item() == pytest.approx(0.0707, rel=0.02)
+    assert bias.abs().max() == 0
+    # Glorot's uniform weights end at sqrt(6 / (300 + 1)) = .1412.
+    assert 0.13 < last.abs().max().item() <= 0.1412
+
+
+def test_an_unknown_initialization_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"found: zeros(.|\n)*uniform or he_normal"):
+        MLPPredictor(initialization="zeros").fit(*circle(30))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("epochs", [2, 8])
@@ -204,8 +255,8 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
 
         return loss
 
-    supervised = mlp.supervised_loss
-    monkeypatch.setattr(mlp, "supervised_loss", supervised_loss)
+    supervised = network.supervised_loss
+    monkeypatch.setattr(network, "supervised_loss", supervised_loss)
 
 
 # 30 genes are one batch an epoch: batch 1 is the first epoch of the first fold, batch 3 the third,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from simplechrome.errors import InputFormatError, MissingExpressionError, UndefinedScoreError
 from simplechrome.schema import UNKNOWN_LABEL
@@ -136,3 +137,30 @@ def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> R
         )
     known = known_targets(target, task)
     return Rows(rows[known], np.asarray(target).reshape(-1)[known])
+
+
+def inner_folds(
+    rows: Rows, task: str, *, n_folds: int, hold_out_from: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Which of the labelled rows are held out to choose epochs, trees and the like?
+
+    Classes keep their shares in each fold.
+
+    Returns
+    -------
+    Positions to learn from and to hold out, one pair a fold: `n_folds` of them, or fewer where a
+    class has fewer members; a single pair with a tenth held out from `hold_out_from` rows on;
+    none where a class has a single member.
+    """
+    n = len(rows.y)
+    large = n >= hold_out_from
+    most = 10 if large else n_folds
+    if task == "classification":
+        folds = min(most, int(np.bincount(rows.y).min()))
+        splitter: Any = StratifiedKFold
+    else:
+        folds, splitter = min(most, n // 2), KFold
+    if folds < 2:
+        return []
+    parts = splitter(folds, shuffle=True, random_state=seed).split(rows.x, rows.y)
+    return [next(parts)] if large else list(parts)

@@ -1,0 +1,205 @@
+"""What predictors that train in epochs share: how long to train, and going on after a stop."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import nn
+
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import Rows, inner_folds
+from simplechrome.training.loop import Batch, Loss, Parts, TrainingResult, seeded, train
+from simplechrome.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+
+def supervised_loss(task: str) -> Loss:
+    """Which loss does a head minimize? Cross-entropy of the log odds, or squared error."""
+    function = (
+        nn.functional.binary_cross_entropy_with_logits
+        if task == "classification"
+        else nn.functional.mse_loss
+    )
+
+    def loss(module: nn.Module, batch: Batch, warmth: float) -> Parts:
+        x, y = batch
+        return {"loss": function(module(x).float(), y)}
+
+    return loss
+
+
+class NetworkPredictor(Predictor):
+    """A predictor that learns by gradient, stopped where held-out labels say so.
+
+    With `validation` genes, or with `hold_out_from` labels or more, a held-out part decides the
+    epoch. With fewer labels, the number of epochs is found by cross-validation within them, and
+    the network is then trained on all of them for as long. `early_stopping=False` does none of
+    this: all labels are trained on for all `epochs`.
+
+    A subclass stores its arguments, those named below among them, and implements `_make_module`
+    and `_settings`.
+    """
+
+    epochs: int
+    early_stopping: bool
+    patience: int
+    n_folds: int
+    hold_out_from: int
+    random_state: int
+    threads: int | None
+
+    @abstractmethod
+    def _make_module(self) -> nn.Module:
+        """A network from (row, feature) to (row,), for `n_features_in_` features."""
+
+    @abstractmethod
+    def _settings(self, epochs: int, patience: int) -> TrainingSettings:
+        """How it is trained."""
+
+    def fit(
+        self,
+        x: xr.DataArray | np.ndarray,
+        y: xr.DataArray | np.ndarray,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn expression from features; see `Predictor.fit`.
+
+        Parameters
+        ----------
+        x, y, validation
+            See `Predictor.fit`.
+        checkpoints
+            Folder for the best weights and the state of the training, written after each epoch,
+            with one folder in it for each fold of the inner cross-validation.
+        resume
+            Go on from there, if anything is there. On the same machine, with the same number of
+            threads, the predictor is bit for bit that of an undisturbed fit.
+
+        Raises
+        ------
+        UndefinedScoreError
+            If all labels are of one class.
+        MissingExpressionError
+            If no gene has a label.
+        TrainingError
+            If the loss is not finite.
+        ModelMismatchError, ModelFormatError
+            If what is to be resumed is another training, or damaged.
+        """
+        self._checkpoints = None if checkpoints is None else Path(checkpoints)
+        self._resume = resume
+        super().fit(x, y, validation=validation)
+        del self._checkpoints, self._resume
+        return self
+
+    def _train(
+        self,
+        rows: Rows,
+        validation: Rows | None,
+        epochs: int,
+        patience: int,
+        checkpoints: Path | None,
+    ) -> tuple[nn.Module, TrainingResult]:
+        with seeded(self.random_state, self.threads):
+            module = self._make_module()
+            result = train(
+                module,
+                supervised_loss(self.task),
+                self._tensors(rows),
+                self._settings(epochs, patience),
+                validation=validation and self._tensors(validation),
+                checkpoints=checkpoints,
+                resume=self._resume,
+                name=type(self).__name__.removesuffix("Predictor"),
+            )
+        return module, result
+
+    def _tensors(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        x = np.ascontiguousarray(rows.x, dtype=np.float32)
+        y = ((rows.y - self.center_) / self.scale_).astype(np.float32)
+        return torch.from_numpy(x), torch.from_numpy(y)
+
+    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
+        regression = self.task == "regression"
+        self.center_ = float(rows.y.mean()) if regression else 0.0
+        self.scale_ = (float(rows.y.std()) or 1.0) if regression else 1.0
+        self.interrupted_ = False
+        if not self.early_stopping:
+            self._keep(*self._train(rows, None, self.epochs, self.epochs, self._checkpoints))
+            return
+        folds = []
+        if validation is None:
+            folds = inner_folds(
+                rows,
+                self.task,
+                n_folds=self.n_folds,
+                hold_out_from=self.hold_out_from,
+                seed=self.random_state,
+            )
+            if len(folds) == 1:
+                inside, out = folds[0]
+                validation = Rows(rows.x[out], rows.y[out])
+                rows = Rows(rows.x[inside], rows.y[inside])
+        if validation is not None:
+            trained = self._train(rows, validation, self.epochs, self.patience, self._checkpoints)
+            self._keep(*trained)
+            return
+        epochs = self._choose_epochs(rows, folds)
+        # What a search that was cut short has chosen must not be gone on with.
+        checkpoints = None if self.interrupted_ else self._checkpoints
+        self._keep(*self._train(rows, None, epochs, epochs, checkpoints))
+
+    def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
+        """Cross-validation: with few labels a single held-out part would decide by chance."""
+        curves: list[list[float]] = []
+        for number, (inside, out) in enumerate(folds, start=1):
+            parts = Rows(rows.x[inside], rows.y[inside]), Rows(rows.x[out], rows.y[out])
+            folder = self._checkpoints and self._checkpoints / f"fold_{number}"
+            try:
+                _, result = self._train(*parts, self.epochs, self.epochs, folder)
+            except KeyboardInterrupt:
+                self.interrupted_ = True
+                break
+            curves.append([row["validation_loss"] for row in result.history])
+            self.interrupted_ = result.interrupted
+            if self.interrupted_:
+                break
+        if not curves:
+            # Ctrl-C ends the search, not the fit: the last training takes less than a fold's.
+            return max(1, self.epochs // 4)
+        shared = min(len(curve) for curve in curves)
+        return int(np.mean([curve[:shared] for curve in curves], axis=0).argmin()) + 1
+
+    def _keep(self, module: nn.Module, result: TrainingResult) -> None:
+        self.module_ = module
+        self.epochs_, self.history_ = result.best_epoch, result.history
+        self.interrupted_ |= result.interrupted
+
+    def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            rows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+            values = self.module_(rows).numpy().astype(np.float64)
+        return values * self.scale_ + self.center_
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        numbers = {"epochs": self.epochs_, "center": self.center_, "scale": self.scale_}
+        return numbers, {name: v.numpy() for name, v in self.module_.state_dict().items()}
+
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.epochs_ = numbers["epochs"]
+        self.center_, self.scale_ = numbers["center"], numbers["scale"]
+        self.module_ = self._make_module()
+        self.module_.load_state_dict(
+            {name: torch.from_numpy(value) for name, value in arrays.items()}
+        )
+        self.module_.eval()
