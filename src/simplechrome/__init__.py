@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from simplechrome.dataset.store import save_dataset as save_dataset
     from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
+    from simplechrome.latent.paper_vae import PaperVAE as PaperVAE
     from simplechrome.latent.pca import PCA as PCA
     from simplechrome.latent.raw_window import RawWindow as RawWindow
     from simplechrome.latent.vae import VAE as VAE
@@ -70,6 +71,7 @@ _HOME = {
     "load_encoder": "simplechrome.latent.load",
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",
+    "PaperVAE": "simplechrome.latent.paper_vae",
     "RawWindow": "simplechrome.latent.raw_window",
     "VAE": "simplechrome.latent.vae",
     "LinearPredictor": "simplechrome.predictors.linear",

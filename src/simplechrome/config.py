@@ -5,9 +5,12 @@ Defaults here equal those of the estimators (a test compares them). Unknown keys
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simplechrome.atomic import whole_file
 from simplechrome.errors import ConfigError, MissingInputError
 
-Transform = Literal["log1p", "asinh", "sqrt", "none"]
+Transform = Literal["log1p", "asinh", "sqrt", "none", "maximum"]
 Task = Literal["classification", "regression"]
 
 
@@ -39,6 +42,21 @@ class VAEConfig(_Section):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     transform_function: Transform = "log1p"
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class PaperVAEConfig(_Section):
+    """The autoencoder of the SimpleChrome paper; see `simplechrome.PaperVAE`."""
+
+    name: Literal["paper_vae"] = "paper_vae"
+    n_latent: int = Field(10, ge=1)
+    channels: tuple[int, ...] = (32, 64)
+    kernel: int = Field(5, ge=1)
+    slope: float = 0.5
+    noise_variance: float = Field(0.0125, gt=0)
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -83,10 +101,13 @@ class MLPConfig(_Section):
     hidden: tuple[int, ...] = (256, 128)
     dropout: float = Field(0.3, ge=0, lt=1)
     epochs: int = Field(40, ge=1)
+    early_stopping: bool = True  # scikit-learn's name
     patience: int = Field(6, ge=1)
     batch_size: int = Field(64, ge=1)
     learning_rate: float = Field(5e-4, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
+    clip_gradients: bool = True
+    initialization: Literal["uniform", "he_normal"] = "uniform"
     n_folds: int = Field(5, ge=2)
     hold_out_from: int = Field(1000, ge=2)
 
@@ -104,10 +125,11 @@ class SplitConfig(_Section):
     validation_share: float = Field(1 / 3, gt=0, lt=1)
 
 
-EncoderConfig = VAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
+EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
 PredictorConfig = LinearConfig | MLPConfig
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "vae": VAEConfig,
+    "paper_vae": PaperVAEConfig,
     "pca": PCAConfig,
     "log_means": LogMeansConfig,
     "none": NoEncoderConfig,
@@ -140,24 +162,94 @@ class RunConfig(_Section):
     split: SplitConfig = SplitConfig()
 
 
-def _explain(error: ValidationError, where: str) -> ConfigError:
+def flag(name: str) -> str:
+    """What is an option called on the command line?"""
+    return "--" + name.replace("_", "-")
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    """What would have been right, without pydantic's words."""
+    limits: Mapping[str, Any] = error.get("ctx", {})
+    match error["type"].split("_"):
+        case ["greater", "than", "equal"]:
+            whole = isinstance(limits["ge"], int)
+            return f"a {'whole ' if whole else ''}number from {limits['ge']:g} up"
+        case ["greater", "than"]:
+            return f"a number above {limits['gt']:g}"
+        case ["less", "than"]:
+            return f"a number below {limits['lt']:g}"
+        case ["int", *_]:
+            return "a whole number"
+        case ["float", *_]:
+            return "a number"
+        case ["bool", *_]:
+            return "true or false"
+        case ["string", *_]:
+            return "text in quotes"
+        case ["tuple", *_]:
+            return "a list: [ … ]"
+        case ["literal", "error"]:
+            return str(limits["expected"]).replace("'", "")
+        case ["union", "tag", *_]:
+            tags = ENCODERS if error["loc"][0] == "encoder" else PREDICTORS
+            return f'a line name = "{next(iter(tags))}", or another of: {", ".join(tags)}'
+        case ["model", *_]:
+            section = error["loc"][0]
+            return f"a section: a line [{section}], and its options below it, each in a line"
+    return str(error["msg"]).removeprefix("Input should be ")
+
+
+def _explain(error: ValidationError, where: str, given: Collection[str]) -> ConfigError:
+    """Say what is wrong in the words of the file, or of the command line if it was `given` there.
+
+    pydantic puts the name of the chosen member of a union into the path of the key.
+    """
     first = error.errors()[0]
-    # pydantic puts the name of the chosen member of a union into the path of the key.
-    key = ".".join(str(part) for part in first["loc"])
-    found = first.get("input")
-    unknown = first["type"] == "extra_forbidden"
+    sections: dict[Any, Any] = {"encoder": ENCODERS, "predictor": PREDICTORS, "split": SplitConfig}
+    table, *path = first["loc"] if first["loc"][0] in sections else (None, *first["loc"])
+    section: Any = sections.get(table, RunConfig)
+    place = ""
+    if path and isinstance(section, dict):
+        place, section = f" in [{table}] with the name {path[0]}", section[path[0]]
+        path = path[1:]
+    elif path and table:
+        place = f" in [{table}]"
+    key = str(path[0] if path else table)
+    name, place = (f"`{flag(key)}`", "") if key in given else (f"`{key}`", place)
+    there, option = ("There", "The option") if key in given else ("there", "the option")
+    said = "" if key in given else f"{where}: "
+    value = first.get("input")
+    found = f"{flag(key)} {value}" if key in given else repr(value)
+    if first["type"] == "extra_forbidden":
+        options = [option for option in section.model_fields if option != "name"]
+        close = get_close_matches(key, options, n=1)
+        return ConfigError(
+            f"{said}{there} is no option {name}{place}.",
+            found=f"{key} = {value!r}",
+            expected=", ".join(options),
+            remedy=f"write `{close[0]}`" if close else "remove it",
+        )
     return ConfigError(
-        f"{where}: there is no option `{key}`."
-        if unknown
-        else f"{where}: the option `{key}` has a value that makes no sense.",
-        found=repr(found),
-        expected="an option of this section" if unknown else first["msg"],
-        remedy="see `simplechrome fit --help` and the config.toml of any run folder",
+        f"{said}{option} {name}{place} has a value that makes no sense.",
+        found=found,
+        expected=_expected(first),
+        remedy="correct the value, or leave the option out: it has a default",
     )
 
 
-def make_config(values: dict[str, Any], where: str = "configuration") -> RunConfig:
+def make_config(
+    values: dict[str, Any], where: str = "configuration", *, given: Collection[str] = ()
+) -> RunConfig:
     """Which run do these values describe?
+
+    Parameters
+    ----------
+    values
+        Sections and options by name.
+    where
+        They come from, for error messages.
+    given
+        Names of the options that come from the command line instead.
 
     Raises
     ------
@@ -167,7 +259,7 @@ def make_config(values: dict[str, Any], where: str = "configuration") -> RunConf
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise _explain(error, where, given) from None
 
 
 def read_config_values(path: str | Path) -> dict[str, Any]:
@@ -181,13 +273,42 @@ def read_config_values(path: str | Path) -> dict[str, Any]:
         If it is not TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = Path(path).read_bytes()
     except OSError as error:
         raise MissingInputError(
-            f"The configuration {path} cannot be read.", found=error.strerror or str(error)
+            f"The configuration {path} cannot be read.",
+            found=error.strerror or str(error),
+            expected="a TOML file of options",
+            remedy="check the path; each run folder holds a config.toml to start from",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file.", found=str(error)) from None
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{path} is not a TOML file.",
+            found=f"bytes in line {line} that are no text in UTF-8",
+            expected="a text file of options",
+            remedy="save it as UTF-8, or check that this is the file you meant",
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        _refuse_toml(path, content.decode("utf-8").splitlines(), str(error))
+
+
+def _refuse_toml(path: str | Path, lines: list[str], reason: str) -> NoReturn:
+    # Python says the line in the message only: "Invalid value (at line 3, column 8)".
+    place = re.search(r"\(at line (\d+), column \d+\)", reason)
+    number = int(place[1]) if place else len(lines)
+    text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+    raise ConfigError(
+        f"{path} is not a TOML file.",
+        found=f"line {number}: {text}",
+        expected='lines such as seed = 3 or task = "regression", and a line [encoder] above the '
+        "options of the encoder",
+        cause=reason.split(" (at ")[0].lower(),
+        remedy=f"correct line {number}; the config.toml of any run folder shows how each option is "
+        "written",
+    )
 
 
 def read_config(path: str | Path) -> RunConfig:
@@ -200,66 +321,3 @@ def write_config(config: RunConfig, path: str | Path) -> None:
     values = config.model_dump(exclude_none=True)  # TOML has no null: absent is None
     with whole_file(path) as temporary:
         temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
-
-
-# Which kind of split each option belongs to.
-_SPLIT_OPTIONS = {
-    "test_chroms": "chromosome",
-    "validation_chroms": "chromosome",
-    "exclude_chroms": "chromosome",
-    "fold": "fold",
-    "n_folds": "fold",
-}
-_ENCODER_OPTIONS = ("n_latent", "epochs")
-
-
-def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:
-    """Which run do a configuration file and the options beside it describe?
-
-    Parameters
-    ----------
-    path
-        TOML file, or None.
-    options
-        By name, None where not given; they win over the file. Naming another encoder or
-        predictor than the file does drops the file's section on it. `fold` alone means a split
-        by fold.
-
-    Raises
-    ------
-    ConfigError
-        If a key is unknown, a value makes no sense, or an option does not apply.
-    """
-    values = read_config_values(path) if path is not None else {}
-    make_config(values, str(path))  # From here on, sections are tables.
-    where = "options" if path is None else f"{path} with options"
-    given = {name: value for name, value in options.items() if value is not None}
-    labels = given.pop("labels", None)
-    if labels == "all":
-        values.pop("labels", None)
-    elif labels is not None:
-        values["labels"] = labels
-    for section, default in (("encoder", "vae"), ("predictor", "linear")):
-        chosen = given.pop(section, None)
-        held = dict(values.get(section, {"name": default}))
-        same = chosen in (None, held.get("name"))
-        values[section] = held if same else {"name": chosen}
-    split = dict(values.get("split", {}))
-    if "split" in given:
-        split["kind"] = given.pop("split")
-    elif "fold" in given:
-        split["kind"] = "fold"
-    kind = split.get("kind", SplitConfig().kind)
-    for name, belongs in _SPLIT_OPTIONS.items():
-        if name not in given:
-            continue
-        if kind != belongs:
-            raise ConfigError(
-                f"{where}: `{name}` does not apply to a split of kind {kind!r}.",
-                found=f"{name} = {given[name]!r}",
-                expected=f"a split of kind {belongs!r}",
-                remedy=f"pass --split {belongs}, or leave the option out",
-            )
-        split[name] = given.pop(name)
-    values["encoder"] |= {name: given.pop(name) for name in _ENCODER_OPTIONS if name in given}
-    return make_config({**values, "split": split, **given}, where)

@@ -53,6 +53,7 @@ def test_standardized_values_by_hand(make_dataset: MakeDataset) -> None:
         ("asinh", [0, 0.881374, 1.818446]),
         ("sqrt", [0, 1, 1.732051]),
         ("none", [0, 1, 3]),
+        ("maximum", [-1, -1 / 3, 1]),  # 2 x / 3 - 1
     ],
 )
 def test_functions_by_hand(make_dataset: MakeDataset, function: str, expected: list[float]) -> None:
@@ -100,7 +101,32 @@ def test_a_mark_that_is_nowhere_present_does_no_harm(make_dataset: MakeDataset) 
     assert not present[..., 1].any()
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_mark_is_scaled_by_its_own_maximum(make_dataset: MakeDataset) -> None:
+    # 2 x / 4 - 1 and 2 x / 10 - 1; the third mark has no reads at all and stays at -1.
+    signal = np.array([[[[1, 10, 0]], [[4, 5, 0]]]], np.uint16)
+    dataset = make_dataset(signal, marks=["a", "b", "c"])
+    values = SignalTransform("maximum").fit(dataset).transform(dataset).values
+    assert values.reshape(2, 3).tolist() == [[-0.5, 1, -1], [1, 0, -1]]
+
+
+def test_the_maximum_is_that_of_the_training_genes_only(make_dataset: MakeDataset) -> None:
+    dataset = column(make_dataset, 1, 4, 10)
+    transform = SignalTransform("maximum").fit(dataset.isel(gene=[0, 1]))
+    assert transform.transform(dataset).values.ravel().tolist() == [-0.5, 1, 4]  # not cut off at 1
+
+
+def test_a_missing_mark_is_its_training_mean_when_scaled_by_the_maximum(
+    make_dataset: MakeDataset,
+) -> None:
+    # Present are 1 and 4: maximum 4, scaled -.5 and 1, mean .25. The unobserved 100 does not count.
+    observed = np.array([[[1], [1], [0]]])
+    dataset = column(make_dataset, 1, 4, 100, observed=observed)
+    values, present = SignalTransform("maximum").fit(dataset).transform(dataset)
+    assert values.ravel().tolist() == [-0.5, 1, 0.25]
+    assert present.ravel().tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "maximum"])
 @pytest.mark.parametrize("value", [0, 0.1, 3, 12_345])
 def test_a_mark_that_never_varies_stays_small(
     make_dataset: MakeDataset, function: str, value: float
@@ -154,7 +180,7 @@ def test_values_below_zero_are_refused_where_they_have_no_logarithm(
     make_dataset: MakeDataset,
 ) -> None:
     dataset = column(make_dataset, -0.5, 1)
-    for function in ("log1p", "sqrt"):
+    for function in ("log1p", "sqrt", "maximum"):
         with pytest.raises(InputFormatError, match=rf"{function} needs(.|\n)*-0\.5(.|\n)*asinh"):
             SignalTransform(function).fit(dataset)
     assert SignalTransform("asinh").fit(dataset).transform(dataset).values.shape == (1, 2, 1, 1)
@@ -172,13 +198,24 @@ def test_other_marks_or_another_order_are_refused(
 
 
 def test_an_unknown_function_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"found: log2(.|\n)*log1p, asinh, sqrt, none"):
+    with pytest.raises(ConfigError, match=r"found: log2(.|\n)*log1p, asinh, sqrt, none, maximum"):
         SignalTransform("log2")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_saved_transform_gives_the_same_numbers(make_dataset: MakeDataset, function: str) -> None:
-    dataset = make_dataset()
+    dataset = make_dataset(mark_present=np.array([[True, False], [True, True]]))
     fitted = SignalTransform(function).fit(dataset)
     restored = SignalTransform.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    assert (restored.transform(dataset).values == fitted.transform(dataset).values).all()
+
+
+def test_a_transform_that_was_saved_before_there_was_a_fill_reads_back(
+    make_dataset: MakeDataset,
+) -> None:
+    dataset = make_dataset(mark_present=np.array([[True, False], [True, True]]))
+    fitted = SignalTransform().fit(dataset)
+    state = fitted.to_dict()
+    del state["fill"]
+    restored = SignalTransform.from_dict(state)
     assert (restored.transform(dataset).values == fitted.transform(dataset).values).all()

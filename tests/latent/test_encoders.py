@@ -14,13 +14,14 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from simplechrome import PCA, VAE, LinearPredictor, LogMeans, RawWindow, load_encoder
+from simplechrome import PCA, VAE, LinearPredictor, LogMeans, PaperVAE, RawWindow, load_encoder
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.latent.encoder import Encoder, align_marks
 
 UNFITTED: dict[str, Encoder] = {
     "LogMeans": LogMeans(),
     "PCA": PCA(2),
+    "PaperVAE": PaperVAE(2, channels=(3, 3), epochs=60, learning_rate=1e-2, device="cpu"),
     "RawWindow": RawWindow(),
     "VAE": VAE(2, channels=(3, 3), hidden=4, epochs=2, device="cpu"),
 }

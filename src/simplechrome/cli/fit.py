@@ -29,15 +29,22 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @output_option
 @click.option("--config", type=click.Path(), help="TOML file of options; options here win.")
 @click.option(
-    "--encoder", type=click.Choice(["vae", "pca", "log_means", "none"]), help="[default: vae]"
+    "--preset",
+    type=click.Choice(["paper"]),
+    help="Encoder and predictor as published: the SimpleChrome paper's, its mistakes mended.",
+)
+@click.option(
+    "--encoder",
+    type=click.Choice(["vae", "paper_vae", "pca", "log_means", "none"]),
+    help="[default: vae]",
 )
 @click.option("--predictor", type=click.Choice(["linear", "mlp"]), help="[default: linear]")
 @click.option(
     "--task", type=click.Choice(["classification", "regression"]), help="[default: classification]"
 )
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
-@click.option("--n-latent", type=int, help="Dimensions of the latent (vae, pca).")
-@click.option("--epochs", type=int, help="Epochs of the encoder (vae).")
+@click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
+@click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
 @click.option(
     "--split",
     type=click.Choice(["chromosome", "published", "random", "fold"]),
@@ -72,17 +79,18 @@ def command(
       simplechrome fit e012.zarr -o runs/e012
       simplechrome fit e012.zarr -o runs/e012 --resume
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
+      simplechrome fit e012.zarr -o runs/paper --preset paper
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """
     import sys
     from pathlib import Path
 
-    from simplechrome.config import merge_options
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.run import fit_run
     from simplechrome.evaluation.run_folder import begun_config
     from simplechrome.evaluation.summary import format_metrics
     from simplechrome.report.run_page import write_run_report
+    from simplechrome.run_options import merge_options
 
     # Options that are not repeated are those that the run began with.
     begun = begun_config(output) if resume and not overwrite else None

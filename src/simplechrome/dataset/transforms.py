@@ -1,4 +1,4 @@
-"""Signal to numbers that models like: a variance-stabilizing function, then one scale per mark."""
+"""Signal to numbers that models like: a function of each bin, then one scale per mark."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
     "asinh": (np.arcsinh, np.sinh),
     "sqrt": (np.sqrt, np.square),
     "none": (np.array, np.array),
+    "maximum": (np.array, np.array),  # what makes it one is the scaling
 }
 FUNCTIONS = tuple(_FUNCTIONS)
 
@@ -22,8 +23,8 @@ FUNCTIONS = tuple(_FUNCTIONS)
 class Windows(NamedTuple):
     """Transformed windows.
 
-    values : (cell_type, gene, bin, mark) float32; 0 (the training mean, when standardized) where
-        the mark is missing
+    values : (cell_type, gene, bin, mark) float32; where the mark is missing its training mean,
+        which is 0 when standardized
     present : (cell_type, gene, mark) bool
     """
 
@@ -48,10 +49,13 @@ class SignalTransform:
     Parameters
     ----------
     function
-        `log1p`, `asinh`, `sqrt` or `none`, applied to each bin.
+        `log1p`, `asinh`, `sqrt` or `none`, applied to each bin. `maximum`: the values themselves,
+        but scaled so that 0 becomes -1 and each mark's largest value in the windows that it is
+        fitted on becomes 1 (the SimpleChrome paper's scaling); other windows may pass 1.
     standardize
         Subtract each mark's mean and divide by its standard deviation, over all bins of the
         windows that it is fitted on: one number per mark, so that the shape along the bins stays.
+        `maximum` has its own scaling and never does.
     """
 
     def __init__(self, function: str = "log1p", standardize: bool = True) -> None:
@@ -60,7 +64,7 @@ class SignalTransform:
                 "There is no such transform.", found=function, expected=", ".join(FUNCTIONS)
             )
         self.function = function
-        self.standardize = standardize
+        self.standardize = standardize and function != "maximum"
 
     def _apply(self, signal: np.ndarray) -> np.ndarray:
         forward = _FUNCTIONS[self.function][0]
@@ -69,7 +73,7 @@ class SignalTransform:
             table = forward(np.arange(int(signal.max(initial=0)) + 1, dtype=np.float64))
             return table.astype(np.float32)[signal]
         low = float(signal.min(initial=0))
-        if low < 0 and self.function in ("log1p", "sqrt"):
+        if low < 0 and self.function in ("log1p", "sqrt", "maximum"):
             raise InputFormatError(
                 f"The signal holds negative values, and {self.function} needs values from 0 up.",
                 found=str(low),
@@ -80,14 +84,15 @@ class SignalTransform:
         return forward(signal).astype(np.float32)
 
     def fit(self, dataset: xr.Dataset) -> SignalTransform:
-        """What are each mark's mean and standard deviation over these (training) windows?"""
+        """What are each mark's mean and deviation, or maximum, over these (training) windows?"""
         marks = dataset.sizes["mark"]
         self.marks_: list[str] = [str(mark) for mark in dataset["mark"].values]
-        self.mean_, self.scale_ = np.zeros(marks), np.ones(marks)
-        if not self.standardize:
+        # Transformed values are (function - mean_) / scale_, and fill_ where a mark is missing.
+        self.mean_, self.scale_, self.fill_ = np.zeros(marks), np.ones(marks), np.zeros(marks)
+        if not self.standardize and self.function != "maximum":
             return self
         present = present_marks(dataset)
-        totals = np.zeros((3, marks))
+        totals, largest = np.zeros((3, marks)), np.zeros(marks)
         # Cell type by cell type: the memory of one, however many there are.
         for signal, mask in zip(dataset["signal"].values, present, strict=True):
             values = self._apply(signal)
@@ -96,7 +101,14 @@ class SignalTransform:
                 totals[0, mark] += seen.size
                 totals[1, mark] += seen.sum(dtype=np.float64)
                 totals[2, mark] += np.square(seen, dtype=np.float64).sum()
+                largest[mark] = max(largest[mark], seen.max(initial=0))
         count = np.maximum(totals[0], 1)
+        if self.function == "maximum":
+            # A mark without any reads stays at -1. 2 x / maximum - 1 is (x - half) / half.
+            half = np.where(largest > 0, largest, 1.0) / 2
+            self.mean_, self.scale_ = half, half
+            self.fill_ = (totals[1] / count - half) / half
+            return self
         self.mean_ = totals[1] / count
         deviation = np.sqrt(np.maximum(totals[2] / count - self.mean_**2, 0))
         # A mark that never varies carries nothing; dividing by 1 keeps it at 0. The difference
@@ -127,6 +139,7 @@ class SignalTransform:
         values /= self.scale_.astype(np.float32)
         if not present.all():
             values *= present[:, :, np.newaxis, :]
+            values += (~present * self.fill_.astype(np.float32))[:, :, np.newaxis, :]
         return Windows(values, present)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
@@ -151,6 +164,7 @@ class SignalTransform:
             "marks": self.marks_,
             "mean": self.mean_.tolist(),
             "scale": self.scale_.tolist(),
+            "fill": self.fill_.tolist(),
         }
 
     @classmethod
@@ -160,4 +174,7 @@ class SignalTransform:
         transform.marks_ = list(state["marks"])
         transform.mean_ = np.asarray(state["mean"], dtype=np.float64)
         transform.scale_ = np.asarray(state["scale"], dtype=np.float64)
+        # Models that were saved before `maximum` came have no fill: it is 0 for all else.
+        fill = state.get("fill", [0.0] * len(transform.marks_))
+        transform.fill_ = np.asarray(fill, dtype=np.float64)
         return transform

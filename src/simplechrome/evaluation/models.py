@@ -25,6 +25,15 @@ def make_encoder(config: RunConfig) -> Encoder:
                 threads=config.threads,
                 random_state=config.seed,
             )
+        case "paper_vae":
+            from simplechrome.latent.paper_vae import PaperVAE
+
+            return PaperVAE(
+                **arguments,
+                device=config.device,
+                threads=config.threads,
+                random_state=config.seed,
+            )
         case "pca":
             from simplechrome.latent.pca import PCA
 

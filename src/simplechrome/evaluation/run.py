@@ -239,7 +239,7 @@ def _fit(
     encoder.save(folder / "encoder", overwrite=True)
     if hasattr(encoder, "activity_"):
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
-        log.info("Activity of the latents (deviation, the first is 1): %s", shares)
+        log.info("Standard deviation of each latent over the training windows: %s", shares)
     latents = encoder.transform(dataset)
     target = target_of(dataset, config.task)
     rows = np.flatnonzero(drawn & (assignment == "train"))

@@ -11,6 +11,7 @@ from simplechrome.training.model_files import class_of, read_model
 _HOME = {
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",
+    "PaperVAE": "simplechrome.latent.paper_vae",
     "RawWindow": "simplechrome.latent.raw_window",
     "VAE": "simplechrome.latent.vae",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -68,6 +68,9 @@ class VAE(Encoder):
     ----------
     Kingma & Welling, arXiv 1312.6114. Cheng, Murtaza & Wang, arXiv 2012.08671 (SimpleChrome).
     """
+
+    # Whether held-out windows decide the epoch, and so have to be held out.
+    _stops_early: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -167,7 +170,8 @@ class VAE(Encoder):
             threads=self.threads,
         )
 
-    def _make_module(self) -> VAEModule:
+    def _make_module(self) -> Any:
+        """A module with `encode`, `decode` and `log_noise_variance`, as `ELBO` needs them."""
         sizes = (self.n_latent, self.hidden, *self.channels)
         if self.kernel % 2 == 0 or min(sizes) < 1 or not self.channels:
             raise ConfigError(
@@ -190,14 +194,16 @@ class VAE(Encoder):
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         rows = _usable_rows(windows, least=2)
-        if validation is None:
-            rows, held_out = _hold_out(rows, self.random_state)
-        else:
-            held_out = _usable_rows(validation)
+        held_out = None
+        if self._stops_early:
+            if validation is None:
+                rows, held_out = _hold_out(rows, self.random_state)
+            else:
+                held_out = _usable_rows(validation)
         settings = self._settings()
         with seeded(self.random_state, self.threads):
             elbo = ELBO(self._make_module())
-            elbo.vae.start_at_components(rows[0])
+            self._initialize(elbo.vae, rows[0])
             result = train(
                 elbo,
                 elbo_loss(self.kl_weight),
@@ -206,15 +212,19 @@ class VAE(Encoder):
                 validation=held_out,
                 checkpoints=self._checkpoints,
                 resume=self._resume,
-                name="VAE",
+                name=type(self).__name__,
             )
             self.module_ = elbo.vae
             self.history_, self.best_epoch_ = result.history, result.best_epoch
             self.interrupted_ = result.interrupted
-            self._measure_natural_scale(*rows)
+            self._measure_latents(*rows)
+
+    def _initialize(self, module: Any, values: torch.Tensor) -> None:
+        """Set the weights that training begins with, from the training windows."""
+        module.start_at_components(values)
 
     @torch.inference_mode()
-    def _measure_natural_scale(self, values: torch.Tensor, present: torch.Tensor) -> None:
+    def _measure_latents(self, values: torch.Tensor, present: torch.Tensor) -> None:
         """Find the linear map from the network's latents to those on the natural scale.
 
         Least squares of the decoded windows on the latents, by sums over blocks of rows.

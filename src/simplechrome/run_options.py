@@ -1,0 +1,169 @@
+"""Options of a run from three places: a configuration file, a preset, the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from simplechrome.config import (
+    ENCODERS,
+    EncoderConfig,
+    MLPConfig,
+    NoEncoderConfig,
+    PaperVAEConfig,
+    PredictorConfig,
+    RunConfig,
+    SplitConfig,
+    flag,
+    make_config,
+    read_config_values,
+)
+from simplechrome.errors import ConfigError
+
+
+class Preset(NamedTuple):
+    """A published method's own settings.
+
+    encoders, predictors : what `--encoder` and `--predictor` mean under the preset; the first of
+        each is taken where none is named, and what is not here has no form in that publication
+    """
+
+    encoders: Mapping[str, EncoderConfig]
+    predictors: Mapping[str, PredictorConfig]
+
+
+PRESETS = {
+    "paper": Preset(
+        {
+            "vae": PaperVAEConfig(),
+            "paper_vae": PaperVAEConfig(),
+            "none": NoEncoderConfig(transform_function="maximum"),
+        },
+        {
+            "mlp": MLPConfig(
+                dropout=0.0,
+                epochs=5,
+                early_stopping=False,
+                batch_size=32,
+                learning_rate=1e-3,
+                weight_decay=0.0,
+                clip_gradients=False,
+                initialization="he_normal",
+            )
+        },
+    ),
+}
+
+# Which kind of split each option belongs to.
+_SPLIT_OPTIONS = {
+    "test_chroms": "chromosome",
+    "validation_chroms": "chromosome",
+    "exclude_chroms": "chromosome",
+    "fold": "fold",
+    "n_folds": "fold",
+}
+_ENCODER_OPTIONS = ("n_latent", "epochs")
+_DEFAULTS = {"encoder": "vae", "predictor": "linear"}
+
+
+def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections of a preset, for the encoder and predictor that are given beside it."""
+    if name not in PRESETS:
+        raise ConfigError(
+            "There is no such preset.", found=f"--preset {name}", expected=", ".join(PRESETS)
+        )
+    preset, sections = PRESETS[name], {}
+    choices: dict[str, Mapping[str, Any]]
+    choices = {"encoder": preset.encoders, "predictor": preset.predictors}
+    wrong = [s for s, forms in choices.items() if s in given and given[s] not in forms]
+    if wrong:
+        raise ConfigError(
+            f"The preset {name} has no form of this choice.",
+            found=f"--preset {name} " + " ".join(f"--{s} {given[s]}" for s in wrong),
+            expected=" and ".join(f"--{s} {' or '.join(choices[s])}" for s in wrong),
+            remedy=f"leave out {' and '.join(f'--{s}' for s in wrong)}, or leave out --preset and "
+            "combine what you like: --encoder paper_vae is the paper's encoder by itself",
+        )
+    for section, forms in choices.items():
+        chosen = forms[given.get(section, next(iter(forms)))]
+        sections[section] = chosen.model_dump(mode="json")
+    return sections
+
+
+def _split_section(held: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The section on the split; takes its options out of `given`."""
+    split = dict(held)
+    if "split" in given:
+        split["kind"] = given.pop("split")
+    elif "fold" in given:
+        split["kind"] = "fold"
+    kind = split.get("kind", SplitConfig().kind)
+    for name, belongs in _SPLIT_OPTIONS.items():
+        if name not in given:
+            continue
+        value = given[name]
+        if kind != belongs:
+            text = ",".join(value) if isinstance(value, tuple) else value
+            raise ConfigError(
+                f"`{flag(name)}` does not apply to a split of kind {kind!r}.",
+                found=f"{flag(name)} {text}",
+                expected=f"a split of kind {belongs!r}",
+                remedy=f"pass --split {belongs}, or leave {flag(name)} out",
+            )
+        split[name] = given.pop(name)
+    return split
+
+
+def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:
+    """Which run do a configuration file and the options beside it describe?
+
+    Parameters
+    ----------
+    path
+        TOML file, or None.
+    options
+        By name, None where not given; they win over the file. Naming another encoder or
+        predictor than the file does drops the file's section on it. `preset` replaces both
+        sections, and is itself overruled by the other options. `fold` alone means a split by
+        fold.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown, a value makes no sense, or an option does not apply.
+    """
+    values = read_config_values(path) if path is not None else {}
+    make_config(values, str(path))  # From here on, sections are tables.
+    given = {name: value for name, value in options.items() if value is not None}
+    names = set(given)
+    preset = given.pop("preset", None)
+    if preset is not None:
+        values |= _preset_sections(preset, given)
+        # Said, and heard: under the preset the names may mean other classes.
+        given.pop("encoder", None), given.pop("predictor", None)
+    labels = given.pop("labels", None)
+    if labels == "all":
+        values.pop("labels", None)
+    elif labels is not None:
+        values["labels"] = labels
+    for section, default in _DEFAULTS.items():
+        chosen = given.pop(section, None)
+        held = dict(values.get(section, {"name": default}))
+        same = chosen in (None, held.get("name"))
+        values[section] = held if same else {"name": chosen}
+    values["split"] = _split_section(values.get("split", {}), given)
+    encoder = values["encoder"]["name"]
+    for name in _ENCODER_OPTIONS:
+        if name not in given:
+            continue
+        if encoder in ENCODERS and name not in ENCODERS[encoder].model_fields:
+            having = [other for other, form in ENCODERS.items() if name in form.model_fields]
+            raise ConfigError(
+                f"`{flag(name)}` does not apply to the encoder {encoder}.",
+                found=f"{flag(name)} {given[name]}",
+                expected=f"an encoder that has it: {', '.join(having)}",
+                remedy=f"leave {flag(name)} out, or choose another --encoder",
+            )
+        values["encoder"][name] = given.pop(name)
+    return make_config({**values, **given}, "options" if path is None else str(path), given=names)

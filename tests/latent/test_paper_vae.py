@@ -1,0 +1,321 @@
+"""The paper's autoencoder: its loss by hand, its network, and what was wrong in the original."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from simplechrome import PaperVAE, load_encoder
+from simplechrome.dataset.splits import Split
+from simplechrome.errors import ConfigError
+from simplechrome.latent.paper_vae import PAPER_NOISE_VARIANCE, PaperVAEModule
+from simplechrome.latent.vae_module import ELBO
+from simplechrome.training.checkpoint import epochs_done
+from simplechrome.training.loop import seeded
+
+SMALL = {"n_latent": 3, "channels": (4, 6), "epochs": 3, "learning_rate": 3e-3, "device": "cpu"}
+
+
+def module(bins: int = 1, marks: int = 1, latents: int = 1, **values: float) -> PaperVAEModule:
+    """All weights 0 but those named: everything is decoded as tanh(0) = 0."""
+    network = PaperVAEModule(bins, marks, latents, (2, 3), 5, 0.5, PAPER_NOISE_VARIANCE)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(values.get(name.replace(".", "_"), 0.0))
+    return network
+
+
+def parts(network: PaperVAEModule, values: list, present: list | None = None) -> dict[str, float]:
+    windows = torch.tensor(values, dtype=torch.float32)
+    mask = torch.ones(len(windows), windows.shape[2], dtype=torch.bool)
+    if present is not None:
+        mask = torch.tensor(present)
+    with torch.no_grad():
+        return {name: part.item() for name, part in ELBO(network)(windows, mask, 1.0).items()}
+
+
+def test_loss_of_one_number_by_hand() -> None:
+    # Decoded 0, noise variance .0125: .1² / .025 + ½ log(2π · .0125) = .4 + ½ log(.025 π).
+    # Posterior N(0, 1), the prior: no KL.
+    result = parts(module(), [[[0.1]]])
+    assert result["reconstruction"] == pytest.approx(0.4 + 0.5 * math.log(0.025 * math.pi))
+    assert result["kl"] == 0
+    assert result["loss"] == result["reconstruction"]
+
+
+def test_kl_by_hand_is_summed_over_latents() -> None:
+    # Means and log variances all 2: for each latent ½ (2² + e² - 1 - 2).
+    result = parts(module(latents=3, posterior_bias=2.0), [[[0.0]]])
+    assert result["kl"] == pytest.approx(3 * 0.5 * (math.e**2 + 1))
+
+
+def test_loss_sums_over_bins_and_present_marks_and_averages_genes() -> None:
+    # Squares of the first gene: .01 + .04; its second mark is missing. Of the second: .01 + .01
+    # and .09 + .09. Each mark that is there adds two bins of ½ log(.025 π).
+    windows = [[[0.1, 0.9], [0.2, 0.9]], [[0.1, 0.3], [0.1, 0.3]]]
+    result = parts(module(2, 2), windows, [[True, False], [True, True]])
+    constant = math.log(0.025 * math.pi)
+    expected = ((0.05 / 0.025 + constant) + (0.2 / 0.025 + 2 * constant)) / 2
+    assert result["reconstruction"] == pytest.approx(expected)
+
+
+@pytest.fixture
+def network() -> tuple[PaperVAEModule, torch.Tensor, torch.Tensor]:
+    """Weights that are large enough to matter, and 20 windows of 100 bins and 5 marks."""
+    with seeded(0):
+        network = PaperVAEModule(100, 5, 10, (4, 6), 5, 0.5, PAPER_NOISE_VARIANCE)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        return network, torch.rand(20, 100, 5) * 2 - 1, torch.ones(20, 5, dtype=torch.bool)
+
+
+@torch.no_grad()
+def test_loss_is_that_of_the_paper_times_20_000(network: tuple) -> None:
+    vae, windows, present = network
+    with seeded(1):
+        found = ELBO(vae)(windows, present, 1.0)["loss"].item()
+    with seeded(1):
+        mean, log_variance = vae.encode(windows, present)
+        noise = torch.randn_like(mean)
+        decoded = vae.decode(mean + noise * (log_variance / 2).exp())
+    squared_error = (windows - decoded).square().mean()
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / len(windows)
+    # 500 bins and marks times ½ log(2π σ²) do not depend on the weights.
+    constant = 250 * math.log(2 * math.pi * 0.0125)
+    papers = (squared_error + 5e-5 * kl).item()
+    assert found == pytest.approx(20_000 * papers + constant, rel=1e-5)
+
+
+@torch.no_grad()
+def test_loss_per_gene_does_not_depend_on_the_batch_size(
+    network: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vae, windows, present = network
+    present = present.clone()
+    present[::3, 1] = False
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)  # the same noise for every gene
+
+    def per_gene(size: int) -> np.ndarray:
+        blocks = zip(windows.split(size), present.split(size), strict=True)
+        sums = [
+            [part.item() * len(block[0]) for part in ELBO(vae)(*block, 1.0).values()]
+            for block in blocks
+        ]
+        return np.sum(sums, axis=0) / len(windows)
+
+    np.testing.assert_allclose(per_gene(1), per_gene(20), rtol=1e-5)
+    np.testing.assert_allclose(per_gene(7), per_gene(20), rtol=1e-5)
+
+
+def test_the_first_convolution_runs_over_bins_with_marks_for_channels(network: tuple) -> None:
+    vae, windows, _ = network
+    assert tuple(vae.down[0].weight.shape) == (4, 5, 1, 5)  # filter, mark, -, bin
+    image = windows[:1].permute(0, 2, 1).unsqueeze(2).requires_grad_()
+    vae.down[0](image)[0, :, 0, 40].sum().backward()
+    seen = image.grad[0, :, 0].abs() > 0  # (mark, bin)
+    assert torch.nonzero(seen.any(dim=0)).ravel().tolist() == [38, 39, 40, 41, 42]
+    assert seen[:, 38:43].all()  # every mark
+
+
+def test_the_network_is_the_papers() -> None:
+    vae = PaperVAEModule(100, 5, 10, (32, 64), 5, 0.5, PAPER_NOISE_VARIANCE)
+    shapes = {name: tuple(weight.shape) for name, weight in vae.named_parameters()}
+    weights = [shape for name, shape in shapes.items() if name.endswith("weight")]
+    assert weights == [
+        (32, 5, 1, 5),
+        (64, 32, 1, 5),
+        (20, 6400),
+        (6400, 10),
+        (64, 64, 1, 5),
+        (32, 64, 1, 5),
+        (5, 32, 1, 1),
+    ]
+    assert vae.up[0].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    # Glorot's uniform weights end at sqrt(6 / (6400 + 20)) = .0306.
+    assert 0.03 < vae.posterior.weight.abs().max().item() <= 0.0306
+    assert all(p.abs().max() == 0 for name, p in vae.named_parameters() if name.endswith("bias"))
+    assert [layer.negative_slope for layer in (vae.down[1], vae.widen[1], vae.up[3])] == [0.5] * 3
+
+
+def test_training_is_adam_at_a_constant_rate_without_decay_or_clipping() -> None:
+    settings = PaperVAE()._settings()
+    assert (settings.epochs, settings.batch_size, settings.learning_rate) == (5, 64, 1e-4)
+    assert (settings.weight_decay, settings.max_gradient_norm) == (0, math.inf)
+    assert settings.schedule == "constant"
+    assert PaperVAE().noise_variance == 0.0125
+
+
+@pytest.fixture(scope="module")
+def fitted(simulated: Split) -> PaperVAE:
+    return PaperVAE(**SMALL).fit(simulated.train)
+
+
+def test_latents_are_the_posterior_means_and_no_samples(fitted: PaperVAE, simulated: Split) -> None:
+    latents = fitted.transform(simulated.test)
+    np.testing.assert_array_equal(latents, fitted.transform(simulated.test))
+    windows = fitted.transform_windows(simulated.test)
+    with torch.no_grad():
+        means, _ = fitted.module_.encode(
+            torch.from_numpy(windows.values[0]), torch.from_numpy(windows.present[0])
+        )
+        decoded = fitted.module_.decode(means).numpy()
+    # As they are: no rotation, no natural scale.
+    np.testing.assert_allclose(latents[0], means, atol=1e-6)
+    expected = fitted.transform_.inverse(decoded)
+    np.testing.assert_allclose(fitted.inverse_transform(latents)[0], expected, atol=1e-3)
+
+
+def test_decoded_windows_lie_between_nothing_and_the_training_maximum(
+    fitted: PaperVAE, simulated: Split
+) -> None:
+    back = fitted.inverse_transform(fitted.transform(simulated.train) * 100).values
+    highest = simulated.train["signal"].values.max(axis=(0, 1, 2))
+    assert back.min() >= -1e-3
+    assert (back.max(axis=(0, 1, 2)) <= highest * 1.001).all()
+
+
+def test_scaling_ignores_test_and_validation_genes(poisson: Callable) -> None:
+    dataset = poisson()
+    train, other = dataset.isel(gene=slice(0, 40)), dataset.isel(gene=slice(40, None)) * 1
+    higher = other.assign(signal=other["signal"] * 7).assign_attrs(dataset.attrs)
+    encoder = PaperVAE(**SMALL).fit(train, validation=higher)
+    largest = train["signal"].values.max(axis=(0, 1, 2))
+    np.testing.assert_array_equal(encoder.transform_.scale_, largest / 2)
+    assert encoder.transform_windows(train).values.max() == 1
+    assert encoder.transform_windows(higher).values.max() > 1
+
+
+def test_validation_genes_change_nothing(poisson: Callable) -> None:
+    dataset = poisson()
+    with_, without = (
+        PaperVAE(**SMALL).fit(dataset, validation=other) for other in (poisson(seed=1), None)
+    )
+    np.testing.assert_array_equal(with_.transform(dataset), without.transform(dataset))
+
+
+def test_the_last_epoch_counts(fitted: PaperVAE) -> None:
+    assert fitted.best_epoch_ == len(fitted.history_) == 3
+    assert all(set(row) == {"epoch", "train_loss"} for row in fitted.history_)
+    losses = [row["train_loss"] for row in fitted.history_]
+    assert losses[-1] < losses[0]
+
+
+def test_windows_are_shuffled_in_every_epoch(
+    poisson: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = ELBO.forward
+
+    def spy(self: ELBO, values: torch.Tensor, *more: object) -> dict:
+        if self.training:
+            seen.append(values.clone())
+        return original(self, values, *more)
+
+    monkeypatch.setattr(ELBO, "forward", spy)
+    PaperVAE(**{**SMALL, "epochs": 2}).fit(poisson())  # 60 windows: one batch an epoch
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+    assert torch.equal(*(torch.sort(batch.flatten()).values for batch in seen))
+
+
+def test_nothing_is_learned_about_the_noise(fitted: PaperVAE) -> None:
+    assert torch.equal(fitted.module_.log_noise_variance, torch.full((5,), 0.0125).log())
+
+
+def test_activity_and_kl_say_how_much_each_latent_is_used(
+    fitted: PaperVAE, simulated: Split
+) -> None:
+    deviation = fitted.transform(simulated.train).values[0].std(axis=0)
+    np.testing.assert_allclose(fitted.activity_, deviation, rtol=1e-4)
+    windows = fitted.transform_windows(simulated.train)
+    batch = torch.from_numpy(windows.values[0]), torch.from_numpy(windows.present[0])
+    with torch.no_grad():
+        kl = ELBO(fitted.module_)(*batch, 1.0)["kl"].item()
+    assert fitted.kl_.sum() == pytest.approx(kl, rel=1e-4)
+
+
+def test_same_seed_gives_the_same_bits_and_another_seed_other_latents(poisson: Callable) -> None:
+    dataset = poisson()
+    one, again, other = (
+        PaperVAE(**SMALL, random_state=seed).fit_transform(dataset) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(("bins", "marks", "channels"), [(1, 1, (3,)), (2, 7, (3, 4, 5))])
+def test_windows_of_any_size_go_through(
+    poisson: Callable, bins: int, marks: int, channels: tuple
+) -> None:
+    dataset = poisson(bins=bins, marks=marks)
+    encoder = PaperVAE(**{**SMALL, "channels": channels}).fit(dataset)
+    latents = encoder.transform(dataset)
+    assert latents.shape == (1, 60, 3)
+    assert encoder.inverse_transform(latents).shape == (1, 60, bins, marks)
+
+
+def test_values_of_missing_marks_do_not_matter(poisson: Callable) -> None:
+    present = np.array([[True, True], [True, False]])
+    dataset = poisson(cells=2, mark_present=present)
+    signal = dataset["signal"].values.copy()
+    signal[1, :, :, 1] = 60_000
+    noisy = dataset.assign(signal=(dataset["signal"].dims, signal, dataset["signal"].attrs))
+    latents = PaperVAE(**SMALL).fit(dataset).transform(dataset)
+    np.testing.assert_array_equal(PaperVAE(**SMALL).fit(noisy).transform(noisy), latents)
+
+
+def test_saved_encoder_gives_identical_latents(
+    fitted: PaperVAE, simulated: Split, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "paper")
+    loaded = load_encoder(tmp_path / "paper")
+    assert isinstance(loaded, PaperVAE)
+    np.testing.assert_array_equal(
+        loaded.transform(simulated.test), fitted.transform(simulated.test)
+    )
+    assert loaded.elbo(simulated.test) == fitted.elbo(simulated.test)
+    np.testing.assert_array_equal(loaded.activity_, fitted.activity_)
+
+
+def test_resumed_training_ends_at_the_same_bits(poisson: Callable, tmp_path: Path) -> None:
+    dataset = poisson()
+    whole = PaperVAE(**SMALL).fit(dataset)
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop_in_the_third_epoch(self: ELBO, *batch: object) -> dict:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Stop
+        return original(self, *batch)
+
+    calls: list[int] = []
+    original = ELBO.forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ELBO, "forward", stop_in_the_third_epoch)
+        with pytest.raises(Stop):
+            PaperVAE(**SMALL).fit(dataset, checkpoints=tmp_path)
+    assert epochs_done(tmp_path) == 2
+    resumed = PaperVAE(**SMALL).fit(dataset, checkpoints=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.transform(dataset), whole.transform(dataset))
+
+
+def test_is_cloned_like_any_estimator() -> None:
+    encoder = PaperVAE(4, slope=0.7)
+    assert clone(encoder).get_params() == encoder.get_params()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"kernel": 4}, {"channels": ()}, {"channels": (0,)}, {"n_latent": 0}, {"noise_variance": 0.0}],
+)
+def test_sizes_without_sense_are_refused(poisson: Callable, wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="PaperVAE's sizes make no sense"):
+        PaperVAE(**{**SMALL, **wrong}).fit(poisson())
