@@ -186,6 +186,7 @@ from simplechrome import atomic, unfinished
 from test_unfinished import held, work
 
 root, halves, replacing = Path(sys.argv[2]), sys.argv[3] == "halves", sys.argv[4] == "replacing"
+begun = sys.argv[5] == "begun"
 if halves:
     atomic._exchange = lambda *_: False
 count, limit = 0, None
@@ -211,16 +212,25 @@ for limit_ in range(200):
     target = folder / "x"
     if replacing:
         work(target, "old")
+    if begun:
+        try:
+            work(target, "half", steps=2, stop=True, overwrite=replacing)
+        except RuntimeError:
+            pass
     child = os.fork()
     if child == 0:
         count, limit = 0, limit_
-        work(target, overwrite=replacing)
+        work(target, overwrite=replacing or begun)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     found = {k: v for k, v in held(target).items() if k[0] != "."} if target.exists() else {}
     unfinished.settle(target)
     settled = held(target) if target.exists() else {}
-    work(target, resume=True, overwrite=True)
+    rest = unfinished.unfinished_request(target)
+    half = rest is not None and rest["text"] == "half"  # not given up before the kill
+    if half:
+        assert len(list((folder / "x.unfinished").glob("step*"))) == 2
+    work(target, resume=not half, overwrite=True)
     names = sorted(p.name for p in folder.iterdir())
     states.append((code, found, settled, held(target), names))
     if code == 0:
@@ -232,11 +242,14 @@ print(json.dumps(states))
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("halves", ["at once", "halves"])
 @pytest.mark.parametrize("replacing", ["new", "replacing"])
+@pytest.mark.parametrize("begun", ["not begun", "begun"])
 def test_killed_before_any_step_the_old_or_the_new_is_there(
-    tmp_path: Path, halves: str, replacing: str
+    tmp_path: Path, halves: str, replacing: str, begun: str
 ) -> None:
     code = [sys.executable, "-c", KILLED_EVERYWHERE, str(Path(__file__).parent), str(tmp_path)]
-    done = subprocess.run([*code, halves, replacing], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*code, halves, replacing, begun], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     states = json.loads(done.stdout)
     assert states[-1][0] == 0

@@ -155,6 +155,7 @@ def long_work(
     with only_one(_lock(path), wait=False, work=str(path)):
         _finish_replacing(path)
         folder = unfinished_folder(path)
+        shutil.rmtree(_given_up(folder), ignore_errors=True)
         if not (resume or overwrite):
             refuse_existing(path, describe)
         if path.exists() and not _is_empty(path):
@@ -216,7 +217,10 @@ def settle(target: str | Path) -> None:
         If another process is at work on it.
     """
     path = Path(target)
-    if (path / REQUEST).is_file() or replaced_by_halves(path).exists():
+    if path.is_symlink():
+        path = path.resolve()
+    held = (path / REQUEST, replaced_by_halves(path), _lock(path))
+    if any(rest.exists() for rest in held):
         with only_one(_lock(path), wait=False, work=str(path)):
             _finish_replacing(path)
 
@@ -247,15 +251,16 @@ def _is_blank(folder: Path) -> bool:
     return folder.is_dir() and all(entry.name.startswith(temporary) for entry in folder.iterdir())
 
 
+def _given_up(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
+
+
 def _remove(folder: Path) -> None:
-    """Delete a folder, and last what says that it is ours."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != REQUEST:
-            entry.unlink()
-    (folder / REQUEST).unlink(missing_ok=True)
-    folder.rmdir()
+    """Delete unfinished work. It loses its name first: half of it must not be resumed."""
+    rest = _given_up(folder)
+    shutil.rmtree(rest, ignore_errors=True)
+    folder.replace(rest)
+    shutil.rmtree(rest)
 
 
 def _begin(folder: Path, request: Mapping[str, Any], target: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from small_layouts import write_cell_type
 
 from simplechrome.dataset.build import from_arrays
 
@@ -55,3 +57,23 @@ def place() -> MakePlaced:
         return from_arrays(signal.astype(np.uint16), **arguments | changed)
 
     return make
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """E001, E002 and E003, alike but for their counts."""
+    for number in (1, 2, 3):
+        write_cell_type(tmp_path / "layout", f"E00{number}", 1000 * number)
+    return tmp_path / "layout"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, Path]:
+    """Places and expression; of gene 5, and of E004, neither knows anything."""
+    ids = [f"ENSG{k:011d}" for k in (4, 3, 2, 1)]
+    genes, expression = tmp_path / "genes.tsv", tmp_path / "rpkm.tsv"
+    places = [f"{name}\tN{k}\tchr{k % 2 + 1}\t{k * 100}\t+" for k, name in enumerate(ids)]
+    genes.write_text("\n".join(["gene_id\tsymbol\tchrom\ttss\tstrand", *places]) + "\n")
+    levels = [f"{name}\t{k}.5\t{k}\t{9 - k}" for k, name in enumerate(ids)]
+    expression.write_text("\n".join(["gene_id\tE001\tE002\tE003", *levels]) + "\n")
+    return {"genes": genes, "expression": expression}

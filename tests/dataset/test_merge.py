@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplechrome.dataset.build import GIVEN, from_arrays
-from simplechrome.dataset.merge import merge
+from simplechrome.dataset.merge import LARGE, fits, merge, merge_outlines, outline
 from simplechrome.errors import DatasetFormatError
 
 MakeDataset = Callable[..., xr.Dataset]
@@ -220,3 +220,45 @@ def test_a_dataset_that_is_none_is_named_by_its_position(make_dataset: MakeDatas
 def test_nothing_cannot_be_merged() -> None:
     with pytest.raises(DatasetFormatError, match="nothing to merge"):
         merge([])
+
+
+def test_outlines_are_joined_like_the_datasets_and_take_no_memory(
+    make_dataset: MakeDataset,
+) -> None:
+    one = make_dataset(cell_types=["A", "B"], expression=np.ones((2, 4)))
+    two = make_dataset(cell_types=["C", "D"], marks=["H3K27me3", "H3K9me3"], label=np.ones((2, 4)))
+    joined = merge_outlines([outline(one), outline(two)])
+    whole = merge([one, two])
+    for name in LARGE:
+        assert joined[name].shape == whole[name].shape
+        assert joined[name].values.strides == (0,) * joined[name].ndim
+    assert joined.drop_vars(LARGE).identical(whole.drop_vars(LARGE))
+
+
+def test_signal_of_a_mark_that_was_not_assayed_is_dropped(make_dataset: MakeDataset) -> None:
+    counts = np.ones((1, 1, 2, 2), np.uint16)
+    one, two = (make_dataset(counts, cell_types=[name]) for name in "AB")
+    odd = two.assign(mark_present=xr.full_like(two["mark_present"], False))
+    merged = merge([one, odd])
+    assert merged["signal"].values[:, 0, 0].tolist() == [[1, 1], [0, 0]]
+    assert merged["observed"].values[:, 0].tolist() == [[1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"gene_ids": ["g2", "g1"]},
+        {"marks": ["H3K27me3", "H3K4me3"]},
+        {"signal": np.ones((1, 2, 2, 2), np.float32)},
+        {"mark_present": [[True, False]]},
+    ],
+)
+def test_only_cell_types_that_are_stored_alike_fit(
+    make_dataset: MakeDataset, changed: dict[str, Any]
+) -> None:
+    counts = np.ones((1, 2, 2, 2), np.uint16)
+    one = make_dataset(counts, cell_types=["A"])
+    two = make_dataset(**{"signal": counts, "cell_types": ["B"]} | changed)
+    merged = merge_outlines([one, two])
+    assert not (fits(one, merged) and fits(two, merged))
+    assert fits(one, merge_outlines([one, make_dataset(counts, cell_types=["B"])]))

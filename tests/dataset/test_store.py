@@ -14,13 +14,23 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.store import open_dataset, save_dataset
+from simplechrome.dataset.merge import LARGE, outline
+from simplechrome.dataset.store import (
+    GrowingStore,
+    is_dataset,
+    open_dataset,
+    open_outline,
+    save_dataset,
+    stored_sizes,
+)
 from simplechrome.errors import (
+    ConfigError,
     DatasetFormatError,
     MissingInputError,
     OutputError,
     OutputExistsError,
     SimpleChromeError,
+    UnknownGeneError,
 )
 
 MakeDataset = Callable[..., xr.Dataset]
@@ -304,3 +314,79 @@ def test_overwrite_refuses_a_folder_with_anything_beside_a_dataset(
     with pytest.raises(OutputExistsError, match=r"found: thesis\.txt"):
         save_dataset(make_dataset(), tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_chosen_cell_types_come_in_the_order_asked_for(full: xr.Dataset, saved: Path) -> None:
+    assert_same_bits(full.isel(cell_type=[1]), open_dataset(saved, ["Zelle α"]))
+    assert_same_bits(full.isel(cell_type=[1]), open_dataset(saved, "Zelle α"))
+    assert_same_bits(full.isel(cell_type=[1, 0]), open_dataset(saved, ["Zelle α", "E012"]))
+    for variable in open_dataset(saved, ["Zelle α", "E012"]).variables.values():
+        assert variable.values.flags.c_contiguous
+        assert variable.values.flags.writeable
+
+
+def test_other_cell_types_are_not_read(full: xr.Dataset, copy: Path) -> None:
+    for name in ("signal", "observed", "expression", "label", "mark_present", "depth"):
+        (chunk,) = [path for path in (copy / name / "c" / "1").rglob("*") if path.is_file()]
+        chunk.write_bytes(b"reading this fails")
+    assert_same_bits(full.isel(cell_type=[0]), open_dataset(copy, ["E012"]))
+    with pytest.raises(DatasetFormatError, match="cannot be read"):
+        open_dataset(copy, ["Zelle α"])
+
+
+def test_unknown_cell_type_is_named_with_what_is_near(saved: Path) -> None:
+    with pytest.raises(UnknownGeneError, match=r"no cell type 'E12'(.|\n)*E012, Zelle α") as caught:
+        open_dataset(saved, ["E12"])
+    assert caught.value.remedy == "did you mean E012?"
+    with pytest.raises(ConfigError, match="cell_types is empty"):
+        open_dataset(saved, [])
+
+
+def test_dataset_that_was_begun_and_not_finished_is_told_from_a_wrong_path(tmp_path: Path) -> None:
+    (tmp_path / "x.zarr.unfinished").mkdir()
+    with pytest.raises(MissingInputError, match="begun and not finished") as caught:
+        open_dataset(tmp_path / "x.zarr")
+    assert "--resume" in caught.value.remedy
+
+
+def test_sizes_are_told_without_reading(copy: Path) -> None:
+    (copy / "signal" / "c" / "0" / "0" / "0" / "0").write_bytes(b"reading this fails")
+    assert stored_sizes(copy) == {"cell_type": 2, "gene": 4, "bin": 4, "mark": 2}
+
+
+def test_outline_is_read_without_the_signal(full: xr.Dataset, copy: Path) -> None:
+    for name in LARGE:
+        for chunk in (copy / name / "c").rglob("0"):
+            if chunk.is_file():
+                chunk.write_bytes(b"reading this fails")
+    assert_same_bits(outline(full), open_outline(copy, LARGE))
+
+
+def test_only_a_stored_dataset_says_that_it_is_one(copy: Path, tmp_path: Path) -> None:
+    assert is_dataset(copy)
+    assert not is_dataset(copy / "signal")
+    assert not is_dataset(tmp_path)
+    assert not is_dataset(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("how", ["filled", "copied"])
+def test_store_that_grows_becomes_the_same_bytes(
+    full: xr.Dataset, tmp_path: Path, how: str
+) -> None:
+    # One cell type of zeros: its chunks must be there all the same.
+    dataset = full.assign(signal=full["signal"] * np.array([0, 1], np.uint16)[:, None, None, None])
+    dataset["signal"].attrs = full["signal"].attrs
+    whole = save_dataset(dataset, tmp_path / "whole.zarr")
+    growing = tmp_path / "growing.zarr"
+    store = GrowingStore(outline(dataset), growing, LARGE)
+    with pytest.raises(DatasetFormatError, match=r"chunks of `(signal|observed)` are missing"):
+        open_dataset(growing)
+    for row in (1, 0):
+        if how == "filled":
+            store.fill(row, {name: dataset[name].values[row] for name in LARGE})
+        else:
+            part = save_dataset(dataset.isel(cell_type=[row]), tmp_path / f"{row}.zarr")
+            store.copy(row, part)
+    assert {
+        str(p.relative_to(growing)): p.read_bytes() for p in growing.rglob("*") if p.is_file()
+    } == {str(p.relative_to(whole)): p.read_bytes() for p in whole.rglob("*") if p.is_file()}

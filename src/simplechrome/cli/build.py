@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from simplechrome.cli.options import annotation_options, output_option, overwrite_option, talk
+from simplechrome.cli.options import (
+    annotation_options,
+    output_option,
+    overwrite_option,
+    resume_option,
+    talk,
+)
 
 
 @click.group("build")
@@ -14,11 +21,7 @@ def command() -> None:
     """Build a dataset from files."""
 
 
-def _save(dataset: Any, output: str, overwrite: bool) -> None:
-    from simplechrome.dataset.store import save_dataset
-
-    save_dataset(dataset, output, overwrite=overwrite)
-    sizes = dataset.sizes
+def _say_sizes(output: str, sizes: Mapping[Any, int]) -> None:
     click.echo(
         f"{output}: {sizes['cell_type']} cell types, {sizes['gene']} genes, {sizes['bin']} bins, "
         f"{sizes['mark']} marks",
@@ -39,21 +42,27 @@ def _save(dataset: Any, output: str, overwrite: bool) -> None:
 @annotation_options
 @output_option
 @overwrite_option
+@resume_option
 @talk
-def deepchrome(path: str, output: str, overwrite: bool, **options: Any) -> None:
+def deepchrome(path: str, output: str, **options: Any) -> None:
     """Read the published DeepChrome layout from a folder or .tar.gz.
 
+    One cell type is in memory at a time. The work is done in OUTPUT.unfinished, which becomes
+    OUTPUT when all of it is there. Stopped or killed, it goes on with --resume to the same result,
+    byte for byte.
+
     \b
-    Example:
+    Examples:
       simplechrome build deepchrome data.tar.gz --cell-type E012 -o e012.zarr \\
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz --assembly hg19
+      simplechrome build deepchrome roadmap -o roadmap.zarr --on-bad-cell-type skip --resume
     """
-    from simplechrome.atomic import check_free
-    from simplechrome.dataset.assemble import build_from_deepchrome
+    from simplechrome.dataset.build_on_disk import build_deepchrome_on_disk
+    from simplechrome.dataset.store import stored_sizes
 
-    check_free(output, overwrite=overwrite)
     options["cell_types"] = options["cell_types"] or None
-    _save(build_from_deepchrome(path, **options), output, overwrite)
+    build_deepchrome_on_disk(path, output, **options)
+    _say_sizes(output, stored_sizes(output))
 
 
 @command.command("arrays")
@@ -72,6 +81,9 @@ def arrays(paths: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     """
     from simplechrome.atomic import check_free
     from simplechrome.dataset.assemble import build_from_npz
+    from simplechrome.dataset.store import save_dataset
 
     check_free(output, overwrite=overwrite)
-    _save(build_from_npz(paths, **options), output, overwrite)
+    dataset = build_from_npz(paths, **options)
+    save_dataset(dataset, output, overwrite=overwrite)
+    _say_sizes(output, dataset.sizes)

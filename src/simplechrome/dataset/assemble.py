@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 import xarray as xr
@@ -13,22 +14,23 @@ import xarray as xr
 from simplechrome.dataset.build import add_expression, add_genes, from_arrays
 from simplechrome.dataset.labels import check_rule
 from simplechrome.dataset.merge import merge
-from simplechrome.errors import ConfigError
+from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.sources.arrays import read_arrays
-from simplechrome.sources.deepchrome import read_deepchrome
+from simplechrome.sources.deepchrome import CellTypeCounts, read_deepchrome
 from simplechrome.sources.expression import read_expression
 from simplechrome.sources.genes import read_genes
 
 log = logging.getLogger(__name__)
 
 ChromStyle = Literal["auto", "exact"]
+OnBad = Literal["stop", "skip"]
 
 
 def _join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return parts[0] if len(parts) == 1 else merge(parts)
 
 
-class _Annotation(NamedTuple):
+class Annotation(NamedTuple):
     """Tables that place genes and label them, read before the signal: a wrong one costs least."""
 
     genes: pd.DataFrame | None
@@ -38,7 +40,7 @@ class _Annotation(NamedTuple):
     expression_units: str
 
 
-def _read_annotation(
+def read_annotation(
     genes: str | Path | None,
     expression: str | Path | None,
     *,
@@ -47,7 +49,16 @@ def _read_annotation(
     chrom_style: ChromStyle,
     expression_units: str,
     bin_size: int,
-) -> _Annotation:
+) -> Annotation:
+    """What will place and label the genes? Options are checked first.
+
+    Raises
+    ------
+    ConfigError
+        If an option makes no sense.
+    MissingInputError, InputFormatError
+        See `read_genes` and `read_expression`.
+    """
     check_rule(label_rule)
     if bin_size < 1:
         raise ConfigError(
@@ -62,7 +73,7 @@ def _read_annotation(
             "Without a gene table (--genes) the genes have no place: they can be split only as "
             "published or at random, and have no neighbors"
         )
-    return _Annotation(
+    return Annotation(
         None if genes is None else read_genes(genes, chrom_style=chrom_style),
         None if expression is None else read_expression(expression),
         label_rule,
@@ -71,7 +82,8 @@ def _read_annotation(
     )
 
 
-def _annotate(dataset: xr.Dataset, annotation: _Annotation) -> xr.Dataset:
+def annotate(dataset: xr.Dataset, annotation: Annotation) -> xr.Dataset:
+    """What is a dataset with its genes placed and labelled? See `add_genes`, `add_expression`."""
     if annotation.genes is not None:
         dataset = add_genes(dataset, annotation.genes)
     if annotation.expression is not None:
@@ -85,6 +97,61 @@ def _annotate(dataset: xr.Dataset, annotation: _Annotation) -> xr.Dataset:
     return dataset
 
 
+def cell_type_dataset(
+    counts: CellTypeCounts, *, bin_size: int, assembly: str, note: str
+) -> xr.Dataset:
+    """What is one cell type of the DeepChrome layout as a dataset?"""
+    return from_arrays(
+        counts.counts[None],
+        marks=counts.marks,
+        gene_ids=counts.gene_id,
+        cell_types=[counts.cell_type],
+        bin_size=bin_size,
+        label=counts.label[None],
+        published_split=counts.split,
+        sources=[dict(source) for source in counts.sources],
+        assembly=assembly,
+        note=note,
+    )
+
+
+def with_usual_windows(parts: Sequence[xr.Dataset], on_bad_cell_type: OnBad) -> list[xr.Dataset]:
+    """Which cell types have as many bins as most? Others cannot be joined with them.
+
+    Parameters
+    ----------
+    parts
+        One dataset, or outline of one, for each cell type.
+    on_bad_cell_type
+        What to do about the others: `stop`, or `skip` with a warning.
+
+    Raises
+    ------
+    InputFormatError
+        If one is not as the others, and `on_bad_cell_type` is `stop`.
+    """
+    usual = statistics.mode(part.sizes["bin"] for part in parts)
+    kept = []
+    for part in parts:
+        if part.sizes["bin"] == usual:
+            kept.append(part)
+            continue
+        name = part["cell_type"].values[0]
+        error = InputFormatError(
+            f"{name} has another number of bins per gene than most cell types.",
+            found=f"{part.sizes['bin']} bins",
+            expected=f"{usual} bins, as in "
+            + next(str(p["cell_type"].values[0]) for p in parts if p.sizes["bin"] == usual),
+            cause="its files come from another source, or are cut off",
+            remedy="pass --on-bad-cell-type skip (on_bad_cell_type='skip') to leave it out, or "
+            "name the cell types that are wanted",
+        )
+        if on_bad_cell_type == "stop":
+            raise error
+        log.warning("Cell type %s is skipped. %s", name, error)
+    return kept
+
+
 def build_from_deepchrome(
     path: str | Path,
     *,
@@ -93,7 +160,7 @@ def build_from_deepchrome(
     expression: str | Path | None = None,
     label_rule: str = "median",
     relabel: bool = False,
-    on_bad_cell_type: Literal["stop", "skip"] = "stop",
+    on_bad_cell_type: OnBad = "stop",
     chrom_style: ChromStyle = "auto",
     assembly: str = "",
     expression_units: str = "RPKM",
@@ -101,6 +168,10 @@ def build_from_deepchrome(
     note: str = "",
 ) -> xr.Dataset:
     """How does the published DeepChrome layout become a dataset?
+
+    All of it is in memory in the end, 20 MB for each cell type;
+    `simplechrome.dataset.build_on_disk.build_deepchrome_on_disk` stores the same with one cell
+    type in memory.
 
     Parameters
     ----------
@@ -119,7 +190,7 @@ def build_from_deepchrome(
     assembly, expression_units, bin_size, note
         For the record; the layout itself does not say them.
     """
-    annotation = _read_annotation(
+    annotation = read_annotation(
         genes,
         expression,
         label_rule=label_rule,
@@ -129,21 +200,10 @@ def build_from_deepchrome(
         bin_size=bin_size,
     )
     parts = [
-        from_arrays(
-            counts.counts[None],
-            marks=counts.marks,
-            gene_ids=counts.gene_id,
-            cell_types=[counts.cell_type],
-            bin_size=bin_size,
-            label=counts.label[None],
-            published_split=counts.split,
-            sources=[dict(source) for source in counts.sources],
-            assembly=assembly,
-            note=note,
-        )
+        cell_type_dataset(counts, bin_size=bin_size, assembly=assembly, note=note)
         for counts in read_deepchrome(path, cell_types, on_bad_cell_type=on_bad_cell_type)
     ]
-    return _annotate(_join(parts), annotation)
+    return annotate(_join(with_usual_windows(parts, on_bad_cell_type)), annotation)
 
 
 def build_from_npz(
@@ -163,7 +223,7 @@ def build_from_npz(
     The cell type is the file's name without its ending. Parameters are those of
     `build_from_deepchrome`; files are described at `simplechrome.sources.arrays.read_arrays`.
     """
-    annotation = _read_annotation(
+    annotation = read_annotation(
         genes,
         expression,
         label_rule=label_rule,
@@ -172,17 +232,17 @@ def build_from_npz(
         expression_units=expression_units,
         bin_size=bin_size,
     )
-    parts: list[xr.Dataset] = []
-    for counts in map(read_arrays, paths):
-        arguments: dict[str, Any] = {"assembly": assembly, "note": note, "bin_size": bin_size}
-        parts.append(
-            from_arrays(
-                counts.counts[None],
-                marks=counts.marks,
-                gene_ids=counts.gene_id,
-                cell_types=[counts.cell_type],
-                sources=[dict(source) for source in counts.sources],
-                **arguments,
-            )
+    parts = [
+        from_arrays(
+            counts.counts[None],
+            marks=counts.marks,
+            gene_ids=counts.gene_id,
+            cell_types=[counts.cell_type],
+            bin_size=bin_size,
+            sources=[dict(source) for source in counts.sources],
+            assembly=assembly,
+            note=note,
         )
-    return _annotate(_join(parts), annotation)
+        for counts in map(read_arrays, paths)
+    ]
+    return annotate(_join(parts), annotation)

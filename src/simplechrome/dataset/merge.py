@@ -1,24 +1,60 @@
-"""Join cell types that come with their own marks and their own gene orders."""
+"""Join cell types that come with their own marks and their own gene orders.
+
+Everything but the signal is small, and is joined at once (`merge_outlines`); the signal goes into
+its place cell type by cell type (`place`), so that it need not be in memory as a whole.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.build import from_arrays
+from simplechrome.dataset.build import add_genes
 from simplechrome.errors import DatasetFormatError
-from simplechrome.schema import PLACE, UNKNOWN_LABEL, validate
+from simplechrome.schema import FORMAT_VERSION, PLACE, UNKNOWN_LABEL, validate
 
 log = logging.getLogger(__name__)
+
+LARGE = ("signal", "observed")
+"""The variables with values for each gene and mark; beside them all others are small."""
+
+
+def outline(dataset: xr.Dataset) -> xr.Dataset:
+    """What is in a dataset, its large variables aside?
+
+    Returns
+    -------
+    The dataset with zeros for `signal` and `observed` that take no memory.
+    """
+    empty = {name: _zeros(dataset[name].shape, dataset[name].dtype) for name in LARGE}
+    return with_large(dataset, empty)
+
+
+def with_large(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """What is the dataset with other values of its large variables?"""
+    return dataset.assign(
+        {name: (dataset[name].dims, array, dataset[name].attrs) for name, array in values.items()}
+    )
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """One zero that is read everywhere."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _distinct(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays without those that are the very same: outlines of one layout share names."""
+    return list({id(array): array for array in arrays}.values())
 
 
 def _union(datasets: Sequence[xr.Dataset], name: str) -> np.ndarray:
     """Names in the order in which they are first met."""
-    return pd.unique(np.concatenate([dataset[name].values for dataset in datasets]))
+    names = _distinct([dataset[name].values for dataset in datasets])
+    return pd.unique(np.concatenate(names).astype(object))
 
 
 def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
@@ -60,7 +96,7 @@ def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
         )
 
 
-def _gene_table(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> pd.DataFrame | None:
+def _gene_table(datasets: Sequence[xr.Dataset]) -> pd.DataFrame | None:
     """Places of all genes, from the first dataset that has each; None where none has any."""
     columns = ["gene_id", "gene_name", *PLACE]
     tables = [
@@ -84,14 +120,15 @@ def _gene_table(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> pd.Data
 
 
 def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np.ndarray | None:
-    tables = [
-        pd.Series(d["published_split"].values, index=d["gene_id"].values)
+    pairs = [
+        (d["published_split"].values, d["gene_id"].values)
         for d in datasets
         if "published_split" in d.coords
     ]
-    if not tables:
+    if not pairs:
         return None
-    every = pd.concat(tables)
+    distinct = {(id(split), id(genes)): (split, genes) for split, genes in pairs}
+    every = pd.concat([pd.Series(split, index=genes) for split, genes in distinct.values()])
     every = every[every != ""]
     differing = every.groupby(level=0).nunique() > 1
     if differing.any():
@@ -99,6 +136,132 @@ def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np
             "%d genes are in different published splits; the first is kept", differing.sum()
         )
     return every[~every.index.duplicated()].reindex(gene_ids).fillna("").to_numpy()
+
+
+def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """What do datasets of different cell types become, their large variables aside?
+
+    Parameters
+    ----------
+    datasets
+        Datasets, or outlines of them (see `outline`), with disjoint cell types and equal windows
+        and units.
+
+    Returns
+    -------
+    The outline of the joined dataset: where `place` puts signal and `observed`.
+
+    Raises
+    ------
+    DatasetFormatError
+        If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
+    """
+    if not datasets:
+        raise DatasetFormatError(
+            "There is nothing to merge.", found="no dataset", expected="one or more"
+        )
+    _check_alike(datasets)
+    gene_ids, marks = _union(datasets, "gene_id"), _union(datasets, "mark")
+    cell_types = np.concatenate([dataset["cell_type"].values for dataset in datasets])
+    n, genes, n_marks = len(cell_types), len(gene_ids), len(marks)
+    present = np.zeros((n, n_marks), bool)
+    depth = np.full((n, n_marks), np.nan, np.float32)
+    expression = np.full((n, genes), np.nan, np.float32)
+    label = np.full((n, genes), UNKNOWN_LABEL, np.int8)
+    start = 0
+    for dataset in datasets:
+        rows = np.arange(start, start + dataset.sizes["cell_type"])
+        at = pd.Index(gene_ids).get_indexer(dataset["gene_id"].values)
+        columns = pd.Index(marks).get_indexer(dataset["mark"].values)
+        present[np.ix_(rows, columns)] = dataset["mark_present"].values
+        depth[np.ix_(rows, columns)] = dataset["depth"].values
+        expression[np.ix_(rows, at)] = dataset["expression"].values
+        label[np.ix_(rows, at)] = dataset["label"].values
+        start += len(rows)
+    first = datasets[0]
+    rules = dict.fromkeys(str(d["label"].attrs.get("rule", "")) for d in datasets)
+    units = dict.fromkeys(str(d["expression"].attrs.get("units", "")) for d in datasets)
+    if len(units) > 1:
+        log.warning("The datasets' expression has different units: %s", ", ".join(units))
+    dtype = np.result_type(*(d["signal"].dtype for d in datasets))
+    bins = first.sizes["bin"]
+    merged = xr.Dataset(
+        {
+            "signal": (
+                ("cell_type", "gene", "bin", "mark"),
+                _zeros((n, genes, bins, n_marks), dtype),
+                {"units": first["signal"].attrs.get("units", "")},
+            ),
+            "mark_present": (("cell_type", "mark"), present),
+            "observed": (
+                ("cell_type", "gene", "mark"),
+                _zeros((n, genes, n_marks), np.dtype(np.float32)),
+            ),
+            "depth": (("cell_type", "mark"), depth),
+            "expression": (("cell_type", "gene"), expression, {"units": " / ".join(units)}),
+            "label": (("cell_type", "gene"), label, {"rule": " / ".join(rules)}),
+        },
+        coords={
+            "cell_type": cell_types.astype(object),
+            "mark": marks,
+            "gene_id": ("gene", gene_ids),
+            "bin_start": ("bin", first["bin_start"].values),
+        },
+        attrs={
+            "format_version": FORMAT_VERSION,
+            "bin_size": int(first.attrs["bin_size"]),
+            "assembly": next(
+                (d.attrs["assembly"] for d in datasets if d.attrs.get("assembly")), ""
+            ),
+            "sources": [dict(source) for d in datasets for source in d.attrs.get("sources", ())],
+            "note": "; ".join(
+                dict.fromkeys(d.attrs["note"] for d in datasets if d.attrs.get("note"))
+            ),
+        },
+    )
+    split = _published_split(datasets, gene_ids)
+    if split is not None:
+        merged = merged.assign_coords(published_split=("gene", split))
+    table = _gene_table(datasets)
+    return validate(merged) if table is None else add_genes(merged, table)
+
+
+def fits(dataset: xr.Dataset, merged: xr.Dataset) -> bool:
+    """Are genes, marks and type of signal those of the joined dataset, in its order?
+
+    Then the large variables of each cell type are the same in both.
+    """
+    return (
+        dataset["signal"].dtype == merged["signal"].dtype
+        and np.array_equal(dataset["gene_id"].values, merged["gene_id"].values)
+        and np.array_equal(dataset["mark"].values, merged["mark"].values)
+        and bool(dataset["mark_present"].values.all())
+    )
+
+
+def place(
+    dataset: xr.Dataset, row: int, merged: xr.Dataset, signal: np.ndarray, observed: np.ndarray
+) -> None:
+    """Where do a cell type's signal and `observed` go in the joined dataset?
+
+    Parameters
+    ----------
+    dataset
+        One of the datasets that were joined.
+    row
+        Position of the cell type in it.
+    merged
+        What `merge_outlines` gave.
+    signal : (gene, bin, mark), observed : (gene, mark)
+        Zeros, to be filled: those of the cell type in the joined dataset.
+    """
+    at = pd.Index(merged["gene_id"].values).get_indexer(dataset["gene_id"].values)
+    columns = pd.Index(merged["mark"].values).get_indexer(dataset["mark"].values)
+    here = dataset["signal"].values[row], dataset["observed"].values[row]
+    # What was not assayed is 0, whatever stands there.
+    for source in np.flatnonzero(dataset["mark_present"].values[row]):
+        signal[at, :, columns[source]] = here[0][:, :, source]
+        observed[at, columns[source]] = here[1][:, source]
 
 
 def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -122,62 +285,13 @@ def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     DatasetFormatError
         If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
     """
-    if not datasets:
-        raise DatasetFormatError(
-            "There is nothing to merge.", found="no dataset", expected="one or more"
-        )
     for position, dataset in enumerate(datasets, start=1):
         validate(dataset, f"dataset {position}")
-    _check_alike(datasets)
-    gene_ids, marks = _union(datasets, "gene_id"), _union(datasets, "mark")
-    cell_types = np.concatenate([dataset["cell_type"].values for dataset in datasets])
-    n, genes, n_marks = len(cell_types), len(gene_ids), len(marks)
-    dtype = np.result_type(*(d["signal"].dtype for d in datasets))
-    signal = np.zeros((n, genes, datasets[0].sizes["bin"], n_marks), dtype)
-    observed = np.zeros((n, genes, n_marks), np.float32)
-    present = np.zeros((n, n_marks), bool)
-    depth = np.full((n, n_marks), np.nan, np.float32)
-    expression = np.full((n, genes), np.nan, np.float32)
-    label = np.full((n, genes), UNKNOWN_LABEL, np.int8)
+    merged = merge_outlines(datasets)
+    large = {name: np.zeros(merged[name].shape, merged[name].dtype) for name in LARGE}
     start = 0
     for dataset in datasets:
-        rows = np.arange(start, start + dataset.sizes["cell_type"])
-        at = pd.Index(gene_ids).get_indexer(dataset["gene_id"].values)
-        columns = pd.Index(marks).get_indexer(dataset["mark"].values)
-        for source, row in enumerate(rows):
-            signal[row][at[:, None, None], np.arange(signal.shape[2])[:, None], columns] = dataset[
-                "signal"
-            ].values[source]
-            observed[row][np.ix_(at, columns)] = dataset["observed"].values[source]
-        present[np.ix_(rows, columns)] = dataset["mark_present"].values
-        depth[np.ix_(rows, columns)] = dataset["depth"].values
-        expression[np.ix_(rows, at)] = dataset["expression"].values
-        label[np.ix_(rows, at)] = dataset["label"].values
-        start += len(rows)
-    first = datasets[0]
-    rules = dict.fromkeys(str(d["label"].attrs.get("rule", "")) for d in datasets)
-    units = dict.fromkeys(str(d["expression"].attrs.get("units", "")) for d in datasets)
-    if len(units) > 1:
-        log.warning("The datasets' expression has different units: %s", ", ".join(units))
-    result = from_arrays(
-        signal,
-        marks=marks.tolist(),
-        gene_ids=gene_ids,
-        cell_types=cell_types.tolist(),
-        bin_size=int(first.attrs["bin_size"]),
-        bin_start=first["bin_start"].values,
-        units=first["signal"].attrs.get("units", ""),
-        mark_present=present,
-        observed=observed,
-        depth=depth,
-        expression=expression,
-        expression_units=" / ".join(units),
-        label=label,
-        genes=_gene_table(datasets, gene_ids),
-        published_split=_published_split(datasets, gene_ids),
-        assembly=next((d.attrs["assembly"] for d in datasets if d.attrs.get("assembly")), ""),
-        sources=[source for d in datasets for source in d.attrs.get("sources", ())],
-        note="; ".join(dict.fromkeys(d.attrs["note"] for d in datasets if d.attrs.get("note"))),
-    )
-    result["label"].attrs["rule"] = " / ".join(rules)
-    return result
+        for row in range(dataset.sizes["cell_type"]):
+            place(dataset, row, merged, *(large[name][start + row] for name in LARGE))
+        start += dataset.sizes["cell_type"]
+    return with_large(merged, large)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import shutil
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,15 @@ import zarr
 import zarr.codecs
 
 from simplechrome.atomic import whole_folder
-from simplechrome.errors import DatasetFormatError, MissingInputError, OutputExistsError
+from simplechrome.errors import (
+    ConfigError,
+    DatasetFormatError,
+    MissingInputError,
+    OutputExistsError,
+    UnknownGeneError,
+)
 from simplechrome.schema import VARIABLES, check_format_version, validate
+from simplechrome.unfinished import unfinished_folder
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
@@ -44,22 +55,45 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
     return encoding
 
 
-def _foreign_entries(folder: Path) -> list[str]:
-    """What in this folder did `save_dataset` not write? Overwriting would delete it."""
-    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+def is_dataset(folder: str | Path) -> bool:
+    """Does this folder say of itself that it is a stored dataset?"""
     try:
-        attributes = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
-        ours = "format_version" in attributes
+        text = (Path(folder) / "zarr.json").read_text(encoding="utf-8")
+        return "format_version" in json.loads(text)["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
-        ours = False
-    # Of a store of ours, any array may go; where that cannot be told, only names of the schema.
-    return sorted(
-        name
-        for name in names
-        if name != "zarr.json"
-        and name not in VARIABLES
-        and not (ours and (folder / name / "zarr.json").is_file())
-    )
+        return False
+
+
+def require_dataset_only(folder: str | Path) -> None:
+    """Does the folder hold what `save_dataset` wrote, and nothing else? Else it must stay.
+
+    Raises
+    ------
+    OutputExistsError
+        If it holds anything else, or is a file.
+    """
+    held = Path(folder)
+    if held.is_dir():
+        names = [entry.name for entry in held.iterdir() if not entry.name.startswith(".")]
+        ours = is_dataset(held)
+        # Of a store of ours, any array may go; where that cannot be told, only names of the
+        # schema.
+        foreign = sorted(
+            name
+            for name in names
+            if name != "zarr.json"
+            and name not in VARIABLES
+            and not (ours and (held / name / "zarr.json").is_file())
+        )
+    else:
+        foreign = ["a file"]
+    if foreign:
+        raise OutputExistsError(
+            f"{held} is not a dataset and nothing else, and is not overwritten.",
+            found=", ".join(foreign[:12]),
+            expected="a dataset, an empty folder, or nothing",
+            remedy="choose another output path",
+        )
 
 
 def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -91,31 +125,76 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
         If it cannot be written.
     """
     validate(dataset)
-    held = Path(path)
-    if overwrite and held.is_dir() and (foreign := _foreign_entries(held)):
-        raise OutputExistsError(
-            f"{held} is not a dataset and nothing else, and is not overwritten.",
-            found=", ".join(foreign[:12]),
-            expected="a dataset, an empty folder, or nothing",
-            remedy="choose another output path",
-        )
+    if overwrite and Path(path).is_dir():
+        require_dataset_only(path)
+    with whole_folder(path, overwrite=overwrite) as folder:
+        _write(dataset, folder, _encoding(dataset))
+    return Path(path)
+
+
+def _write(dataset: xr.Dataset, folder: Path, encoding: Mapping[str, dict]) -> None:
     loaded = dataset.drop_encoding()
     # Object arrays of str become Zarr's variable-length strings; fixed-width NumPy strings would
     # be stored in a type that has no specification yet, and warn.
     for name, variable in loaded.variables.items():
         if variable.dtype.kind == "U":
             loaded[name] = (variable.dims, variable.values.astype(object), variable.attrs)
-    with whole_folder(path, overwrite=overwrite) as folder:
-        loaded.to_zarr(
-            folder,
-            mode="w",
-            encoding=_encoding(loaded),
-            zarr_format=3,
-            consolidated=False,
-            # Every chunk is there, zeros too, so that a lost one can be told from one of zeros.
-            write_empty_chunks=True,
-        )
-    return Path(path)
+    loaded.to_zarr(
+        folder,
+        mode="w",
+        encoding=encoding,
+        zarr_format=3,
+        consolidated=False,
+        # Every chunk is there, zeros too, so that a lost one can be told from one of zeros.
+        write_empty_chunks=True,
+    )
+
+
+class GrowingStore:
+    """How is a dataset stored whose large variables are never in memory as a whole?
+
+    Byte for byte what `save_dataset` writes, once each cell type has been filled in. Until then
+    chunks are missing, and `open_dataset` says so.
+
+    Parameters
+    ----------
+    outline
+        The whole dataset. Of `later`, only shapes, types and attributes matter.
+    folder
+        An empty folder.
+    later
+        The variables that are to be filled in.
+    """
+
+    def __init__(self, outline: xr.Dataset, folder: Path, later: Sequence[str]) -> None:
+        self._folder = folder
+        # With one cell type xarray writes all metadata; then the arrays are lengthened.
+        _write(outline.isel(cell_type=[0]), folder, _encoding(outline))
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            names = [name for name, each in outline.variables.items() if "cell_type" in each.dims]
+            arrays = {str(name): zarr.open_array(folder / str(name), mode="r+") for name in names}
+        for name, array in arrays.items():
+            array.resize(outline[name].shape)
+            if name not in later:
+                array[...] = outline[name].values
+        self._arrays = {name: arrays[name] for name in later}
+
+    def fill(self, row: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write a cell type: its values of each large variable, without that dimension."""
+        for name, array in self._arrays.items():
+            array[row] = values[name]
+
+    def copy(self, row: int, path: Path) -> None:
+        """Take a cell type's chunks as they are from the store that holds it alone."""
+        for name, array in self._arrays.items():
+            chunk = self._folder / name / _chunk_of(array, row)
+            chunk.parent.mkdir(parents=True, exist_ok=True)
+            one = zarr.open_array(path / name, mode="r")
+            shutil.copyfile(path / name / _chunk_of(one, 0), chunk)
+
+
+def _chunk_of(array: zarr.Array, row: int) -> str:
+    return str(array.metadata.encode_chunk_key((row,) + (0,) * (array.ndim - 1)))
 
 
 def _check_whole(folder: Path) -> None:
@@ -137,21 +216,39 @@ def _check_whole(folder: Path) -> None:
             )
 
 
-def open_dataset(path: str | Path) -> xr.Dataset:
-    """What is in a stored dataset?
+@contextmanager
+def _readable(folder: Path) -> Iterator[xr.Dataset]:
+    """A stored dataset, of which nothing large has been read; what breaks becomes one error."""
+    try:
+        attributes = dict(zarr.open_group(folder, mode="r").attrs)
+        check_format_version(attributes, str(folder))
+        with warnings.catch_warnings():
+            # Of a lost variable `_check_whole` says more; .DS_Store and its like do no harm.
+            warnings.filterwarnings("ignore", "Object at .* is not recognized")
+            _check_whole(folder)
+            yield xr.open_zarr(
+                folder, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DatasetFormatError(
+            f"{folder} cannot be read as a dataset.",
+            found=f"{type(error).__name__}: {error}",
+            cause="a damaged or incomplete copy",
+            remedy="copy or build it again",
+        ) from error
 
-    Everything is read into memory: one cell type takes 0.03 s and 18 MB, and training wants one
-    contiguous array.
 
-    Raises
-    ------
-    MissingInputError
-        If there is nothing at `path`.
-    DatasetFormatError
-        If it is not a dataset, is damaged, or was written by a newer version.
-    """
-    folder = Path(path)
+def _require_there(folder: Path) -> None:
     if not folder.exists():
+        begun = unfinished_folder(folder)
+        if begun.exists():
+            raise MissingInputError(
+                f"{folder} was begun and not finished.",
+                found=f"{begun}",
+                expected="a dataset that was built to its end",
+                cause="`simplechrome build` is still at work, was stopped or was killed",
+                remedy="call it again with --resume",
+            )
         raise MissingInputError(
             f"There is no dataset at {folder}.",
             remedy="make one with `simplechrome build`, or check the path",
@@ -163,24 +260,94 @@ def open_dataset(path: str | Path) -> xr.Dataset:
             expected="a folder written by `simplechrome build` or save_dataset",
             remedy="make one with `simplechrome build`",
         )
-    try:
-        attributes = dict(zarr.open_group(folder, mode="r").attrs)
-        check_format_version(attributes, str(folder))
-        with warnings.catch_warnings():
-            # Of a lost variable `_check_whole` says more; .DS_Store and its like do no harm.
-            warnings.filterwarnings("ignore", "Object at .* is not recognized")
-            _check_whole(folder)
-            dataset = xr.open_zarr(
-                folder, consolidated=False, chunks=None, mask_and_scale=False, decode_times=False
-            ).load()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise DatasetFormatError(
-            f"{folder} cannot be read as a dataset.",
-            found=f"{type(error).__name__}: {error}",
-            cause="a damaged or incomplete copy",
-            remedy="copy or build it again",
-        ) from error
+
+
+def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> xr.Dataset:
+    """What is in a stored dataset?
+
+    What is asked for is read into memory: one cell type takes 0.03 s and 18 MB, and training wants
+    one contiguous array.
+
+    Parameters
+    ----------
+    path
+        The dataset's folder.
+    cell_types
+        Names of those to read, in this order; all by default. The others are not touched.
+
+    Raises
+    ------
+    MissingInputError
+        If there is nothing at `path`.
+    DatasetFormatError
+        If it is not a dataset, is damaged, or was written by a newer version.
+    UnknownGeneError
+        If it does not hold a cell type of that name.
+    ConfigError
+        If `cell_types` is empty.
+    """
+    folder = Path(path)
+    _require_there(folder)
+    with _readable(folder) as stored:
+        if cell_types is not None:
+            stored = stored.isel(cell_type=_rows(stored, cell_types, folder))
+        dataset = stored.load()
     return validate(_in_memory(dataset), str(folder))
+
+
+def _rows(stored: xr.Dataset, cell_types: Sequence[str], folder: Path) -> list[int]:
+    wanted = [cell_types] if isinstance(cell_types, str) else list(dict.fromkeys(cell_types))
+    if not wanted:
+        raise ConfigError("cell_types is empty.", expected="one name or more, or None for all")
+    held = [str(name) for name in stored["cell_type"].values]
+    for name in wanted:
+        if name not in held:
+            near = difflib.get_close_matches(str(name), held)
+            raise UnknownGeneError(
+                f"{folder} has no cell type {name!r}.",
+                found=", ".join(held[:8]) + (f", … ({len(held)} in all)" if held[8:] else ""),
+                remedy=f"did you mean {' or '.join(near)}?" if near else "",
+            )
+    return [held.index(name) for name in wanted]
+
+
+def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:
+    """What is in a stored dataset, large variables aside?
+
+    Parameters
+    ----------
+    path
+        The dataset's folder.
+    later
+        The variables that are not read: zeros stand for them that take no memory.
+
+    Raises
+    ------
+    MissingInputError, DatasetFormatError
+        See `open_dataset`.
+    """
+    folder = Path(path)
+    _require_there(folder)
+    with _readable(folder) as stored:
+        zeros = {
+            name: (each.dims, np.broadcast_to(np.zeros((), each.dtype), each.shape), each.attrs)
+            for name, each in ((name, stored[name]) for name in later)
+        }
+        small = stored.drop_vars(list(later)).load()
+    return validate(_in_memory(small).assign(zeros), str(folder))
+
+
+def stored_sizes(path: str | Path) -> dict[str, int]:
+    """How many cell types, genes, bins and marks has a stored dataset? Nothing large is read.
+
+    Raises
+    ------
+    MissingInputError, DatasetFormatError
+        See `open_dataset`.
+    """
+    _require_there(Path(path))
+    with _readable(Path(path)) as stored:
+        return {str(dim): size for dim, size in stored.sizes.items()}
 
 
 def _in_memory(dataset: xr.Dataset) -> xr.Dataset:

@@ -34,10 +34,15 @@ class SplitFile(NamedTuple):
 
 
 class CellTypeFiles(NamedTuple):
-    """The files found for one cell type, by split; a split without a file is not in `files`."""
+    """The files found for one cell type.
+
+    files : by split; a split without a file is not there
+    passed : share of the folder or archive that has been gone through with them, up to 1
+    """
 
     cell_type: str
     files: dict[str, SplitFile]
+    passed: float
 
 
 def cell_type_names(path: Path) -> list[str]:
@@ -52,7 +57,7 @@ def cell_type_names(path: Path) -> list[str]:
     """
     if _is_folder(path):
         return sorted(_folders(path))
-    with _open_archive(path) as archive:
+    with _open_archive(path) as (archive, _):
         places = [_place(member, path) for member in archive]
         _check_end(archive)
     names = sorted({place[0] for place in places if place})
@@ -108,7 +113,8 @@ def _in_folder(
     absent = [name for name in wanted or () if name not in folders]
     if absent:
         raise _absent(path, absent, sorted(folders))
-    for name in wanted or sorted(folders):
+    names = list(wanted or sorted(folders))
+    for number, name in enumerate(names, start=1):
         folder = folders[name]
         yield CellTypeFiles(
             name,
@@ -117,6 +123,7 @@ def _in_folder(
                 for split in splits
                 if (folder.path / f"{split}.csv").is_file()
             },
+            passed=number / len(names),
         )
 
 
@@ -159,7 +166,7 @@ def _in_archive(
     waiting: dict[str, dict[str, SplitFile]] = {}
     complete: set[str] = set()
     n_members = 0
-    with _open_archive(path) as archive:
+    with _open_archive(path) as (archive, packed):
         for member in archive:
             n_members += 1
             place = _place(member, path)
@@ -177,7 +184,7 @@ def _in_archive(
             files[split] = SplitFile(name, stream.read() if stream else b"")
             if len(files) == len(splits):
                 complete.add(cell_type)
-                yield CellTypeFiles(cell_type, files)
+                yield CellTypeFiles(cell_type, files, passed=packed.tell() / packed.size())
                 # The bytes go; that the cell type was there stays known.
                 waiting[cell_type] = {}
                 if wanted is not None and complete >= set(wanted):
@@ -186,7 +193,7 @@ def _in_archive(
     absent = [name for name in wanted or () if name not in waiting]
     for cell_type, files in waiting.items():
         if cell_type not in complete:
-            yield CellTypeFiles(cell_type, files)
+            yield CellTypeFiles(cell_type, files, passed=1)
     if absent:
         raise _absent(path, absent, cell_type_names(path))
     if not waiting:
@@ -205,16 +212,20 @@ def _place(member: tarfile.TarInfo, archive: Path) -> tuple[str, str] | None:
 
 
 @contextmanager
-def _open_archive(path: Path) -> Iterator[tarfile.TarFile]:
-    """Read an archive front to back, compressed or not, and turn what breaks into one error."""
+def _open_archive(path: Path) -> Iterator[tuple[tarfile.TarFile, pa.NativeFile]]:
+    """Read an archive front to back, compressed or not, and turn what breaks into one error.
+
+    Yields the archive, and the file that it is in: how far that has been read tells the progress.
+    """
     is_gzip = _head(path) == b"\x1f\x8b"
     archive = None
     try:
+        packed = pa.OSFile(str(path))
         # Arrow's stream is a quarter faster than the gzip module, and like it fails on a file
         # that was cut off, where tarfile alone takes a cut between two members for the end.
-        stream = pa.input_stream(str(path), compression="gzip" if is_gzip else None)
-        with stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            yield archive
+        stream = pa.CompressedInputStream(packed, "gzip") if is_gzip else packed
+        with packed, stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            yield archive, packed
     except (tarfile.TarError, OSError, EOFError) as error:
         if archive is None and isinstance(error, tarfile.TarError):
             raise InputFormatError(
