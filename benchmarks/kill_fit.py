@@ -97,7 +97,7 @@ def main() -> None:
             for _ in range(int(random.integers(1, 6))):
                 process = start(where, *options)
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=seconds * random.uniform(0.3, 1.02))
+                    process.wait(timeout=seconds * random.uniform(0.2, 1.02))
                 if process.poll() is not None:
                     break
                 process.kill()
@@ -118,6 +118,9 @@ def main() -> None:
             ended = contents(target)
             differing = sorted(k for k in {*ended, *whole} if ended.get(k) != whole.get(k))
             if differing:
+                for name in differing:
+                    for place in (root / "peace" / "run", target):
+                        print(f"{place / name}:\n{(place / name).read_bytes()[:3000]!r}")
                 raise SystemExit(f"round {rounds}: not the undisturbed run's: {differing}")
             left = sorted(path.name for path in where.iterdir())
             if left != ["data.zarr", "run"]:

@@ -144,6 +144,8 @@ class RunConfig(_Section):
     ----------
     task
         `classification` (high or low) or `regression` (log2 of expression + 1).
+    cell_types
+        Those of the dataset that are used; None for all.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -153,6 +155,7 @@ class RunConfig(_Section):
     """
 
     task: Task = "classification"
+    cell_types: tuple[str, ...] | None = None
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

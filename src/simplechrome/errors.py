@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SimpleChromeError(Exception):
     """Why could the program not go on, and what can the user do about it?
@@ -104,3 +107,11 @@ class OutputError(SimpleChromeError):
 
 class ConfigError(SimpleChromeError):
     """An option or a configuration file holds a value that makes no sense."""
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Which name was meant? `did you mean TP53?`, whatever the case; empty if nothing is near."""
+    by_lower = {str(each).lower(): str(each) for each in known if each}
+    wanted = str(name).lower()
+    near = [wanted] if wanted in by_lower else difflib.get_close_matches(wanted, by_lower, n=3)
+    return f"did you mean {' or '.join(by_lower[each] for each in near)}?" if near else ""

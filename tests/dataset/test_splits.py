@@ -108,6 +108,65 @@ def test_splits_without_meaning_are_refused(
     assert said in str(caught.value)
 
 
+def test_an_absent_chromosome_is_answered_with_those_that_are_there(place: MakePlaced) -> None:
+    dataset = on(place, "chr1", "chr2", "chr3", "chr10", "chr3")
+    with pytest.raises(SplitError) as caught:
+        assign_by_chromosome(dataset, ["chr11"], ["chr2"])
+    assert caught.value.found == "genes on chr3 2, chr1 1, chr10 1, chr2 1"
+    assert "misspelt" in caught.value.cause
+    with pytest.raises(SplitError, match="RefSeq accessions were asked for"):
+        assign_by_chromosome(dataset, ["NC_000001.10"], ["chr2"])
+    assert "--test-chroms" in caught.value.remedy
+
+
+def test_many_chromosomes_are_listed_in_part(place: MakePlaced) -> None:
+    dataset = on(place, *(f"chr{k}" for k in range(1, 20)), "chr19")
+    with pytest.raises(SplitError, match=r"genes on chr19 2, chr1 1, .* and 9 more"):
+        assign_by_chromosome(dataset, ["chrW"], ["chr2"])
+
+
+@pytest.mark.parametrize(
+    ("names", "cause"),
+    [
+        (["NC_000001.10", "NC_000002.11", "NC_000003.11"], "by RefSeq accession"),
+        (["chr2L", "chr3L", "chr4x"], "of another species"),
+        (["", "", ""], "the gene table places other genes"),
+    ],
+)
+def test_foreign_names_of_chromosomes_are_recognized(
+    place: MakePlaced, names: list[str], cause: str
+) -> None:
+    with pytest.raises(SplitError) as caught:
+        assign_by_chromosome(on(place, *names))
+    assert "leaves no gene for" in caught.value.problem
+    assert cause in caught.value.cause
+    assert names[0] in caught.value.found
+    assert "--split" in caught.value.remedy
+    if names[0] == "":
+        assert "none of the 3 genes has a place" in caught.value.found
+
+
+def test_two_chromosomes_are_too_few_for_three_parts(place: MakePlaced) -> None:
+    with pytest.raises(SplitError, match="three parts need three chromosomes"):
+        assign_by_chromosome(on(place, "chr21", "chr22"))
+
+
+def test_a_single_name_is_one_chromosome_and_not_its_letters(place: MakePlaced) -> None:
+    dataset = on(place, "chr1", "chr2", "chr3")
+    assert assign_by_chromosome(dataset, "chr3", "2").tolist() == ["train", "validation", "test"]
+
+
+def test_genes_without_a_place_are_counted_in_one_warning(
+    place: MakePlaced, caplog: pytest.LogCaptureFixture
+) -> None:
+    assign_by_chromosome(on(place, "chr1", "chr2", "chr3"))
+    assert caplog.records == []
+    assign_by_chromosome(on(place, "chr1", "", "chr2", "", "chr3", "", ""))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "4 of 7 genes have no place in the genome (g1, g3, g5, …)" in record.getMessage()
+
+
 def test_a_chromosome_of_unplaced_genes_only_is_not_there(place: MakePlaced) -> None:
     dataset = place(("a", "chr1", -1, "+"), ("b", "chr2", 2, "+"), ("c", "chr3", 3, "+"))
     with pytest.raises(SplitError, match="No gene lies on chr1"):
@@ -159,11 +218,14 @@ def test_folds_that_cannot_be_are_refused(place: MakePlaced) -> None:
     dataset = on(place, "chr1", "chr2", "chr3")
     with pytest.raises(SplitError, match=r"2 folds cannot be made(.|\n)*at least three"):
         chromosome_folds(dataset, 2)
-    with pytest.raises(SplitError, match=r"4 folds cannot be made(.|\n)*3 chromosomes"):
+    with pytest.raises(SplitError, match=r"4 folds cannot be made(.|\n)*3 chromosomes") as few:
         chromosome_folds(dataset, 4)
+    assert few.value.remedy == "--n-folds 3 to 3"
     for fold in (-1, 3):
-        with pytest.raises(SplitError, match=f"no fold {fold}(.|\n)*0 to 2"):
+        with pytest.raises(SplitError, match=f"no fold {fold} of 3(.|\n)*0 to 2") as caught:
             assign_by_fold(dataset, fold, 3)
+        assert caught.value.remedy == "--fold 0 to 2, or more folds with --n-folds"
+        assert caught.value.cause == ("folds are counted from 0" if fold == 3 else "")
     assert split_by_fold(dataset, 2, 3).test["chrom"].values.tolist() == ["chr3"]
 
 

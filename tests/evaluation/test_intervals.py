@@ -17,7 +17,12 @@ from simplechrome.errors import (
     UndefinedScoreError,
 )
 from simplechrome.evaluation import intervals
-from simplechrome.evaluation.intervals import Interval, block_bootstrap, paired_block_bootstrap
+from simplechrome.evaluation.intervals import (
+    Interval,
+    block_bootstrap,
+    block_bootstrap_of_groups,
+    paired_block_bootstrap,
+)
 
 
 def mean(values: np.ndarray) -> float:
@@ -315,6 +320,82 @@ def test_paired_statistic_gets_further_arrays() -> None:
     )
     direct = mean_over_cell_types(data["label"], data["score"], cell_type)
     assert interval.value == pytest.approx(2 * direct - 1)
+
+
+# Groups
+
+
+def two_cell_types(seed: int, n: int = 400) -> dict[str, np.ndarray]:
+    """Rows of both, in one order of genes and then the other."""
+    data = simulated(seed, n)
+    again = np.random.default_rng(seed).permutation(n)
+    both = {name: np.concatenate([values, values[again]]) for name, values in data.items()}
+    gene = np.arange(n).astype(str)
+    noise = np.random.default_rng(seed + 1).normal(size=n)
+    both["score"][n:] += noise
+    return both | {"gene": np.concatenate([gene, gene[again]]), "group": np.repeat(["a", "b"], n)}
+
+
+@pytest.mark.parametrize("statistic", [metrics.auroc, metrics.auprc])
+def test_group_has_the_interval_that_it_has_alone(statistic: intervals.Statistic) -> None:
+    data = two_cell_types(9)
+    score = data.pop("score"), data.pop("label")
+    resamples = block_bootstrap_of_groups(statistic, *score[::-1], **data, n_resamples=40)
+    for name in ("a", "b"):
+        own = data["group"] == name
+        alone = block_bootstrap(
+            statistic,
+            score[1][own],
+            score[0][own],
+            **{place: data[place][own] for place in ("chrom", "tss", "gene")},
+            n_resamples=40,
+        )
+        assert resamples.interval(name) == alone
+
+
+def test_mean_over_groups_draws_the_same_genes_in_all() -> None:
+    # One cell type holds v, the other 1 - v: with the same genes drawn the mean is always .5.
+    values = np.random.default_rng(0).normal(size=60)
+    genes = np.array([f"g{k}" for k in range(60)])
+    resamples = block_bootstrap_of_groups(
+        mean,
+        np.concatenate([values, 1 - values[::-1]]),
+        group=np.repeat(["a", "b"], 60),
+        gene=np.concatenate([genes, genes[::-1]]),
+        n_resamples=100,
+    )
+    interval = resamples.mean()
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.5, 0.5, 0.5))
+    own = resamples.interval("a")
+    assert own.low < own.value < own.high
+
+
+def test_mean_over_groups_is_that_of_a_statistic_of_all_rows() -> None:
+    data = two_cell_types(10)
+
+    def mean_over_groups(label, score, group) -> float:
+        return float(np.mean([metrics.auroc(label[group == n], score[group == n]) for n in "ab"]))
+
+    places = {name: data[name] for name in ("gene", "chrom", "tss")} | {"n_resamples": 30}
+    direct = block_bootstrap(
+        mean_over_groups, data["label"], data["score"], data["group"], **places
+    )
+    resamples = block_bootstrap_of_groups(
+        metrics.auroc, data["label"], data["score"], group=data["group"], **places
+    )
+    assert resamples.mean() == pytest.approx(direct)
+
+
+def test_mean_is_undefined_where_a_group_often_is() -> None:
+    label = np.concatenate([np.tile([0, 1], 25), np.repeat([1, 0], [1, 49])])
+    genes = np.tile(np.arange(50), 2)
+    resamples = block_bootstrap_of_groups(
+        metrics.auroc, label, np.arange(100.0), group=np.repeat(["a", "b"], 50), gene=genes
+    )
+    assert resamples.interval("a").low < 1
+    for undefined in (resamples.mean, partial(resamples.interval, "b")):
+        with pytest.raises(UndefinedScoreError, match="of 1000 resamples undefined"):
+            undefined()
 
 
 # Undefined scores and refused input

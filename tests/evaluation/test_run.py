@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome import load_encoder
 from simplechrome.config import RunConfig, make_config, read_config
 from simplechrome.dataset.splits import draw_labels, split_by_chromosome
 from simplechrome.errors import (
@@ -23,6 +22,7 @@ from simplechrome.errors import (
     OutputExistsError,
     TrainingError,
     UndefinedScoreError,
+    UnknownGeneError,
 )
 from simplechrome.evaluation import run as run_module
 from simplechrome.evaluation.models import make_encoder, make_predictor
@@ -186,6 +186,15 @@ def test_cell_types_with_uneven_marks_go_through(dataset: xr.Dataset, tmp_path: 
     )
 
 
+def test_chosen_cell_types_alone_are_used(dataset: xr.Dataset, tmp_path: Path) -> None:
+    finished = fit_run(dataset, config(cell_types=["SIM002"]), tmp_path / "run")
+    alone = fit_run(dataset.isel(cell_type=[1]), config(), tmp_path / "alone")
+    pd.testing.assert_frame_equal(finished.predictions, alone.predictions)
+    with pytest.raises(UnknownGeneError, match="no cell type 'SIM02'") as caught:
+        fit_run(dataset, config(cell_types=["SIM02"]), tmp_path / "other")
+    assert "SIM002" in caught.value.remedy
+
+
 def test_moved_copy_predicts_and_encodes_alone(run: Run, one: xr.Dataset, tmp_path: Path) -> None:
     shutil.copytree(run.folder, tmp_path / "moved")
     table = predict_with_run(tmp_path / "moved", one)
@@ -280,7 +289,7 @@ def test_path_beneath_a_file_is_refused(one: xr.Dataset, tmp_path: Path) -> None
 
 def test_first_run_that_learned_nothing_leaves_nothing(one: xr.Dataset, tmp_path: Path) -> None:
     options = make_config({"encoder": {"name": "pca", "n_latent": 5000}})
-    with pytest.raises(ConfigError, match="components"):
+    with pytest.raises(ConfigError, match="5000 latents"):
         fit_run(one, options, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 

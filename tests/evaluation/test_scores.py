@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,25 @@ import pytest
 
 from simplechrome import PCA, LogMeans
 from simplechrome.dataset.splits import split_by_chromosome
+from simplechrome.evaluation.intervals import block_bootstrap_of_groups
 from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
 from simplechrome.evaluation.scores import known_rows, score_predictions
-from simplechrome.evaluation.summary import format_metrics, format_score
+from simplechrome.evaluation.summary import format_metrics, format_score, paired_margins
 
 
 def table(label: list[int], probability: list[float], **columns: Any) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"cell_type": "c0", "label": label, "probability": probability, "expression": 1.0} | columns
-    )
+    known = {"gene_id": [f"g{k}" for k in range(len(label))], "cell_type": "c0", "label": label}
+    return pd.DataFrame(known | {"probability": probability, "expression": 1.0} | columns)
+
+
+@pytest.fixture(autouse=True)
+def _short_bootstrap_of_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = partial(block_bootstrap_of_groups, n_resamples=30)
+    monkeypatch.setattr("simplechrome.evaluation.scores.block_bootstrap_of_groups", short)
+
+
+def width(scores: dict[str, Any]) -> float:
+    return scores["auroc_high"] - scores["auroc_low"]
 
 
 # Of the four pairs of a high and a low gene, (.9, .2), (.9, .6) and (.4, .2) are ranked right:
@@ -65,9 +76,6 @@ def test_places_widen_the_interval_when_neighbors_are_alike() -> None:
     rows = table(label.tolist(), probability.tolist())
     placed = rows.assign(chrom="chr1", tss=np.arange(400))
 
-    def width(scores: dict) -> float:
-        return scores["auroc_high"] - scores["auroc_low"]
-
     with_places = score_predictions(placed, "classification")
     shuffled = placed.assign(tss=np.random.default_rng(0).permutation(400))
     without = score_predictions(shuffled, "classification")
@@ -80,16 +88,50 @@ def test_several_cell_types_get_their_mean_and_their_own_scores() -> None:
     other = table([1, 1, 0, 0], [0.9, 0.8, 0.6, 0.2], cell_type="c1")
     scores = score_predictions(pd.concat([FOUR, other]), "classification")
     assert scores["auroc"] == 0.875
-    assert scores["n_genes"] == 8
+    assert (scores["n_genes"], scores["n_pairs"]) == (4, 8)
     assert list(scores["cell_types"]) == ["c0", "c1"]
     assert scores["cell_types"]["c1"]["auroc"] == 1
 
 
-def test_intervals_are_given_per_cell_type_not_for_the_mean() -> None:
+def test_intervals_are_given_per_cell_type_and_for_the_mean() -> None:
     both = pd.concat([many(), many(seed=1).assign(cell_type="c1")])
     scores = score_predictions(both, "classification")
+    own = scores["cell_types"]
+    assert {"auroc_low", "auroc_high"} <= set(own["c1"])
+    assert scores["auroc_low"] < scores["auroc"] < scores["auroc_high"]
+    assert own["c0"] == score_predictions(many(), "classification")  # as if it were alone
+    # Other genes are hard in the one than in the other: chance evens out in part.
+    assert width(scores) < (width(own["c0"]) + width(own["c1"])) / 2
+
+
+def test_mean_of_cell_types_with_the_same_errors_is_no_surer_than_one() -> None:
+    """Genes are drawn, not pairs of gene and cell type: copies add nothing."""
+    copies = pd.concat([many().assign(cell_type=f"c{k}") for k in range(4)])
+    scores = score_predictions(copies, "classification")
+    one = score_predictions(many(), "classification")
+    for name in ("auroc", "brier", "expected_calibration_error"):
+        for end in ("", "_low", "_high"):
+            assert scores[name + end] == pytest.approx(one[name + end])
+
+
+def test_cell_types_may_know_different_genes() -> None:
+    first, second = many(), many(seed=1).assign(cell_type="c1")
+    second.loc[second.index < 40, "label"] = -1
+    scores = score_predictions(pd.concat([first, second]), "classification")
+    assert (scores["n_genes"], scores["n_pairs"]) == (120, 200)
+    assert scores["cell_types"]["c1"]["n_genes"] == 80
+    assert scores["auroc_low"] < scores["auroc"] < scores["auroc_high"]
+
+
+def test_mean_whose_resamples_lack_a_class_in_one_cell_type_has_no_interval() -> None:
+    rare = many().assign(cell_type="c1")
+    rare["label"] = (rare.index == 0).astype(int)  # in a third of the resamples
+    scores = score_predictions(pd.concat([many(), rare]), "classification")
     assert "auroc_low" not in scores
-    assert {"auroc_low", "auroc_high"} <= set(scores["cell_types"]["c1"])
+    assert "too many resamples" in scores["undefined"]["auroc interval"]
+    assert "auroc_low" in scores["cell_types"]["c0"]
+    assert "auroc interval" in scores["cell_types"]["c1"]["undefined"]
+    assert "accuracy_low" in scores
 
 
 def test_one_class_is_said_and_not_counted_in_the_mean() -> None:
@@ -100,6 +142,10 @@ def test_one_class_is_said_and_not_counted_in_the_mean() -> None:
     assert "auroc" in scores["cell_types"]["c1"]["undefined"]
     assert "auroc_low" not in scores["cell_types"]["c1"]
     assert scores["cell_types"]["c1"]["accuracy"] == 1
+    one_class = pd.concat([other, other.assign(cell_type="c2")])
+    scores = score_predictions(one_class, "classification")
+    assert scores["auroc"] is None
+    assert scores["undefined"]["auroc"] == "it has no value in any cell type"
 
 
 def test_part_without_any_known_gene_says_so() -> None:
@@ -146,7 +192,7 @@ def test_metrics_read_as_lines() -> None:
     assert lines[0] == "20 labelled genes, seed 3"
     assert lines[1].startswith("validation (0 genes): AUROC –")
     assert "no gene of this part" in lines[2]
-    assert lines[3].startswith("test (6 genes): AUROC 0.7500, ")
+    assert lines[3].startswith("test (4 genes in 2 cell types, means over these): AUROC 0.7500")
     assert [line.split(":")[0] for line in lines[4:6]] == ["  c0", "  c1"]
     assert lines[5].endswith("AUROC –")
 
@@ -169,6 +215,21 @@ def test_label_efficiency_compares_representations_on_the_same_draws(one: Any) -
     assert scores["auroc"].between(0.5, 1).all()
     few = scores[scores["n_labels"] == 30]
     assert few.groupby("representation")["auroc"].nunique().tolist() == [2, 2]  # other genes
+
+
+def test_margins_are_those_of_paired_differences_by_hand() -> None:
+    # Both go up and down together by .1, so that the deviation of a score is .1; of the
+    # differences .01, .02, .03 it is .01. Student's t with 2 degrees of freedom: 4.3027.
+    best = np.array([0.7, 0.8, 0.9])
+    scores = pd.concat(
+        pd.DataFrame({"representation": name, "n_labels": 20, "draw": range(3), "auroc": auroc})
+        for name, auroc in {"PCA": best, "raw": best - [0.01, 0.02, 0.03]}.items()
+    )
+    all_labels = scores[scores["draw"] == 0].assign(n_labels=1000)
+    margins = paired_margins(pd.concat([scores, all_labels]))
+    assert margins.loc["PCA", 20] == 0
+    assert margins.loc["raw", 20] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    assert margins[1000].isna().all()  # one draw says nothing
 
 
 def test_summary_over_draws_by_hand() -> None:

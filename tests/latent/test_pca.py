@@ -78,15 +78,28 @@ def test_transform_of_a_gene_does_not_depend_on_the_others(poisson: Callable) ->
 
 @pytest.mark.parametrize(("n_latent", "most"), [(0, 8), (9, 8)])
 def test_number_of_components_must_fit(poisson: Callable, n_latent: int, most: int) -> None:
-    with pytest.raises(ConfigError, match="components cannot be had") as caught:
+    with pytest.raises(ConfigError, match=f"PCA cannot make {n_latent} latents") as caught:
         PCA(n_latent).fit(poisson(bins=4, marks=2))
-    assert caught.value.expected.startswith(f"1 to {most}")
+    assert "60 training windows of 8 numbers" in caught.value.found
+    assert caught.value.expected.startswith(f"a whole number from 1 to {most}, ")
+    assert caught.value.remedy.startswith("n_latent=8 (--n-latent 8)")
+
+
+def test_number_of_components_is_whole(poisson: Callable) -> None:
+    for strange in (2.5, "10", True, None):
+        with pytest.raises(ConfigError, match="expected: a whole number from 1 to 8"):
+            PCA(strange).fit(poisson(bins=4, marks=2))
+    assert PCA(np.int64(3)).fit(poisson(bins=4, marks=2)).components_.shape == (3, 8)
 
 
 def test_number_of_components_is_below_the_number_of_windows(poisson: Callable) -> None:
-    with pytest.raises(ConfigError, match="components cannot be had") as caught:
+    with pytest.raises(ConfigError, match="PCA cannot make 3 latents") as caught:
         PCA(3).fit(poisson(genes=3))
-    assert "1 to 2 (3 windows of 8 numbers)" in caught.value.expected
+    assert "3 training windows of 8 numbers" in caught.value.found
+    assert caught.value.expected == "a whole number from 1 to 2, one less than there are windows"
+    assert "split is small" in caught.value.cause
+    with pytest.raises(ConfigError, match="train on two genes or more"):
+        PCA(1).fit(poisson(genes=1))
 
 
 def test_constant_windows_give_finite_zeros(make_dataset: Callable) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from simplechrome.errors import InputFormatError
 from simplechrome.report import (
     calibration_figure,
+    difference_figure,
     label_efficiency_figure,
     latent_map_figure,
     loss_figure,
@@ -151,7 +152,7 @@ def test_latent_map_draws_genes_without_expression_in_gray_underneath(latents: L
     figure = latent_map_figure(latents, expression)
     gray = (points(figure).get_facecolors() == matplotlib.colors.to_rgba(FAINT)).all(axis=1)
     assert gray.tolist() == [True] * 20 + [False] * 40
-    assert "gray: 20 genes not measured" in texts(figure)
+    assert "gray: 20 windows without expression" in texts(figure)
 
 
 def test_latent_map_is_colored_by_label_where_no_expression_is_known(latents: Latents) -> None:
@@ -196,7 +197,7 @@ def test_latent_map_leaves_out_extreme_genes_and_says_how_many(latents: Latents)
     many = np.random.default_rng(0).uniform(size=(5_000, 2))
     many[:2] = 1e6
     figure = latent_map_figure(many, np.ones(5_000))
-    assert "2 genes outside the frame" in texts(figure)
+    assert "2 windows outside the frame" in texts(figure)
     assert figure.axes[0].get_xlim()[1] < 1.2
 
 
@@ -294,6 +295,41 @@ def test_quality_takes_any_number_of_marks(n_marks: int) -> None:
     assert texts(figure).count("0.00") == (3 * n_marks if n_marks <= 16 else 0)
 
 
+def test_difference_map_has_a_row_per_cell_type_in_the_color_of_the_class_that_has_more() -> None:
+    # Two cell types, four bins, two marks; the second cell type lacks the second mark.
+    values = np.zeros((2, 4, 2))
+    values[0, :, 0] = [0, 0.5, 1, -1]
+    values[1, :, 1] = np.nan
+    figure = difference_figure(values, [-200, -100, 0, 100], ["E012", "E028"], MARKS[:2], 100)
+    image: Any = figure.axes[0].images[0].get_array()
+    assert image.shape == (2, 4, 4)
+    assert image[0, :, 3].tolist() == [0, 0.5, 1, 1]  # opacity
+    high, low = (matplotlib.colors.to_rgb(CLASS_COLORS[name]) for name in ("high", "low"))
+    assert image[0, [1, 3], :3].tolist() == [list(high), list(low)]
+    hatched: Any = figure.axes[1].patches
+    assert [(field.get_y(), field.get_hatch()) for field in hatched] == [(0.54, "////")]
+    assert {"E012", "E028", "H3K27me3", "more in high genes", "not assayed"} <= set(texts(figure))
+    drawn(figure)
+
+
+@pytest.mark.parametrize(("cell_types", "marks"), [(1, 1), (30, 13)])
+def test_difference_map_takes_any_number_of_cell_types_and_marks(
+    cell_types: int, marks: int
+) -> None:
+    names = [f"cell type {k}" for k in range(cell_types)]
+    values = np.zeros((cell_types, 5, marks))
+    figure = difference_figure(
+        values, np.arange(5) * 100, names, [f"m{k}" for k in range(marks)], 100
+    )
+    assert len(figure.axes) == marks
+    drawn(figure)
+
+
+def test_difference_map_refuses_names_that_do_not_fit() -> None:
+    with pytest.raises(InputFormatError, match=r"\(1, 2, 1\)"):
+        difference_figure(np.zeros((1, 2, 2)), [0, 100], ["E012"], ["a"], 100)
+
+
 def test_quality_refuses_names_that_do_not_fit() -> None:
     with pytest.raises(InputFormatError, match=r"\(1, 2\)"):
         quality_figure([[1.0]], [[True]], ["E012"], MARKS[:2])
@@ -364,32 +400,54 @@ def test_curves_refuse_strange_labels_and_lengths() -> None:
 
 def test_calibration_points_are_bins_of_equal_mass() -> None:
     # Two bins of two genes: (.1, .3) with no high gene, (.6, .8) with one of two.
-    figure = calibration_figure([0, 0, 1, 0], [0.1, 0.3, 0.6, 0.8], n_bins=2)
+    curves = {"E012": ([0, 0, 1, 0], [0.1, 0.3, 0.6, 0.8])}
+    figure = calibration_figure(curves, intervals={"E012": (0.1, 0.3)}, n_bins=2)
     bins = line(figure.axes[0], "bins")
     assert bins.get_xdata() == pytest.approx([0.2, 0.7])
     assert bins.get_ydata() == pytest.approx([0.0, 0.5])
     # (.2 * 2 + .2 * 2) / 4 = .2
-    assert "calibration error 0.200\n2 bins of 2 genes" in texts(figure)
+    assert "calibration error 0.200\n95 %: 0.100–0.300\n2 bins of 2 genes" in texts(figure)
     drawn(figure)
+
+
+def test_calibration_of_several_cell_types_bins_and_scores_each_for_itself() -> None:
+    # One is too sure by .2, the other not sure enough by .2: pooled, the error would be 0.
+    halves = np.tile([0, 1], 5)
+    figure = calibration_figure({"a": (halves, [0.7] * 10), "b": (halves, [0.3] * 10)})
+    assert {"0.200  a", "0.200  b", "gene and cell-type pairs"} <= set(texts(figure))
+    assert [line(figure.axes[0], f"0.200  {name}").get_xdata()[0] for name in "ab"] == [
+        pytest.approx(0.7),
+        pytest.approx(0.3),
+    ]
+    drawn(figure)
+    assert len(calibration_figure({f"c{k}": (halves, [0.5] * 10) for k in range(6)}).legends) == 1
+
+
+def test_calibration_counts_genes_of_each_class_by_probability() -> None:
+    figure = calibration_figure({"a": ([0, 0, 1], [0.05, 0.05, 0.95])})
+    bars: Any = figure.axes[1].patches
+    assert [bar.get_height() for bar in bars if bar.get_height()] == [2, 1]
+    assert figure.axes[1].get_ylabel() == "genes"
 
 
 def test_calibration_has_fifteen_bins_and_their_sizes() -> None:
     probability = np.arange(1, 101) / 101
-    figure = calibration_figure(np.arange(100) % 2, probability)
+    figure = calibration_figure({"a": (np.arange(100) % 2, probability)})
     assert len(line(figure.axes[0], "bins").get_xdata()) == 15
     assert any("15 bins of 6–7 genes" in text for text in texts(figure))  # 100 / 15 = 6.7
 
 
 def test_calibration_of_constant_single_and_no_predictions() -> None:
-    assert any("1 bin of 3 genes" in t for t in texts(calibration_figure([1, 0, 1], [0.5] * 3)))
-    drawn(calibration_figure([1], [0.0]))
-    figure = calibration_figure([-1], [0.5])
+    constant = calibration_figure({"a": ([1, 0, 1], [0.5] * 3)})
+    assert any("1 bin of 3 genes" in text for text in texts(constant))
+    drawn(calibration_figure({"a": ([1], [0.0])}))
+    figure = calibration_figure({"a": ([-1], [0.5])})
     assert "No calibration: no gene has a known label." in texts(figure)
 
 
 def test_calibration_refuses_what_is_no_probability() -> None:
     with pytest.raises(InputFormatError, match="probability"):
-        calibration_figure([0, 1], [0.5, 1.5])
+        calibration_figure({"a": ([0, 1], [0.5, 1.5])})
 
 
 def test_wilson_interval_as_published() -> None:
@@ -445,22 +503,6 @@ def test_label_efficiency_refuses_missing_columns_and_no_labels() -> None:
         label_efficiency_figure(efficiency(["raw"]).drop(columns="high"))
     with pytest.raises(InputFormatError, match="n_labels of 1 or more"):
         label_efficiency_figure(efficiency(["raw"], n_labels=(0, 20)))
-
-
-def test_scatter_expression_counts_every_known_gene_and_states_r() -> None:
-    observed = [0.0, 1.0, 2.0, 3.0, np.nan]
-    predicted = [1.0, 2.0, 3.0, 4.0, 5.0]
-    figure = scatter_expression_figure(observed, predicted)
-    assert "r = 1.000, 4 genes" in texts(figure)
-    assert len(points(figure).get_offsets()) == 4
-    drawn(figure)
-
-
-def test_scatter_expression_of_constants_and_nothing() -> None:
-    assert "r undefined, 2 genes" in texts(scatter_expression_figure([1, 2], [3, 3]))
-    assert any("not known" in text for text in texts(scatter_expression_figure([np.nan], [1])))
-    with pytest.raises(InputFormatError, match="not of the same genes"):
-        scatter_expression_figure([1, 2], [1])
 
 
 # ------------------------------------------------------------------------------------- style

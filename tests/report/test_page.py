@@ -243,24 +243,46 @@ def test_table_columns_share_a_format_and_numbers_stand_right() -> None:
     assert html.count('<th scope="col" class="right">') == 6  # all but the name
 
 
-def test_table_takes_formats_and_sets_the_best_in_bold() -> None:
-    frame = table(name=["a", "b", "c"], auroc=[0.9501, 0.9504, 0.91], error=[np.nan, 0.2, 0.1])
-    frame.index = [0, 0, 0]  # an index that is not unique does not matter
+def test_table_takes_formats_and_sets_in_bold_what_cannot_be_told_from_the_best() -> None:
+    frame = table(
+        name=["a", "b", "c", "d"],
+        auroc=[0.9501, 0.9504, 0.948, 0.91],
+        error=[np.nan, 0.2, 0.1, 0.15],
+    )
+    frame.index = [0, 0, 0, 0]  # an index that is not unique does not matter
     html = one_block(
-        Table(frame, "All", formats={"error": ".0%"}, best={"auroc": "highest", "error": "lowest"})
+        Table(
+            frame,
+            "All",
+            formats={"error": ".0%"},
+            best={"auroc": "highest", "error": "lowest"},
+            margins={"auroc": [0, 0, 0.003, 0.003], "error": [0.04] * 4},
+        )
     )
     assert cells(html) == [
         ["a", "<b>0.950</b>", "–"],  # looks as good as the best: bold too
         ["b", "<b>0.950</b>", "20%"],
-        ["c", "0.910", "<b>10%</b>"],
+        ["c", "<b>0.948</b>", "<b>10%</b>"],  # .0024 below the best
+        ["d", "0.910", "15%"],
     ]
+
+
+@pytest.mark.parametrize("margins", [{}, {"auroc": [0.01, np.nan]}])
+def test_table_sets_nothing_in_bold_where_the_margins_are_not_known(margins: Any) -> None:
+    frame = table(name=["a", "b"], auroc=[0.9, 0.5])
+    html = one_block(Table(frame, "All", best={"auroc": "highest"}, margins=margins))
+    assert "<b>0.9" not in html
 
 
 def test_table_with_ids_repeated_names_or_no_rows() -> None:
     frame = pd.DataFrame([["000003", 1]], columns=["gene", "gene"])
     assert cells(one_block(Table(frame, "All"))) == [["000003", "1"]]
     assert cells(one_block(Table(frame[:0], "All"))) == []
-    assert cells(one_block(Table(table(a=[np.nan, np.nan]), "All", best={"a": "highest"}))) == [
+    assert cells(
+        one_block(
+            Table(table(a=[np.nan, np.nan]), "All", best={"a": "highest"}, margins={"a": [0, 0]})
+        )
+    ) == [
         ["–"],
         ["–"],
     ]
@@ -269,6 +291,12 @@ def test_table_with_ids_repeated_names_or_no_rows() -> None:
 def test_table_refuses_formats_and_best_for_what_is_not_there() -> None:
     with pytest.raises(InputFormatError, match="no column auprc"):
         one_block(Table(table(auroc=[0.9]), "All", best={"auprc": "highest"}))
+    with pytest.raises(InputFormatError, match="no column auprc"):
+        one_block(Table(table(auroc=[0.9]), "All", margins={"auprc": [0.1]}))
+    with pytest.raises(InputFormatError, match="margins of the column auroc do not fit"):
+        one_block(
+            Table(table(auroc=[0.9]), "All", best={"auroc": "highest"}, margins={"auroc": [0, 0]})
+        )
     with pytest.raises(InputFormatError, match="no best in its column name"):
         one_block(Table(table(name=["raw"]), "All", best={"name": "highest"}))
 

@@ -42,6 +42,13 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--task", type=click.Choice(["classification", "regression"]), help="[default: classification]"
 )
+@click.option(
+    "--cell-type",
+    "cell_types",
+    multiple=True,
+    callback=lambda context, parameter, value: value or None,
+    help="Use only this one of the dataset; may be repeated.",
+)
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
 @click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
@@ -95,7 +102,7 @@ def command(
     # Options that are not repeated are those that the run began with.
     begun = begun_config(output) if resume and not overwrite else None
     resolved = merge_options(config or begun, options)
-    data = open_dataset(dataset)
+    data = open_dataset(dataset, resolved.cell_types)
     run = fit_run(
         data,
         resolved,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.neighbors import genomic_neighbors, require_places
-from simplechrome.errors import UnknownGeneError
+from simplechrome.errors import UnknownGeneError, did_you_mean
 
 
 class GeneData(NamedTuple):
-    """One gene: window (cell_type, bin, mark) and expression (cell_type)."""
+    """One gene: window (cell_type, bin, mark) and expression (cell_type,).
+
+    Without the dimension of what was asked for by name.
+    """
 
     window: xr.DataArray
     expression: xr.DataArray
@@ -34,24 +36,52 @@ class NeighborsData(NamedTuple):
     distance: np.ndarray
 
 
-def _position(dataset: xr.Dataset, gene_id: str) -> int:
+def _gene(dataset: xr.Dataset, gene_id: str) -> int:
+    """The position of a gene, by id or by a name that it alone has."""
     ids = dataset["gene_id"].values
+    names = dataset["gene_name"].values if "gene_name" in dataset.coords else ids
     found = np.flatnonzero(ids == gene_id)
-    if found.size == 0 and "gene_name" in dataset.coords:
-        found = np.flatnonzero(dataset["gene_name"].values == gene_id)
-    if found.size != 1:
-        near = difflib.get_close_matches(gene_id, ids, n=3)
+    if found.size == 0:
+        found = np.flatnonzero(names == gene_id)
+    if found.size == 1 and gene_id:
+        return int(found[0])
+    several = found.size > 1 and gene_id
+    cause, remedy = "", "ask by gene_id" if several else did_you_mean(gene_id, [*ids, *names])
+    for kind in ("cell_type", "mark"):
+        if gene_id in dataset[kind].values:
+            cause = f"{gene_id} is a {kind.replace('_', ' ')} of the dataset"
+            remedy = f"name the gene first: get_gene_data(dataset, gene_id, {kind}={gene_id!r})"
+    raise UnknownGeneError(
+        f"{found.size} genes of the dataset are named {gene_id!r}."
+        if several
+        else f"The dataset has no gene {gene_id!r}.",
+        found=", ".join(map(str, ids[found[:5]]))
+        if several
+        else f"{ids.size:,} genes such as {', '.join(map(str, ids[:3]))}",
+        expected="a gene_id, or a gene_name that only one gene has",
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def _of(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
+    """The dataset of one cell type or one mark."""
+    known = dataset[kind].values
+    found = np.flatnonzero(known == name)
+    if found.size == 0:
+        words = kind.replace("_", " ")
         raise UnknownGeneError(
-            f"The dataset has no gene {gene_id!r}."
-            if found.size == 0
-            else f"{found.size} genes of the dataset are named {gene_id!r}.",
-            found=f"{ids.size} genes such as {', '.join(near or ids[:3])}",
-            expected="a gene_id, or a gene_name that only one gene has",
+            f"The dataset has no {words} {name!r}.",
+            found=", ".join(map(str, known[:8])) + (", …" if known.size > 8 else ""),
+            expected=f"the name of one {words} of the dataset",
+            remedy=did_you_mean(name, known),
         )
-    return int(found[0])
+    return dataset.isel({kind: int(found[0])})
 
 
-def get_gene_data(dataset: xr.Dataset, gene_id: str) -> GeneData:
+def get_gene_data(
+    dataset: xr.Dataset, gene_id: str, *, cell_type: str | None = None, mark: str | None = None
+) -> GeneData:
     """What is the signal around one gene, and how much is it expressed?
 
     Parameters
@@ -60,13 +90,18 @@ def get_gene_data(dataset: xr.Dataset, gene_id: str) -> GeneData:
         Any dataset.
     gene_id
         A gene_id, or a gene_name that only one gene has.
+    cell_type, mark
+        Only these; all, each with its dimension, if None.
 
     Raises
     ------
     UnknownGeneError
-        If no gene, or more than one, has that name.
+        If no gene, or more than one, has that name, or the cell type or mark is not there.
     """
-    gene = dataset.isel(gene=_position(dataset, gene_id))
+    gene = dataset[["signal", "expression"]].isel(gene=_gene(dataset, gene_id))
+    for kind, name in (("cell_type", cell_type), ("mark", mark)):
+        if name is not None:
+            gene = _of(gene, kind, name)
     return GeneData(gene["signal"], gene["expression"])
 
 
@@ -90,7 +125,7 @@ def get_neighbors_data(dataset: xr.Dataset, gene_id: str, n: int = 10) -> Neighb
         If no gene, or more than one, has that name.
     """
     require_places(dataset)
-    position = _position(dataset, gene_id)
+    position = _gene(dataset, gene_id)
     same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
     local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
     row = int(np.flatnonzero(same == position)[0])

@@ -7,7 +7,8 @@ one cell type tells most of its expression in another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +17,14 @@ import xarray as xr
 from simplechrome.dataset.neighbors import require_places
 from simplechrome.errors import MissingExpressionError, SplitError
 from simplechrome.schema import UNKNOWN_LABEL
-from simplechrome.sources.chromosomes import translate_to_ucsc
+from simplechrome.sources.chromosomes import detect_style, translate_to_ucsc
+
+log = logging.getLogger(__name__)
 
 TEST_CHROMOSOMES = ("chr1", "chr8", "chr21")
 VALIDATION_CHROMOSOMES = ("chr2", "chr9", "chr22")
 PARTS = ("train", "validation", "test")
+_CHROMOSOMES_SHOWN = 10  # in a message
 
 
 class Split(NamedTuple):
@@ -31,25 +35,82 @@ class Split(NamedTuple):
     test: xr.Dataset
 
 
-def _check_parts(assignment: np.ndarray, how: str) -> np.ndarray:
+def _check_parts(
+    assignment: np.ndarray, how: str, *, there: str = "", cause: str = "", remedy: str
+) -> np.ndarray:
+    """The assignment, if no part is empty; `there` is what else was found."""
     empty = [part for part in PARTS if not (assignment == part).any()]
     if empty:
         counts = ", ".join(f"{part} {int((assignment == part).sum())}" for part in PARTS)
         raise SplitError(
             f"The split {how} leaves no gene for {' and '.join(empty)}.",
-            found=counts,
+            found=f"{counts}; {there}" if there else counts,
             expected="at least one gene in each part",
-            remedy="choose other chromosomes (--test-chroms, --validation-chroms), or split by "
-            "fold or at random",
+            cause=cause,
+            remedy=remedy,
         )
     return assignment
 
 
-def _chromosomes(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Chromosome of each gene in UCSC style, and whether it has a place."""
+class _Chromosomes(NamedTuple):
+    """Where the genes of a dataset lie, as a split sees it."""
+
+    of_gene: np.ndarray
+    """(gene,), in UCSC style where that can be told; empty if unknown."""
+    placed: np.ndarray
+    """(gene,) bool: chromosome and TSS are known."""
+
+    def counts(self) -> dict[str, int]:
+        """How many genes with a place lie on each chromosome, the largest first?"""
+        names, counts = np.unique(self.of_gene[self.placed].astype(str), return_counts=True)
+        order = np.lexsort((names, -counts))
+        return {str(names[k]): int(counts[k]) for k in order}
+
+    def describe(self) -> str:
+        """`chr1 1,901, chr19 1,318, … and 14 more`, for a message."""
+        counts = self.counts()
+        if not counts:
+            return f"none of the {self.placed.size:,} genes has a place"
+        shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_CHROMOSOMES_SHOWN]]
+        more = len(counts) - len(shown)
+        return "genes on " + ", ".join(shown) + (f" and {more} more" if more else "")
+
+    def cause(self, absent: Collection[str] = ()) -> str:
+        """Why would names of chromosomes that a user expects not be there?"""
+        counts = self.counts()
+        if not counts:
+            return "the gene table places other genes than those of the dataset"
+        if (style := detect_style(counts)) in ("RefSeq", "GenBank"):
+            return f"the dataset names its chromosomes by {style} accession"
+        if not counts.keys() & {*TEST_CHROMOSOMES, *VALIDATION_CHROMOSOMES}:
+            return "the genes are of another species, or their chromosomes have other names"
+        if not absent:
+            return ""
+        if (style := detect_style(absent)) in ("RefSeq", "GenBank"):
+            return f"{style} accessions were asked for; the dataset has other names"
+        return "a misspelt name, or a dataset of part of the genome"
+
+    def remedy(self) -> str:
+        """What can the user do about it?"""
+        counts = self.counts()
+        if not counts:
+            return (
+                "build it again with --genes FILE that names these genes, or split at random "
+                "(--split random)"
+            )
+        if len(counts) < len(PARTS):
+            return "split at random (--split random): three parts need three chromosomes"
+        return (
+            "name chromosomes of the dataset (--test-chroms, --validation-chroms), or let folds "
+            "deal them out (--split fold)"
+        )
+
+
+def _chromosomes(dataset: xr.Dataset) -> _Chromosomes:
+    require_places(dataset)
     translated = translate_to_ucsc(dataset["chrom"].values)
     chrom = np.asarray([translated[name] for name in dataset["chrom"].values], dtype=object)
-    return chrom, (chrom != "") & (dataset["tss"].values >= 0)
+    return _Chromosomes(chrom, (chrom != "") & (dataset["tss"].values >= 0))
 
 
 def assign_by_chromosome(
@@ -61,7 +122,7 @@ def assign_by_chromosome(
     """On which side of a split by chromosome is each gene?
 
     Names are compared after translation to UCSC style, so that `1` and `chr1` are the same.
-    Genes without a place are left out.
+    Genes without a place are left out; a warning in the log says how many.
 
     Returns
     -------
@@ -74,38 +135,52 @@ def assign_by_chromosome(
     SplitError
         If a chromosome is in two lists, or a part is left empty.
     """
-    require_places(dataset)
-    wanted = {
-        "test": set(translate_to_ucsc(test).values()),
-        "validation": set(translate_to_ucsc(validation).values()),
-        "": set(translate_to_ucsc(exclude).values()),
-    }
+    chromosomes = _chromosomes(dataset)
+    named = {"test": test, "validation": validation, "": exclude}
+    # A string is a sequence of letters, and no chromosome is called `c`.
+    lists = {part: [names] if isinstance(names, str) else names for part, names in named.items()}
+    wanted = {part: set(translate_to_ucsc(names).values()) for part, names in lists.items()}
     for one, other in (("test", "validation"), ("test", ""), ("validation", "")):
         if both := wanted[one] & wanted[other]:
             raise SplitError(
                 f"Chromosomes are in two parts of the split: {', '.join(sorted(both))}.",
                 found=f"in {one} and in {other or 'excluded'}",
                 expected="each chromosome in one part",
+                remedy="name test and validation chromosomes both: by default they are "
+                f"{', '.join(TEST_CHROMOSOMES)} and {', '.join(VALIDATION_CHROMOSOMES)}",
             )
     # Excluding a chromosome that is not there (chrM, most often) does no harm; a misspelt test
     # chromosome would shrink the test silently, so an explicit list must match.
-    chrom, placed = _chromosomes(dataset)
-    for part, given, default in (
-        ("test", test, TEST_CHROMOSOMES),
-        ("validation", validation, VALIDATION_CHROMOSOMES),
-    ):
-        absent = wanted[part] - set(chrom[placed])
-        if absent and tuple(given) != default:
+    for part, default in (("test", TEST_CHROMOSOMES), ("validation", VALIDATION_CHROMOSOMES)):
+        absent = sorted(wanted[part] - chromosomes.counts().keys())
+        if absent and tuple(lists[part]) != default:
             raise SplitError(
-                f"No gene lies on {', '.join(sorted(absent))}, asked for as {part}.",
-                found="chromosomes " + ", ".join(sorted(set(chrom) - {""})[:30]),
+                f"No gene lies on {', '.join(absent)}, asked for as {part}.",
+                found=chromosomes.describe(),
                 expected="names of chromosomes that hold genes",
+                cause=chromosomes.cause(absent),
+                remedy=chromosomes.remedy(),
             )
-    assignment = np.full(chrom.shape, "train", dtype=object)
+    assignment = np.full(chromosomes.of_gene.shape, "train", dtype=object)
     for part, names in wanted.items():
-        assignment[np.isin(chrom.astype(str), sorted(names))] = part
-    assignment[~placed] = ""
-    return _check_parts(assignment, "by chromosome")
+        assignment[np.isin(chromosomes.of_gene.astype(str), sorted(names))] = part
+    assignment[~chromosomes.placed] = ""
+    _check_parts(
+        assignment,
+        "by chromosome",
+        there=chromosomes.describe(),
+        cause=chromosomes.cause(),
+        remedy=chromosomes.remedy(),
+    )
+    lost = np.flatnonzero(~chromosomes.placed)
+    if lost.size:
+        log.warning(
+            "%d of %d genes have no place in the genome (%s%s): they are in no part of the split, "
+            "neither learned from nor scored",
+            *(lost.size, assignment.size, ", ".join(map(str, dataset["gene_id"].values[lost[:3]]))),
+            ", …" if lost.size > 3 else "",
+        )
+    return assignment
 
 
 def assign_as_published(dataset: xr.Dataset) -> np.ndarray:
@@ -128,7 +203,11 @@ def assign_as_published(dataset: xr.Dataset) -> np.ndarray:
     names = {"train": "train", "valid": "validation", "test": "test", "": ""}
     published = dataset["published_split"].values
     assignment = np.asarray([names.get(str(part), "") for part in published], dtype=object)
-    return _check_parts(assignment, "as published")
+    return _check_parts(
+        assignment,
+        "as published",
+        remedy="split by chromosome; the published split needs genes of all its three parts",
+    )
 
 
 def assign_at_random(
@@ -157,7 +236,9 @@ def assign_at_random(
     first, second = round(order.size * test), round(order.size * (test + validation))
     assignment[order[:first]] = "test"
     assignment[order[first:second]] = "validation"
-    return _check_parts(assignment, "at random")
+    return _check_parts(
+        assignment, "at random", remedy="other shares, or more genes than these few"
+    )
 
 
 def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]:
@@ -170,22 +251,24 @@ def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]
     SplitError
         If there are fewer chromosomes than folds, or fewer than three folds.
     """
-    require_places(dataset)
-    chrom, placed = _chromosomes(dataset)
-    names, counts = np.unique(chrom[placed].astype(str), return_counts=True)
-    if n_folds < 3 or len(names) < n_folds:
+    chromosomes = _chromosomes(dataset)
+    counts = chromosomes.counts()
+    if n_folds < len(PARTS) or len(counts) < n_folds:
         raise SplitError(
             f"{n_folds} folds cannot be made.",
-            found=f"{len(names)} chromosomes with genes",
+            found=f"{len(counts)} chromosomes with genes ({chromosomes.describe()})",
             expected="at least three folds (one to test, one to validate, the rest to train), "
             "and a chromosome for each",
+            remedy=f"--n-folds {len(PARTS)} to {len(counts)}"
+            if len(counts) >= len(PARTS)
+            else chromosomes.remedy(),
         )
     folds: list[list[str]] = [[] for _ in range(n_folds)]
     sizes = np.zeros(n_folds, int)
-    for position in np.lexsort((names, -counts)):
+    for name, count in counts.items():
         smallest = int(np.argmin(sizes))
-        folds[smallest].append(str(names[position]))
-        sizes[smallest] += counts[position]
+        folds[smallest].append(name)
+        sizes[smallest] += count
     return [tuple(fold) for fold in folds]
 
 
@@ -200,7 +283,11 @@ def assign_by_fold(dataset: xr.Dataset, fold: int, n_folds: int = 5) -> np.ndarr
     folds = chromosome_folds(dataset, n_folds)
     if not 0 <= fold < n_folds:
         raise SplitError(
-            f"There is no fold {fold}.", found=str(fold), expected=f"0 to {n_folds - 1}"
+            f"There is no fold {fold} of {n_folds}.",
+            found=str(fold),
+            expected=f"0 to {n_folds - 1}",
+            cause="folds are counted from 0" if fold == n_folds else "",
+            remedy=f"--fold 0 to {n_folds - 1}, or more folds with --n-folds",
         )
     return assign_by_chromosome(
         dataset, test=folds[fold], validation=folds[(fold + 1) % n_folds], exclude=()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import warnings
@@ -22,6 +21,7 @@ from simplechrome.errors import (
     MissingInputError,
     OutputExistsError,
     UnknownGeneError,
+    did_you_mean,
 )
 from simplechrome.schema import VARIABLES, check_format_version, validate
 from simplechrome.unfinished import unfinished_folder
@@ -290,25 +290,35 @@ def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> x
     _require_there(folder)
     with _readable(folder) as stored:
         if cell_types is not None:
-            stored = stored.isel(cell_type=_rows(stored, cell_types, folder))
+            stored = choose_cell_types(stored, cell_types, str(folder))
         dataset = stored.load()
     return validate(_in_memory(dataset), str(folder))
 
 
-def _rows(stored: xr.Dataset, cell_types: Sequence[str], folder: Path) -> list[int]:
+def choose_cell_types(
+    dataset: xr.Dataset, cell_types: Sequence[str], where: str = "The dataset"
+) -> xr.Dataset:
+    """What is a dataset with only these cell types, in this order?
+
+    Raises
+    ------
+    UnknownGeneError
+        If it does not hold a cell type of that name.
+    ConfigError
+        If `cell_types` is empty.
+    """
     wanted = [cell_types] if isinstance(cell_types, str) else list(dict.fromkeys(cell_types))
     if not wanted:
         raise ConfigError("cell_types is empty.", expected="one name or more, or None for all")
-    held = [str(name) for name in stored["cell_type"].values]
+    held = [str(name) for name in dataset["cell_type"].values]
     for name in wanted:
         if name not in held:
-            near = difflib.get_close_matches(str(name), held)
             raise UnknownGeneError(
-                f"{folder} has no cell type {name!r}.",
+                f"{where} has no cell type {name!r}.",
                 found=", ".join(held[:8]) + (f", … ({len(held)} in all)" if held[8:] else ""),
-                remedy=f"did you mean {' or '.join(near)}?" if near else "",
+                remedy=did_you_mean(name, held),
             )
-    return [held.index(name) for name in wanted]
+    return dataset.isel(cell_type=[held.index(name) for name in wanted])
 
 
 def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:

@@ -118,6 +118,75 @@ def block_bootstrap(
     return _percentile_interval(value, values, level)
 
 
+class GroupResamples(NamedTuple):
+    """The scores of several groups of rows, as cell types, on the same resamples of genes."""
+
+    values: dict[str, float]
+    """Group -> its score on the rows as they are."""
+    resampled: dict[str, NDArray[np.float64]]
+    """Group -> its score on each resample, NaN where it has none."""
+    level: float
+
+    def interval(self, group: str) -> Interval:
+        """Between which values does one group's score lie? Errors as in `block_bootstrap`."""
+        return _percentile_interval(self.values[group], self.resampled[group], self.level)
+
+    def mean(self) -> Interval:
+        """Between which values does the mean over groups lie?
+
+        A resample in which any group has no score has no mean: the mean of the others would be
+        one of other groups. Errors as in `block_bootstrap`.
+        """
+        value = float(np.mean(list(self.values.values())))
+        resampled = np.mean(list(self.resampled.values()), axis=0)
+        return _percentile_interval(value, resampled, self.level)
+
+
+def block_bootstrap_of_groups(
+    statistic: Statistic,
+    *arrays: ArrayLike,
+    group: ArrayLike,
+    gene: ArrayLike,
+    chrom: ArrayLike | None = None,
+    tss: ArrayLike | None = None,
+    n_resamples: int = 1000,
+    block: int = 50,
+    seed: int = 0,
+    level: float = 0.95,
+) -> GroupResamples:
+    """How sure are the scores of several cell types, and their mean, on the same genes?
+
+    Genes, not rows, are drawn, and the same blocks of genes in all groups: what is hard about a
+    gene is hard in most cell types, so their scores rise and fall together, and their mean is
+    less sure than that of as many independent ones.
+
+    Parameters
+    ----------
+    statistic, arrays, chrom, tss, n_resamples, block, seed, level
+        As in `block_bootstrap`. The statistic is computed within each group.
+    group : (row,), name of the group, as the cell type, of each row
+    gene : (row,), ids that say which rows are the same gene
+
+    Raises
+    ------
+    UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
+        As in `block_bootstrap`; the score must have a value in each group.
+    """
+    _check_options(n_resamples, block, level)
+    *rows, groups = _as_rows(*arrays, group)
+    blocks = _lay_out_blocks(len(groups), chrom, tss, gene, block)
+    values, resampled = {}, {}
+    for name in dict.fromkeys(groups.tolist()):
+        members = np.flatnonzero(groups == name)
+        sample = tuple(array[members] for array in rows)
+        # The draw depends on the seed and on all blocks, not on the rows: it is the same for
+        # every group.
+        own = _Blocks(blocks.of_row[members], blocks.stratum)
+        values[str(name)] = float(statistic(*sample))
+        resampled[str(name)] = _resampled(statistic, (sample,), own, n_resamples, seed)[0]
+    return GroupResamples(values, resampled, level)
+
+
 def paired_block_bootstrap(
     statistic: Statistic,
     label: ArrayLike,

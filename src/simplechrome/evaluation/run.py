@@ -17,6 +17,7 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
+from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.predictions import predict_genes, write_table
@@ -154,6 +155,8 @@ def fit_run(
         See the parts.
     """
     path = Path(folder)
+    if config.cell_types is not None:
+        dataset = choose_cell_types(dataset, config.cell_types)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
     labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)

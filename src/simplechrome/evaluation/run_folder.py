@@ -123,7 +123,8 @@ def describe_environment(dataset: xr.Dataset, checksum: str) -> dict[str, Any]:
         "command": sys.argv,
         "packages": {name: version(name) for name in _PACKAGES},
         "dataset": {
-            "sizes": {str(name): size for name, size in dataset.sizes.items()},
+            # xarray's own order changes from process to process.
+            "sizes": dict(sorted((str(name), size) for name, size in dataset.sizes.items())),
             "sha256": checksum,
             "assembly": dataset.attrs.get("assembly", ""),
             "note": dataset.attrs.get("note", ""),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-_SHOWN = {
+import numpy as np
+import pandas as pd
+
+SHOWN = {
     "classification": ("auroc", "auprc", "accuracy", "expected_calibration_error"),
     "regression": ("pearson", "spearman", "r_squared"),
 }
+"""The scores that a run comes down to, by task."""
 NAMES = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -35,10 +39,48 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     lines = [f"{metrics['n_labels']} labelled genes, seed {metrics['seed']}"]
     for part in ("validation", "test"):
         scores = metrics[part]
-        shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in _SHOWN[metrics["task"]]]
-        lines.append(f"{part} ({scores['n_genes']} genes): " + ", ".join(shown))
-        for name, cell in scores.get("cell_types", {}).items():
-            first = _SHOWN[metrics["task"]][0]
+        shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in SHOWN[metrics["task"]]]
+        cell_types = scores.get("cell_types", {})
+        size = f"{scores['n_genes']} genes"
+        if cell_types:
+            size += f" in {len(cell_types)} cell types, means over these"
+        lines.append(f"{part} ({size}): " + ", ".join(shown))
+        for name, cell in cell_types.items():
+            first = SHOWN[metrics["task"]][0]
             lines.append(f"  {name}: {NAMES[first]} {format_score(cell, first)}")
         lines += [f"  {what}: {why}" for what, why in scores.get("undefined", {}).items()]
     return "\n".join(lines)
+
+
+def paired_margins(scores: pd.DataFrame) -> pd.DataFrame:
+    """By how much must a representation fall below the best one before draws tell them apart?
+
+    All representations see the same draws, so their differences are compared, not their scores:
+    half the width of the 95 % interval (Student's t) of the mean difference to the best. It knows
+    the luck of the draw of labels, not that of the test genes, which all draws share.
+
+    Parameters
+    ----------
+    scores
+        One row a score: representation, n_labels, draw, auroc; as of `label_efficiency`.
+
+    Returns
+    -------
+    (representation, n_labels), 0 for the best; NaN for all representations where there are fewer
+    than three draws.
+    """
+    from scipy.stats import t
+
+    margins = {}
+    for n_labels, rows in scores.groupby("n_labels"):
+        by_draw = rows.pivot(index="draw", columns="representation", values="auroc")
+        draws = len(by_draw)
+        if draws < _FEWEST_DRAWS:
+            margins[n_labels] = pd.Series(np.nan, index=by_draw.columns)
+            continue
+        below = -by_draw.sub(by_draw[by_draw.mean().idxmax()], axis=0)
+        margins[n_labels] = t.ppf(0.975, draws - 1) * below.std() / draws**0.5
+    return pd.DataFrame(margins)
+
+
+_FEWEST_DRAWS = 3  # the deviation of two differences says next to nothing

@@ -49,16 +49,31 @@ class PCA(Encoder):
         """The argument."""
         return self.n_latent
 
+    def _require_components(self, windows: int, features: int) -> None:
+        most = min(features, windows - 1)
+        whole = isinstance(self.n_latent, int | np.integer) and not isinstance(self.n_latent, bool)
+        if whole and 1 <= self.n_latent <= most:
+            return
+        few = windows - 1 < features
+        raise ConfigError(
+            f"PCA cannot make {self.n_latent!r} latents of these windows.",
+            found=f"n_latent = {self.n_latent!r}, for {windows:,} training windows of {features:,} "
+            "numbers each (bins × marks)",
+            expected=f"a whole number from 1 to {most:,}, "
+            + ("one less than there are windows" if few else "the numbers of a window"),
+            cause="the training part of the split is small"
+            if whole and few and self.n_latent > most
+            else "",
+            remedy="n_latent=10 (--n-latent 10), the default, serves most data"
+            if most >= 10
+            else f"n_latent={most} (--n-latent {most}) or less, or more training genes"
+            if most >= 1
+            else "train on two genes or more",
+        )
+
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         rows = windows.values.reshape(-1, windows.values.shape[2] * windows.values.shape[3])
-        features = rows.shape[1]
-        if not 1 <= self.n_latent <= min(features, len(rows) - 1):
-            raise ConfigError(
-                "So many components cannot be had.",
-                found=f"n_latent = {self.n_latent}",
-                expected=f"1 to {min(features, len(rows) - 1)} ({len(rows)} windows of "
-                f"{features} numbers)",
-            )
+        self._require_components(*rows.shape)
         present = windows.present.reshape(len(rows), -1)
         whole = present.all()
         self._fit_components(rows)

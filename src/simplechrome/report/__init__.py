@@ -2,13 +2,17 @@
 
 from simplechrome.report.figures import latent_map_figure, loss_figure
 from simplechrome.report.figures_benchmark import label_efficiency_figure
+from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
 from simplechrome.report.figures_scores import (
     calibration_figure,
     precision_recall_figure,
     roc_figure,
-    scatter_expression_figure,
 )
-from simplechrome.report.figures_signal import mean_profile_figure, quality_figure
+from simplechrome.report.figures_signal import (
+    difference_figure,
+    mean_profile_figure,
+    quality_figure,
+)
 from simplechrome.report.page import (
     Figure,
     HeadlineNumber,
@@ -32,6 +36,7 @@ __all__ = [
     "Table",
     "Text",
     "calibration_figure",
+    "difference_figure",
     "label_efficiency_figure",
     "latent_map_figure",
     "loss_figure",
@@ -39,6 +44,7 @@ __all__ = [
     "precision_recall_figure",
     "quality_figure",
     "render_page",
+    "residual_figure",
     "roc_figure",
     "scatter_expression_figure",
     "write_page",

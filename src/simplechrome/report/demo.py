@@ -20,6 +20,7 @@ from simplechrome.evaluation.models import make_encoder
 from simplechrome.evaluation.predictions import write_table
 from simplechrome.evaluation.run import Run, assign_genes, fit_run
 from simplechrome.evaluation.run_folder import describe_run
+from simplechrome.evaluation.summary import paired_margins
 from simplechrome.report import page
 from simplechrome.report.figures_benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
@@ -56,6 +57,10 @@ def _compare(dataset: xr.Dataset, run: Run) -> pd.DataFrame:
 
 def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
     best: dict[str, Literal["highest", "lowest"]] = dict.fromkeys(table.columns[1:], "highest")
+    margins = {
+        f"{count} labels": below[table["representation"]].tolist()
+        for count, below in paired_margins(scores).items()
+    }
     return page.Section(
         "How many labels are needed?",
         [
@@ -66,7 +71,12 @@ def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
                 "see the same draws, and each head chooses its penalty inside them.",
                 name="label_efficiency",
             ),
-            page.Table(table, "The same as a table", best=best),
+            page.Table(
+                table,
+                "As a table. Bold: the best, and all that paired draws cannot tell from it",
+                best=best,
+                margins=margins,
+            ),
         ],
     )
 

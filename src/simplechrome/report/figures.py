@@ -267,9 +267,11 @@ def _scatter_genes(
     outside = int(((plane < low - margin) | (plane > high + margin)).any(axis=1).sum())
     remarks = []
     if not measured.all():
-        remarks.append(f"gray: {counted(n_genes - int(measured.sum()), 'gene')} not measured")
+        remarks.append(
+            f"gray: {counted(n_genes - int(measured.sum()), 'window')} without expression"
+        )
     if outside:
-        remarks.append(f"{counted(outside, 'gene')} outside the frame")
+        remarks.append(f"{counted(outside, 'window')} outside the frame")
     axes.set_title("; ".join(remarks), color=MUTED, loc="right", fontsize=8)
     for value, name in enumerate(("low", "high")):
         if label is not None and (label == value).any():

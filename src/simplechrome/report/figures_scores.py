@@ -1,4 +1,4 @@
-"""Figures of how good predictions are: curves, calibration, regression."""
+"""Figures of how good predicted probabilities are: curves and calibration."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from simplechrome.errors import InputFormatError, UndefinedScoreError
-from simplechrome.metrics import auprc, auroc, expected_calibration_error, pearson
+from simplechrome.metrics import auprc, auroc, expected_calibration_error
 from simplechrome.report.style import (
     ACCENT,
+    FULL_WIDTH,
     HALF_WIDTH,
     HIGH,
     INK,
@@ -35,6 +36,9 @@ Floats = NDArray[np.float64]
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
 """Name of a model or representation -> (label, probability), each (gene,)."""
 Intervals = Mapping[str, tuple[float, float]]
+
+LEGEND_INSIDE = 5
+"""More names than these do not fit into the empty corner of the axes."""
 
 
 @styled
@@ -213,7 +217,7 @@ def _draw_curves(
     )
     n_names = len(content.lines) + len(content.undefined)
     title = {"title": content.score_name, "alignment": "left", "title_fontsize": 8.5}
-    if n_names <= 5:
+    if n_names <= LEGEND_INSIDE:
         legend = axes.legend(loc=corner, frameon=True, **title)
         legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
     else:  # too many for the empty corner
@@ -222,20 +226,26 @@ def _draw_curves(
 
 
 @styled
-def calibration_figure(label: ArrayLike, probability: ArrayLike, n_bins: int = 15) -> Figure:
+def calibration_figure(
+    curves: Curves, *, intervals: Intervals | None = None, n_bins: int = 15
+) -> Figure:
     """Of the genes called high with a probability of .8, are 80 % high?
 
     Parameters
     ----------
-    label : (gene,), 1 high, 0 low, -1 unknown (left out)
-    probability : (gene,), of being high; NaN is left out
+    curves
+        Name -> (label, probability), each (gene,), as in `roc_figure`. Each is binned for
+        itself: pooled, genes of two cell types whose errors are opposite would look well
+        calibrated.
+    intervals
+        Name -> (low, high) of the calibration error, shown for a single curve.
     n_bins
         Bins of equal mass, ties together, as in `metrics.expected_calibration_error`.
 
     Returns
     -------
-    Share of high genes against mean probability per bin, with 95 % Wilson intervals for the
-    share; below, how many genes have which probability.
+    Left, share of high genes against mean probability per bin, for a single curve with 95 %
+    Wilson intervals for the share; right, how many genes of all curves have which probability.
 
     Raises
     ------
@@ -247,50 +257,109 @@ def calibration_figure(label: ArrayLike, probability: ArrayLike, n_bins: int = 1
     ----------
     Wilson, J. Am. Stat. Assoc. 1927 (interval of a share).
     """
-    labels, probabilities = _known(label, probability, "the predictions")
-    if labels.size == 0:
+    genes = {name: _known(*curve, name) for name, curve in curves.items()}
+    genes = {name: known for name, known in genes.items() if known[0].size}
+    if not genes:
         return message_figure("No calibration: no gene has a known label.")
-    error = expected_calibration_error(labels, probabilities, n_bins)
-    # Twice the mean rank is whole, so that no gene falls to the other side of an edge.
-    doubled_rank = np.rint(2 * rankdata(probabilities)).astype(int)
-    _, bin_of_gene = np.unique(
-        n_bins * (doubled_rank - 1) // (2 * labels.size), return_inverse=True
-    )
-    count = np.bincount(bin_of_gene)
-    mean = np.bincount(bin_of_gene, probabilities) / count
-    share = np.bincount(bin_of_gene, labels) / count
-    low, high = _wilson_interval(share, count)
-
-    figure = new_figure(HALF_WIDTH, HALF_WIDTH)
-    axes, below = figure.subplots(2, 1, height_ratios=[4, 1], sharex=True)
+    figure = new_figure(FULL_WIDTH, 3.7)
+    axes, beside = figure.subplots(1, 2)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(3, 3), zorder=1)
+    errors = {
+        name: expected_calibration_error(*known, n_bins=n_bins) for name, known in genes.items()
+    }
+    if len(genes) == 1:
+        ((name, known),) = genes.items()
+        sizes = _draw_bins(axes, *known, n_bins)
+        error = f"{errors[name]:.3f}"
+        if intervals and name in intervals:
+            error += "\n95 %: {:.3f}–{:.3f}".format(*intervals[name])
+        axes.text(
+            0.03,
+            0.97,
+            f"calibration error {error}\n{sizes}",
+            color=INK,
+            fontsize=8.5,
+            va="top",
+            transform=axes.transAxes,
+            linespacing=1.5,
+        )
+    else:
+        looks = series_lines(list(genes))
+        for name, known in genes.items():
+            mean, share, _ = _binned(*known, n_bins)
+            text = f"{errors[name]:.3f}  {short_name(name, 18)}"
+            axes.plot(mean, share, marker="o", markersize=3, label=text, **looks[name])
+        title = {"title": "calibration error", "alignment": "left", "title_fontsize": 8.5}
+        if len(genes) <= LEGEND_INSIDE:
+            legend = axes.legend(loc="upper left", frameon=True, **title)
+            legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
+        else:
+            figure.legend(loc="outside right upper", **title)
+    ticks = {"xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **ticks)
+    axes.set(yticks=(0, 0.5, 1), yticklabels=("0", "0.5", "1"))
+    axes.set(xlabel="predicted probability of high", ylabel="genes that are high (share)")
+    axes.set_box_aspect(1)
+    axes.grid()
+    labels, probabilities = (np.concatenate(parts) for parts in zip(*genes.values(), strict=True))
+    for value, color, name in ((0, LOW, "low genes"), (1, HIGH, "high genes")):
+        edges = np.linspace(0, 1, 31)
+        beside.hist(probabilities[labels == value], edges, color=color, alpha=0.55, label=name)
+    beside.set(xlim=(-0.02, 1.02), xlabel="predicted probability of high", **ticks)
+    beside.set_ylabel("genes" if len(genes) == 1 else "gene and cell-type pairs")
+    beside.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    beside.set_box_aspect(1)
+    beside.grid(axis="y")
+    beside.legend(loc="upper center")
+    return figure
+
+
+def bins_of_equal_mass(values: ArrayLike, n_bins: int) -> NDArray[np.int_]:
+    """In which bin is each gene, if each holds as many genes as the next?
+
+    Genes with the same value share a bin, as in `metrics.expected_calibration_error`; bins that
+    stay empty are not counted.
+
+    Parameters
+    ----------
+    values : (gene,)
+    n_bins : >= 1
+
+    Returns
+    -------
+    (gene,), from 0 up in order of the values.
+    """
+    # Twice the mean rank is whole, so that no gene falls to the other side of an edge.
+    doubled_rank = np.rint(2 * rankdata(np.asarray(values, dtype=float))).astype(int)
+    bins = n_bins * (doubled_rank - 1) // (2 * doubled_rank.size)
+    return np.unique(bins, return_inverse=True)[1]
+
+
+def describe_bins(count: ArrayLike) -> str:
+    """`15 bins of 182–183 genes`."""
+    sizes = np.asarray(count)
+    text = counted(int(sizes.max()), "gene")
+    if sizes.min() < sizes.max():
+        text = f"{sizes.min():,}–{text}"
+    return f"{counted(len(sizes), 'bin')} of {text}"
+
+
+def _binned(
+    label: Floats, probability: Floats, n_bins: int
+) -> tuple[Floats, Floats, NDArray[np.int_]]:
+    """Mean probability, share of high genes, and number of genes of each bin."""
+    bin_of_gene = bins_of_equal_mass(probability, n_bins)
+    count = np.bincount(bin_of_gene)
+    mean = np.bincount(bin_of_gene, probability) / count
+    return mean, np.bincount(bin_of_gene, label) / count, count
+
+
+def _draw_bins(axes: Axes, label: Floats, probability: Floats, n_bins: int) -> str:
+    mean, share, count = _binned(label, probability, n_bins)
+    low, high = _wilson_interval(share, count)
     axes.vlines(mean, low, high, color=ACCENT, linewidth=1.2, alpha=0.55)
     axes.plot(mean, share, "o", color=ACCENT, markersize=4, label="bins")
-    axes.set(ylim=(-0.02, 1.02), yticks=(0, 0.5, 1), yticklabels=("0", "0.5", "1"))
-    axes.set_ylabel("genes that are high (share)")
-    axes.grid()
-    sizes = counted(int(count.max()), "gene")
-    if count.min() < count.max():
-        sizes = f"{count.min():,}–{sizes}"
-    axes.text(
-        0.03,
-        0.97,
-        f"calibration error {error:.3f}\n{counted(len(count), 'bin')} of {sizes}",
-        color=INK,
-        fontsize=8.5,
-        va="top",
-        transform=axes.transAxes,
-        linespacing=1.5,
-    )
-    for value, color in ((0, LOW), (1, HIGH)):
-        below.hist(
-            probabilities[labels == value], bins=np.linspace(0, 1, 31), color=color, alpha=0.55
-        )
-    below.set(xlim=(-0.02, 1.02), xticks=(0, 0.5, 1), xticklabels=("0", "0.5", "1"), yticks=[])
-    below.set_xlabel("predicted probability of high")
-    below.set_ylabel("genes")
-    below.spines["left"].set_visible(False)
-    return figure
+    return describe_bins(count)
 
 
 def _wilson_interval(share: Floats, count: NDArray[np.int_]) -> tuple[Floats, Floats]:
@@ -298,63 +367,3 @@ def _wilson_interval(share: Floats, count: NDArray[np.int_]) -> tuple[Floats, Fl
     center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return center - half, center + half
-
-
-@styled
-def scatter_expression_figure(
-    observed: ArrayLike, predicted: ArrayLike, *, units: str = "RPKM"
-) -> Figure:
-    """How close is predicted expression to what was measured?
-
-    Parameters
-    ----------
-    observed, predicted : (gene,), both log2(expression + 1); NaN is left out
-    units
-        Of the expression.
-
-    Returns
-    -------
-    Genes counted in hexagons: the more, the stronger the shade (logarithm). Dashed: equality.
-    r is undefined where one side is constant.
-
-    Raises
-    ------
-    InputFormatError
-        If the two differ in length.
-    """
-    measured, answered = np.asarray(observed, dtype=float), np.asarray(predicted, dtype=float)
-    if measured.shape != answered.shape or measured.ndim != 1:
-        raise InputFormatError(
-            "Observed and predicted expression are not of the same genes.",
-            found=f"{measured.shape} and {answered.shape}",
-            expected="(gene,) and (gene,)",
-        )
-    known = np.isfinite(measured) & np.isfinite(answered)
-    measured, answered = measured[known], answered[known]
-    if measured.size == 0:
-        return message_figure("No comparison: expression is not known for any gene.", 4.6)
-    figure = new_figure(4.6, 4.4)
-    axes = figure.subplots()
-    low = min(0.0, float(min(measured.min(), answered.min())))
-    high = max(1.0, float(max(measured.max(), answered.max())))
-    hexagons = axes.hexbin(
-        measured, answered, gridsize=42, extent=(low, high, low, high), mincnt=1, linewidths=0.1
-    )
-    count = np.asarray(hexagons.get_array(), dtype=float)
-    # Opacity in place of a color scale: it darkens on a light page and lightens on a dark one.
-    shade = 0.12 + 0.88 * np.log(count) / max(np.log(count.max()), 1e-9)
-    hexagons.set_array(None)
-    hexagons.set_facecolor([to_rgba(ACCENT, alpha) for alpha in shade])
-    hexagons.set_edgecolor("none")
-    axes.plot([low, high], [low, high], color=INK, linewidth=0.8, dashes=(3, 3))
-    margin = 0.02 * (high - low)
-    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
-    axes.set_aspect("equal")
-    axes.set_xlabel(f"measured, log₂({short_name(units) or 'expression'} + 1)")
-    axes.set_ylabel("predicted, same scale")
-    try:
-        agreement = f"r = {pearson(measured, answered):.3f}"
-    except UndefinedScoreError:
-        agreement = "r undefined"
-    axes.set_title(f"{agreement}, {counted(measured.size, 'gene')}", color=INK)
-    return figure

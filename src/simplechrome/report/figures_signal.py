@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -18,7 +19,9 @@ from simplechrome.report.style import (
     CLASS_COLORS,
     FAINT,
     FULL_WIDTH,
+    HIGH,
     INK,
+    LOW,
     MUTED,
     mark_colors,
     new_figure,
@@ -103,15 +106,7 @@ def mean_profile_figure(
             panel.text(0.5, 0.5, "not assayed", color=MUTED, ha="center", transform=panel.transAxes)
         else:
             panel.set_ylim(bottom=min(0.0, float(np.nanmin(means[:, :, i]))))
-        panel.plot(
-            [0, 0.14],
-            [1, 1],
-            color=chip,
-            linewidth=2,
-            solid_capstyle="butt",
-            clip_on=False,
-            transform=panel.transAxes + above,
-        )
+        _mark_chip(panel, chip, above)
         panel.set_title(short_name(mark, 18), color=INK, pad=8)
     for panel in panels[n:]:
         panel.remove()
@@ -121,11 +116,24 @@ def mean_profile_figure(
     return figure
 
 
-def _profile_axes(axes: Axes, edges: Floats) -> None:
+def _mark_chip(axes: Axes, color: str, above: ScaledTranslation) -> None:
+    """A short stroke in the mark's color over its panel."""
+    axes.plot(
+        [0, 0.14],
+        [1, 1],
+        color=color,
+        linewidth=2,
+        solid_capstyle="butt",
+        clip_on=False,
+        transform=axes.transAxes + above,
+    )
+
+
+def _profile_axes(axes: Axes, edges: Floats, unit: str = " kb") -> None:
     """Ticks at the window's ends and the TSS: the end labels turn inwards, off the neighbors."""
     ticks = [edges[0], edges[1]]
     texts = [f"{edge:+g}".replace("-", "−") for edge in edges]
-    texts[1] += " kb"
+    texts[1] += unit
     if edges[0] < 0 < edges[1]:
         ticks.insert(1, 0.0)
         texts.insert(1, "TSS")
@@ -137,6 +145,88 @@ def _profile_axes(axes: Axes, edges: Floats) -> None:
     axes.set_xlim(edges[0], edges[1])
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.grid(axis="y")
+
+
+@styled
+def difference_figure(
+    difference: ArrayLike,
+    bin_start: ArrayLike,
+    cell_types: Sequence[str],
+    marks: Sequence[str],
+    bin_size: int,
+) -> Figure:
+    """In which cell types does a mark part high from low genes, and where?
+
+    The profiles of many cell types in little room.
+
+    Parameters
+    ----------
+    difference : (cell_type, bin, mark), high less low genes, -1 to 1; NaN where unknown (hatched)
+    bin_start : (bin,), offset from the TSS in bp, in the direction of transcription
+    cell_types, marks
+        Names.
+    bin_size
+        In bp.
+
+    Returns
+    -------
+    One panel per mark, in it a row per cell type; the shade grows with the difference, its color
+    is that of the class that has more.
+
+    Raises
+    ------
+    InputFormatError
+        If shapes disagree or there is nothing to show.
+    """
+    values = np.asarray(difference, dtype=float)
+    starts = np.asarray(bin_start, dtype=float)
+    expected = (len(cell_types), len(starts), len(marks))
+    if values.shape != expected or 0 in expected:
+        raise InputFormatError(
+            "Differences do not fit the names of cell types, bins and marks.",
+            found=str(values.shape),
+            expected=f"(cell_type, bin, mark) = {expected}, none of them 0",
+        )
+    n = len(marks)
+    n_columns = min(n, 6)
+    n_rows = -(-n // n_columns)
+    figure = new_figure(FULL_WIDTH, n_rows * (0.16 * len(cell_types) + 0.5) + 0.45)
+    panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+    edges = np.array([starts[0], starts[-1] + bin_size]) / 1_000
+    bottom = len(cell_types) - 0.5
+    # Opacity in place of a scale through white: it is right on a light and on a dark page.
+    alpha = np.nan_to_num(np.abs(values)).clip(0, 1)[..., np.newaxis]
+    hue = np.where(values[..., np.newaxis] > 0, to_rgba(HIGH)[:3], to_rgba(LOW)[:3])
+    image = np.concatenate([hue, alpha], axis=-1)
+    above = ScaledTranslation(0, 3.5 / 72, figure.dpi_scale_trans)  # points over the panel
+    for panel, mark, chip, i in zip(panels, marks, mark_colors(marks), range(n), strict=False):
+        panel.imshow(
+            image[:, :, i],
+            aspect="auto",
+            extent=(edges[0], edges[1], bottom, -0.5),
+            interpolation="nearest",
+        )
+        for row in np.flatnonzero(~np.isfinite(values[:, :, i]).any(axis=1)):
+            field = Rectangle((edges[0], row - 0.46), edges[1] - edges[0], 0.92, linewidth=0)
+            field.set(fill=False, hatch="////", edgecolor=FAINT)
+            panel.add_patch(field)
+        _profile_axes(panel, edges, unit=" kb" if i == n - 1 else "")
+        panel.grid(visible=False)
+        panel.tick_params(axis="y", length=0, labelsize=7.5)
+        panel.spines["left"].set_visible(False)
+        _mark_chip(panel, chip, above)
+        panel.set_title(short_name(mark, 14), color=INK, pad=8)
+        panel.set_yticks(range(len(cell_types)), [short_name(name, 18) for name in cell_types])
+        panel.set_ylim(bottom, -0.5)
+    for panel in panels[n:]:
+        panel.remove()
+    fields = [Rectangle((0, 0), 1, 1, color=CLASS_COLORS[name]) for name in ("high", "low")]
+    names = ["more in high genes", "more in low genes"]
+    if not np.isfinite(values).any(axis=1).all():
+        fields.append(Rectangle((0, 0), 1, 1, fill=False, hatch="////", edgecolor=FAINT))
+        names.append("not assayed")
+    figure.legend(fields, names, loc="outside upper left", ncols=len(names))
+    return figure
 
 
 @styled

@@ -63,7 +63,12 @@ class Table(NamedTuple):
     formats: Mapping[str, str] = MappingProxyType({})
     """Column -> format of its numbers, as `.1%`; by default as many digits as they need."""
     best: Mapping[str, Literal["highest", "lowest"]] = MappingProxyType({})
-    """Column -> which of its values to set in bold."""
+    """Column -> which of its values is the best. It is set in bold with all those that cannot be
+    told from it, and only where `margins` says which these are."""
+    margins: Mapping[str, Sequence[float]] = MappingProxyType({})
+    """Column -> by how much each row must differ from the best to be told from it, as the
+    half-width of an interval of the paired difference (`evaluation.summary.paired_margins`). A
+    column without margins, or with NaN among them, has nothing in bold."""
 
 
 Block: TypeAlias = Text | Note | Figure | Row | Table
@@ -268,12 +273,13 @@ _NOTHING = "–"
 
 def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
     frame = block.frame
-    strange = [name for name in (*block.formats, *block.best) if name not in frame.columns]
+    named = (*block.formats, *block.best, *block.margins)
+    strange = [name for name in dict.fromkeys(named) if name not in frame.columns]
     if strange:
         raise InputFormatError(
             f"The table “{block.title}” has no column {', '.join(strange)}.",
             found=", ".join(map(str, frame.columns)),
-            expected="formats and best that name its columns",
+            expected="formats, best and margins that name its columns",
         )
     numbering.tables += 1
     columns = []
@@ -294,7 +300,7 @@ def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
                 "name": name,
                 "texts": texts,
                 "right": bool(known) and all(_LOOKS_NUMERIC.match(text) for text in known),
-                "best": _best(column, texts, block.best.get(name)),
+                "best": _best(column, texts, block.best.get(name), block.margins.get(name)),
             }
         )
     return {
@@ -331,11 +337,27 @@ def _number(value: Any, spec: str) -> str:
 
 
 def _best(
-    column: pd.Series[Any], texts: list[str], which: Literal["highest", "lowest"] | None
+    column: pd.Series[Any],
+    texts: list[str],
+    which: Literal["highest", "lowest"] | None,
+    margins: Sequence[float] | None,
 ) -> list[bool]:
-    if which is None or column.isna().all():
-        return [False] * len(texts)
+    nothing = [False] * len(texts)
+    if which is None or margins is None or column.isna().all():
+        return nothing
+    needed = np.asarray(margins, dtype=float)
+    if needed.shape != (len(texts),):
+        raise InputFormatError(
+            f"The margins of the column {column.name} do not fit its rows.",
+            found=f"shape {needed.shape}",
+            expected=f"one margin for each of {len(texts)} rows",
+        )
+    if np.isnan(needed).any():
+        return nothing
     values = column.to_numpy(float, na_value=np.nan)
     winner = np.nanargmax(values) if which == "highest" else np.nanargmin(values)
-    # By text: rows that look the same are equally good to the reader.
-    return [text == texts[winner] for text in texts]
+    # By text too: rows that look the same are equally good to the reader.
+    return [
+        bool(abs(value - values[winner]) <= margin) or text == texts[winner]
+        for value, margin, text in zip(values, needed, texts, strict=True)
+    ]

@@ -1,0 +1,191 @@
+"""What a run's page says of its scores: numbers on top, figures of test genes, a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from simplechrome.evaluation.scores import known_rows
+from simplechrome.evaluation.summary import NAMES, SHOWN
+from simplechrome.report import page
+from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
+from simplechrome.report.figures_scores import (
+    calibration_figure,
+    precision_recall_figure,
+    roc_figure,
+)
+from simplechrome.report.style import counted
+
+CELL_TYPES_DRAWN = 6
+"""Of more cell types, the first ones are drawn and the page says so; tables hold all."""
+
+_INTERVALS = "Intervals: block bootstrap over runs of up to 50 consecutive genes."
+
+
+def headline(metrics: dict[str, Any]) -> list[page.HeadlineNumber]:
+    """Which numbers of metrics.json does a reader look for first?"""
+    test = metrics["test"]
+    genes = f"{test['n_genes']:,} test gene" + ("" if test["n_genes"] == 1 else "s")
+    cell_types = test.get("cell_types", {})
+    numbers = []
+    for name in SHOWN[metrics["task"]]:
+        reasons = test.get("undefined", {})
+        note = genes
+        if test.get(name) is None:
+            note = reasons.get(name) or reasons.get("all") or "undefined"
+        elif cell_types:
+            defined = sum(scores.get(name) is not None for scores in cell_types.values())
+            of = "" if defined == len(cell_types) else f"{defined} of "
+            note = f"mean of {of}{len(cell_types)} cell types, {genes}"
+        interval = (test[f"{name}_low"], test[f"{name}_high"]) if f"{name}_low" in test else None
+        numbers.append(page.HeadlineNumber(NAMES[name], test.get(name), interval, note))
+    return numbers
+
+
+def score_section(
+    predictions: pd.DataFrame, metrics: dict[str, Any], *, units: str = ""
+) -> page.Section:
+    """How good are the predictions of test genes, in figures?
+
+    Parameters
+    ----------
+    predictions
+        As in predictions.parquet of a run.
+    metrics
+        As in metrics.json of a run.
+    units
+        Of the expression.
+    """
+    test = predictions[predictions["split"] == "test"]
+    known = known_rows(test, metrics["task"])
+    rows = {str(name): rows for name, rows in known.groupby("cell_type", sort=False)}
+    several = len(rows) > 1
+    blocks: list[page.Block] = []
+    if several:
+        left = len(rows) - CELL_TYPES_DRAWN
+        blocks.append(
+            page.Text(
+                f"{counted(metrics['test']['n_genes'], 'gene')} in {len(rows)} cell types, "
+                f"{len(known):,} gene and cell-type pairs. Each cell type is scored for itself; "
+                "the numbers on top are means over the cell types, and their intervals draw the "
+                "same genes in all of them."
+                + (
+                    f" Drawn are the first {CELL_TYPES_DRAWN} of them; the other {left} are in the "
+                    "table of all scores only."
+                    if left > 0
+                    else ""
+                )
+            )
+        )
+    drawn = dict(list(rows.items())[:CELL_TYPES_DRAWN])
+    scores = metrics["test"].get("cell_types") or dict.fromkeys(rows, metrics["test"])
+    if metrics["task"] == "regression":
+        blocks += _regression(drawn, scores, units)
+    else:
+        blocks += _classification(drawn, scores)
+    return page.Section("Test genes", blocks)
+
+
+def _intervals(scores: dict[str, Any], score: str) -> dict[str, tuple[float, float]]:
+    return {
+        name: (own[f"{score}_low"], own[f"{score}_high"])
+        for name, own in scores.items()
+        if own.get(f"{score}_low") is not None
+    }
+
+
+def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> list[page.Block]:
+    curves = {
+        name: (own["label"].to_numpy(), own["probability"].to_numpy()) for name, own in rows.items()
+    }
+    calibration = "15 bins of equal numbers of genes; bars: 95 % intervals of the shares."
+    if len(rows) > 1:
+        calibration = (
+            "15 bins of equal numbers of genes in each cell type. The calibration error on top is "
+            "the mean of the cell types' errors: pooled, one that is too sure and one that is not "
+            "sure enough would cancel."
+        )
+    return [
+        page.Row(
+            (
+                page.Figure(
+                    roc_figure(curves, intervals=_intervals(scores, "auroc")),
+                    "ROC: how well high genes are ranked above low ones",
+                    _INTERVALS,
+                    name="roc",
+                ),
+                page.Figure(
+                    precision_recall_figure(curves, intervals=_intervals(scores, "auprc")),
+                    "Precision and recall as the threshold falls",
+                    name="precision_recall",
+                ),
+            )
+        ),
+        page.Figure(
+            calibration_figure(curves, intervals=_intervals(scores, "expected_calibration_error")),
+            "Calibration: of genes with this probability, how many are high?",
+            f"{calibration} Right: how many genes have which probability.",
+            name="calibration",
+        ),
+    ]
+
+
+def _regression(
+    rows: dict[str, pd.DataFrame], scores: dict[str, Any], units: str
+) -> list[page.Block]:
+    levels = {
+        name: (
+            np.log2(own["expression"].to_numpy(float) + 1),
+            own["predicted_log2_expression"].to_numpy(float),
+        )
+        for name, own in rows.items()
+    }
+    several = len(levels) > 1
+    intervals = _intervals(scores, "pearson")
+    nothing = np.empty(0)
+    shown = levels or {"": (nothing, nothing)}
+    scatters = [
+        page.Figure(
+            scatter_expression_figure(*sides, units=units, interval=intervals.get(name)),
+            (f"{name}: predicted" if several else "Predicted")
+            + " and measured expression of test genes",
+            f"r: Pearson's correlation. {_INTERVALS}" if name == next(iter(shown)) else "",
+            name=f"predicted_expression_{name}" if several else "predicted_expression",
+        )
+        for name, sides in shown.items()
+    ]
+    # An odd number of half-width figures leaves room beside the last one.
+    beside = len(scatters) % 2 == 1
+    residuals = page.Figure(
+        residual_figure(levels, units=units, wide=not beside),
+        "Residuals: at which levels is the prediction too high or too low?",
+        "Median" + ("" if several else " and middle half") + " of predicted less measured, in bins "
+        "of equal numbers of genes. Every imperfect prediction falls from left to right: it leans "
+        "towards the mean.",
+        name="residuals",
+    )
+    if beside:
+        return [page.Row((*scatters, residuals))]
+    return [page.Row(tuple(scatters)), residuals]
+
+
+def score_table(metrics: dict[str, Any]) -> page.Table:
+    """What are all scores of test and validation genes, overall and of each cell type?"""
+    rows = []
+    several = False
+    for part in ("test", "validation"):
+        cell_types = metrics[part].get("cell_types", {})
+        several |= bool(cell_types)
+        named = {f"{part}, mean" if cell_types else part: metrics[part]}
+        named |= {f"{part}, {name}": scores for name, scores in cell_types.items()}
+        for name, scores in named.items():
+            row: dict[str, Any] = {"genes of": name, "genes": scores["n_genes"]}
+            rows.append(row | {NAMES[key]: scores.get(key) for key in NAMES if key in scores})
+    caption = "Test genes were scored once; nothing was chosen on them. "
+    if several:
+        caption += "Means are over the cell types in which a score has a value. "
+    return page.Table(
+        pd.DataFrame(rows), "All scores", caption + "The intervals of all are in metrics.json."
+    )
