@@ -91,7 +91,9 @@ def describe_run(folder: Path) -> str:
     if trained:
         return "checkpoints of " + " and ".join(trained)
     held = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return ", ".join(held[:12]) or "nothing learned yet"
+    if set(held) <= {"config.toml", ENVIRONMENT, "split.parquet"}:
+        return "nothing trained yet"
+    return ", ".join(held[:12])
 
 
 def dataset_checksum(dataset: xr.Dataset) -> str:
