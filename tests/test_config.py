@@ -15,6 +15,7 @@ from simplechrome.cli.fit import command
 from simplechrome.config import (
     ENCODERS,
     PREDICTORS,
+    BoostingConfig,
     LinearConfig,
     LogMeansConfig,
     MLPConfig,
@@ -48,6 +49,7 @@ OF_THE_RUN = {"task", "random_state", "device", "threads"}
         (NoEncoderConfig, "RawWindow"),
         (LinearConfig, "LinearPredictor"),
         (MLPConfig, "MLPPredictor"),
+        (BoostingConfig, "BoostingPredictor"),
     ],
 )
 def test_defaults_are_those_of_the_estimator(section: type, estimator: str) -> None:

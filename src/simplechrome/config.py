@@ -112,6 +112,21 @@ class MLPConfig(_Section):
     hold_out_from: int = Field(1000, ge=2)
 
 
+class BoostingConfig(_Section):
+    """Gradient-boosted trees; see `simplechrome.BoostingPredictor`."""
+
+    name: Literal["boosting"] = "boosting"
+    max_iter: int = Field(200, ge=1)
+    learning_rate: float = Field(0.1, gt=0)
+    max_leaf_nodes: int = Field(8, ge=2)
+    min_samples_leaf: int = Field(20, ge=1)
+    l2_regularization: float = Field(1.0, ge=0)
+    max_features: float = Field(0.1, gt=0, le=1)
+    max_bins: int = Field(63, ge=2, le=255)
+    n_folds: int = Field(5, ge=2)
+    hold_out_from: int = Field(1000, ge=2)
+
+
 class SplitConfig(_Section):
     """Which genes are held out; see `simplechrome.dataset.splits`."""
 
@@ -126,7 +141,7 @@ class SplitConfig(_Section):
 
 
 EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
-PredictorConfig = LinearConfig | MLPConfig
+PredictorConfig = LinearConfig | MLPConfig | BoostingConfig
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "vae": VAEConfig,
     "paper_vae": PaperVAEConfig,
@@ -134,7 +149,11 @@ ENCODERS: dict[str, type[EncoderConfig]] = {
     "log_means": LogMeansConfig,
     "none": NoEncoderConfig,
 }
-PREDICTORS: dict[str, type[PredictorConfig]] = {"linear": LinearConfig, "mlp": MLPConfig}
+PREDICTORS: dict[str, type[PredictorConfig]] = {
+    "linear": LinearConfig,
+    "mlp": MLPConfig,
+    "boosting": BoostingConfig,
+}
 
 
 class RunConfig(_Section):

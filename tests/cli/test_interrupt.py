@@ -31,7 +31,7 @@ def interrupt_when(text: str, *arguments: object) -> tuple[int, str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
-        # Where the tests run in the background of a shell, Ctrl-C is ignored, and that is inherited.
+        # A shell has its background jobs ignore Ctrl-C, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:

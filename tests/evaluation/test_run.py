@@ -379,7 +379,7 @@ def test_configuration_makes_its_encoder(name: str) -> None:
     assert made.get_params().get("random_state", 4) == 4
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "boosting"])
 def test_configuration_makes_its_predictor(name: str) -> None:
     options = {"predictor": {"name": name, "n_folds": 3}, "seed": 4, "task": "regression"}
     made = make_predictor(make_config(options)).get_params()

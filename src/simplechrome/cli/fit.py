@@ -38,7 +38,11 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(["vae", "paper_vae", "pca", "log_means", "none"]),
     help="[default: vae]",
 )
-@click.option("--predictor", type=click.Choice(["linear", "mlp"]), help="[default: linear]")
+@click.option(
+    "--predictor",
+    type=click.Choice(["linear", "mlp", "boosting"]),
+    help="[default: linear]",
+)
 @click.option(
     "--task", type=click.Choice(["classification", "regression"]), help="[default: classification]"
 )

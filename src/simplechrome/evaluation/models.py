@@ -61,3 +61,7 @@ def make_predictor(config: RunConfig) -> Predictor:
 
             # Networks this small are faster on the CPU than the way to a GPU.
             return MLPPredictor(config.task, **arguments, threads=config.threads)
+        case "boosting":
+            from simplechrome.predictors.boosting import BoostingPredictor
+
+            return BoostingPredictor(config.task, **arguments)

@@ -11,6 +11,7 @@ from simplechrome.training.model_files import class_of, read_model
 _HOME = {
     "LinearPredictor": "simplechrome.predictors.linear",
     "MLPPredictor": "simplechrome.predictors.mlp",
+    "BoostingPredictor": "simplechrome.predictors.boosting",
 }
 
 
