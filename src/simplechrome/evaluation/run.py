@@ -160,7 +160,9 @@ def fit_run(
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
     labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
-    drawn = np.isin(dataset["gene_id"].values, parts.train["gene_id"].values[labelled])
+    # NumPy compares strings pair by pair: 4 s for 18,421 genes.
+    gene_ids = pd.Index(dataset["gene_id"].values)
+    drawn = gene_ids.isin(parts.train["gene_id"].values[labelled])
     checksum = dataset_checksum(dataset)
     request = {
         "config": config.model_dump(mode="json", exclude_none=True),
