@@ -270,3 +270,33 @@ def test_settle_leaves_a_finished_result_alone(tmp_path: Path) -> None:
     settle(tmp_path / "nothing")
     assert held(tmp_path / "x") == WHOLE
     assert REQUEST not in held(tmp_path / "x")
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_folder_of_unfinished_work_is_no_output(tmp_path: Path, options: dict) -> None:
+    with pytest.raises(RuntimeError):
+        work(tmp_path / "x", stop=True)
+    with pytest.raises(OutputError, match="cannot be the name of a result") as caught:
+        work(unfinished_folder(tmp_path / "x"), **options)
+    assert "give x, with --resume" in caught.value.remedy
+    with pytest.raises(OutputError, match="cannot be the name of a result"):
+        settle(unfinished_folder(tmp_path / "x"))
+    assert work(tmp_path / "x", resume=True) is True
+
+
+def test_working_folder_and_links_have_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "x")
+    monkeypatch.chdir(tmp_path / "x")
+    assert unfinished_folder(".") == unfinished_folder(tmp_path / "link")
+    assert unfinished_folder(".").name == "x.unfinished"
+    with pytest.raises(OutputError, match="root of the file system"):
+        work(Path("/"))
+
+
+def test_another_model_is_the_only_difference() -> None:
+    begun = {"encoder": {"name": "vae", "epochs": 12}}
+    asked = {"encoder": {"name": "pca", "n_latent": 3}}
+    assert differences(begun, asked) == ["encoder.name: begun with vae, now pca"]

@@ -105,8 +105,13 @@ def _take(lock: Path, what: str) -> Callable[[], None] | None:
             taken = os.path.samestat(os.fstat(descriptor), lock.stat())
         if not taken:
             return None
-        os.truncate(descriptor, 0)
-        os.write(descriptor, _signature())
+        try:
+            os.truncate(descriptor, 0)
+            os.write(descriptor, _signature())
+        except OSError:  # A full disk: the lock must not outlive the call.
+            taken = False
+            lock.unlink(missing_ok=True)
+            raise
     finally:
         if not taken:
             os.close(descriptor)

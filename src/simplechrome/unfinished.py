@@ -35,10 +35,33 @@ class Work(NamedTuple):
     resumed: bool
 
 
+_SUFFIX = ".unfinished"
+
+
+def _followed(target: str | Path) -> Path:
+    """The path itself, or where a link or `.` points."""
+    path = Path(target)
+    return path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+
+
+def _result(target: str | Path) -> Path:
+    path = _followed(target)
+    if not path.name or path.name.endswith(_SUFFIX):
+        raise OutputError(
+            f"{target} cannot be the name of a result.",
+            found="a folder of unfinished work" if path.name else "the root of the file system",
+            expected="the name that the result shall have",
+            remedy=f"give {path.name.removesuffix(_SUFFIX)}, with --resume to go on with it"
+            if path.name
+            else "choose another output path",
+        )
+    return path
+
+
 def unfinished_folder(target: str | Path) -> Path:
     """Where is the work done that ends in `target`?"""
-    path = Path(target)
-    return path.with_name(f"{path.name}.unfinished")
+    path = _followed(target)
+    return path.parent / f"{path.name}{_SUFFIX}"
 
 
 def unfinished_request(target: str | Path) -> dict[str, Any] | None:
@@ -58,6 +81,8 @@ def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str 
     Lines such as `encoder.epochs: begun with 12, now 20`.
     """
     lines = []
+    if begun.get("name") != asked.get("name"):  # Another model: its options say nothing.
+        begun, asked = {"name": begun.get("name")}, {"name": asked.get("name")}
     for name in sorted({*begun, *asked}):
         before, now = begun.get(name), asked.get(name)
         if isinstance(before, Mapping) and isinstance(now, Mapping):
@@ -148,9 +173,7 @@ def long_work(
     ConfigError
         If the work was begun with another request.
     """
-    path = Path(target)
-    if path.is_symlink():
-        path = path.resolve()
+    path = _result(target)
     check_free(path, overwrite=True)
     with only_one(_lock(path), wait=False, work=str(path)):
         _finish_replacing(path)
@@ -216,9 +239,7 @@ def settle(target: str | Path) -> None:
     OutputError
         If another process is at work on it.
     """
-    path = Path(target)
-    if path.is_symlink():
-        path = path.resolve()
+    path = _result(target)
     held = (path / REQUEST, replaced_by_halves(path), _lock(path))
     if any(rest.exists() for rest in held):
         with only_one(_lock(path), wait=False, work=str(path)):
@@ -304,5 +325,6 @@ def _require_same(target: Path, request: Mapping[str, Any]) -> None:
             f"{target} was begun with other options or other data.",
             found="; ".join(lines[:6]),
             expected="the same, so that the result is what an undisturbed run gives",
-            remedy="repeat the options of the first call, or pass --overwrite to begin anew",
+            remedy="repeat the options of the first call on the same data, or pass --overwrite "
+            "without --resume to begin anew",
         )

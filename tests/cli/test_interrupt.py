@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,12 +67,8 @@ def test_interrupted_vae_leaves_a_run_that_predicts(
     assert pd.read_parquet(tmp_path / "p.parquet")["probability"].between(0, 1).all()
 
 
-@pytest.mark.usefixtures("no_drawing")
-def test_run_cut_short_is_trained_to_its_end(
-    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Callable
-) -> None:
-    fit = ["fit", workshop / "one.zarr", "--encoder", "vae", "--epochs", "4", "--threads", "1"]
-    assert call(*fit, "-o", tmp_path / "undisturbed")[0] == 0
+def cut_in_third_epoch(patch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes in the third step of the VAE: one batch makes an epoch of the training genes."""
     original = vae.elbo_loss
     steps = 0
 
@@ -79,14 +76,31 @@ def test_run_cut_short_is_trained_to_its_end(
         def loss(*arguments: Any) -> Any:
             nonlocal steps
             steps += arguments[0].training
-            if steps == 3:  # One batch makes an epoch of the 200 training genes.
+            if steps == 3:
+                steps += 1
                 raise KeyboardInterrupt
             return original(weight)(*arguments)
 
         return loss
 
+    patch.setattr(vae, "elbo_loss", elbo_loss)
+
+
+@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.parametrize("predictor", ["linear", "mlp"])
+def test_run_cut_short_is_trained_to_its_end(
+    call: Call,
+    workshop: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    contents: Callable,
+    predictor: str,
+) -> None:
+    fit = ["fit", workshop / "one.zarr", "--encoder", "vae", "--epochs", "4", "--threads", "1"]
+    fit += ["--predictor", predictor, "--labels", "60"]
+    assert call(*fit, "-o", tmp_path / "undisturbed")[0] == 0
     with monkeypatch.context() as patch:
-        patch.setattr(vae, "elbo_loss", elbo_loss)
+        cut_in_third_epoch(patch)
         assert call(*fit, "-o", tmp_path / "run")[0] == 130
     assert len(pd.read_csv(tmp_path / "run" / "history.csv")) == 2
     code, _, err = call(*fit, "-o", tmp_path / "run", "--resume")
@@ -172,6 +186,38 @@ def test_interrupt_in_the_first_epoch_leaves_nothing(
     code, out, err = call("fit", workshop / "one.zarr", "-o", run, "--encoder", "vae")
     assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_replacement_cut_short_spares_the_old_run_and_can_go_on(
+    call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contents: Callable
+) -> None:
+    run = tmp_path / "run"
+    fit = ["fit", workshop / "one.zarr", "-o", run]
+    assert call(*fit, "--encoder", "log_means")[0] == 0
+    before = contents(run)
+    with monkeypatch.context() as patch:
+        cut_in_third_epoch(patch)
+        assert (
+            call(*fit, "--encoder", "vae", "--epochs", "4", "--seed", "5", "--overwrite")[0] == 130
+        )
+    assert contents(run) == before
+    code, _, err = call(*fit, "--resume", "--overwrite")  # the options are those it began with
+    assert code == 0, err
+    assert "seed = 5" in (run / "config.toml").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_dataset_in_the_output_is_not_overwritten(
+    call: Call, workshop: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(workshop / "one.zarr", tmp_path / "run" / "demo.zarr")
+    code, _, err = call(
+        "fit", tmp_path / "run" / "demo.zarr", "-o", tmp_path / "run", "--overwrite"
+    )
+    assert (code, "holds the dataset, and is not overwritten" in err) == (1, True)
+    assert (tmp_path / "run" / "demo.zarr" / "zarr.json").is_file()
 
 
 @pytest.mark.usefixtures("no_drawing")

@@ -98,13 +98,14 @@ def command(
 
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.run import fit_run
-    from simplechrome.evaluation.run_folder import begun_config
+    from simplechrome.evaluation.run_folder import begun_config, require_outside
     from simplechrome.evaluation.summary import format_metrics
     from simplechrome.report.run_page import write_run_report
     from simplechrome.run_options import merge_options
 
+    require_outside(dataset, output)
     # Options that are not repeated are those that the run began with.
-    begun = begun_config(output) if resume and not overwrite else None
+    begun = begun_config(output, or_finished=not overwrite) if resume else None
     resolved = merge_options(config or begun, options)
     data = open_dataset(dataset, resolved.cell_types)
     run = fit_run(

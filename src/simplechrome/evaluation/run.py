@@ -202,6 +202,10 @@ def fit_run(
         if not (work.folder / ENVIRONMENT).is_file():
             write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
         run = _fit(dataset, config, work.folder, parts, assignment, drawn)
+        if run.interrupted and path.exists() and not cut_short:
+            # Who stops a replacement has not asked to lose what is there.
+            log.warning("%s stays as it was; --resume --overwrite goes on replacing it", path)
+            raise KeyboardInterrupt
         if finish is not None:
             finish(run)
     return run._replace(folder=path)
@@ -249,9 +253,10 @@ def _fit(
     target = target_of(dataset, config.task)
     rows = np.flatnonzero(drawn & (assignment == "train"))
     predictor = make_predictor(config)
-    predictor.fit(
-        latents.isel(gene=rows), target.isel(gene=rows), **_checkpoints(predictor, folder)
-    )
+    # Latents of an encoder that was cut short are not those that a resumed run trains on.
+    cut = getattr(encoder, "interrupted_", False)
+    checkpoints = {} if cut else _checkpoints(predictor, folder)
+    predictor.fit(latents.isel(gene=rows), target.isel(gene=rows), **checkpoints)
     predictor.save(folder / "predictor", overwrite=True)
     history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
     if history:

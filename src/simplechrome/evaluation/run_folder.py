@@ -56,12 +56,37 @@ def require_run_only(folder: Path) -> None:
         )
 
 
-def begun_config(target: str | Path) -> Path | None:
-    """Where are the options of the run that would be resumed? None if there is none."""
-    for folder in (unfinished_folder(target), Path(target)):
+def begun_config(target: str | Path, *, or_finished: bool) -> Path | None:
+    """Where are the options of the run that would be resumed? None if there is none.
+
+    Parameters
+    ----------
+    target
+        The run folder.
+    or_finished
+        Also those of a finished run, which is not to be replaced.
+    """
+    for folder in (unfinished_folder(target), *([Path(target)] if or_finished else [])):
         if (folder / "config.toml").is_file():
             return folder / "config.toml"
     return None
+
+
+def require_outside(dataset: str | Path, target: str | Path) -> None:
+    """Does the dataset lie outside of what would be replaced?
+
+    Raises
+    ------
+    OutputExistsError
+        If it lies in the folder.
+    """
+    if Path(dataset).resolve().is_relative_to(Path(target).resolve()):
+        raise OutputExistsError(
+            f"{target} holds the dataset, and is not overwritten.",
+            found=str(dataset),
+            expected="a dataset outside of the output",
+            remedy="choose another output path, or move the dataset",
+        )
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:
@@ -77,12 +102,16 @@ def describe_run(folder: Path) -> str:
     """How far has a run come, in a few words?"""
     if not folder.is_dir():
         return "a file"
-    if read_metrics(folder) is not None:
+    metrics = read_metrics(folder)
+    if metrics is not None:
         try:
             config = read_config(folder / "config.toml")
         except (ConfigError, MissingInputError):
             return "scores of a run"
-        return f"a finished run (encoder {config.encoder.name}, predictor {config.predictor.name})"
+        models = f"encoder {config.encoder.name}, predictor {config.predictor.name}"
+        if metrics.get("interrupted"):
+            return f"a run cut short by Ctrl-C ({models}), which --resume trains to its end"
+        return f"a finished run ({models})"
     trained = []
     for part in sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.is_dir()):
         from simplechrome.training.checkpoint import epochs_done

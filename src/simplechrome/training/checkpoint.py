@@ -107,11 +107,19 @@ def write_state(folder: str | Path, state: State) -> None:
     }
     # Python's repr of a float reads back to the same float.
     header = {"progress": json.dumps(state.progress._asdict(), allow_nan=False)}
-    with whole_file(Path(folder) / LAST) as path:
-        save_file(tensors, path, metadata=header)
+    _write(tensors, Path(folder) / LAST, header)
     if state.best_weights and state.progress.best_epoch == len(state.progress.history):
-        with whole_file(Path(folder) / BEST) as path:
-            save_file(state.best_weights, path)
+        _write(state.best_weights, Path(folder) / BEST)
+
+
+def _write(
+    tensors: dict[str, torch.Tensor], target: Path, header: dict[str, str] | None = None
+) -> None:
+    with whole_file(target) as path:
+        try:
+            save_file(tensors, path, metadata=header)
+        except SafetensorError as error:  # as on a full disk; it is no OSError
+            raise OSError(str(error)) from error
 
 
 def read_state(folder: str | Path) -> State | None:
