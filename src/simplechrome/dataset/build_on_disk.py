@@ -94,8 +94,9 @@ def build_deepchrome_on_disk(
         A folder, by custom ending in `.zarr`.
     resume
         Go on with a build that was stopped: cell types that were read are not read again unless
-        their files have changed since. Options must be those of the first call, save for
-        `on_bad_cell_type`. Where nothing was begun, begin; where it is finished, do nothing.
+        their files have changed since; once all are joined, none is. Options must be those of the
+        first call, save for `on_bad_cell_type`. Where nothing was begun, begin; where it is
+        finished, do nothing and say so.
     overwrite
         Replace a dataset that is there. Without `resume`, an unfinished build too.
 
@@ -120,7 +121,11 @@ def build_deepchrome_on_disk(
     target = Path(output).resolve() if Path(output).is_symlink() else Path(output)
     settle(target)
     if resume and not overwrite and is_dataset(target) and not unfinished_folder(target).exists():
-        log.info("%s is finished: there is nothing to resume", output)
+        log.warning(
+            "%s is finished: there is nothing to resume. Whether these files and options made it is "
+            "not checked; --overwrite builds it anew",
+            output,
+        )
         return Path(output)
     if not (resume or overwrite):
         # Asked again under the lock; this spares reading the tables.
@@ -157,7 +162,9 @@ def build_deepchrome_on_disk(
         require_ours=require_dataset_only,
         worth_keeping=lambda begun: _is_joined(begun) or any((begun / PARTS).glob(f"*{WHOLE}")),
     ) as work:
-        if not _is_joined(work.folder):
+        if _is_joined(work.folder):
+            log.info("All cell types were read and joined before; their files are not read again")
+        else:
             record: dict[str, Any] = {"bin_size": bin_size, "assembly": assembly, "note": note}
             parts = _read_parts(path, work.folder / PARTS, cell_types, on_bad_cell_type, record)
             kept = with_usual_windows(parts, on_bad_cell_type)
