@@ -122,8 +122,8 @@ def build_deepchrome_on_disk(
     settle(target)
     if resume and not overwrite and is_dataset(target) and not unfinished_folder(target).exists():
         log.warning(
-            "%s is finished: there is nothing to resume. Whether these files and options made it is "
-            "not checked; --overwrite builds it anew",
+            "%s is finished: there is nothing to resume. Whether it was made of these files, with "
+            "these options, is not checked; --overwrite builds it anew",
             output,
         )
         return Path(output)
