@@ -14,6 +14,7 @@ import simplechrome
 from simplechrome.cli.fit import command
 from simplechrome.config import (
     ENCODERS,
+    LATENT_ENCODERS,
     PREDICTORS,
     BoostingConfig,
     LinearConfig,
@@ -33,7 +34,7 @@ from simplechrome.config import (
 from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
 from simplechrome.errors import ConfigError, MissingInputError
 from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.run_options import PRESETS, merge_options
+from simplechrome.run_options import PRESETS, WITH_LOG_MEANS, merge_options
 
 # Set for the whole run, not for the part: see `RunConfig`.
 OF_THE_RUN = {"task", "random_state", "device", "threads"}
@@ -245,6 +246,20 @@ def test_the_same_encoder_keeps_the_section_of_the_file(file: Path) -> None:
     assert merge_options(file, {"encoder": "pca"}).encoder == PCAConfig(n_latent=4)
 
 
+def test_plus_log_means_is_said_with_the_name_of_the_encoder(file: Path) -> None:
+    config = merge_options(None, {"encoder": "pca+log_means", "n_latent": 4})
+    assert (config.encoder.name, config.add_log_means) == ("pca", True)
+    assert config.encoder.n_latent == 4  # type: ignore[union-attr]
+    write_config(config, file)
+    assert merge_options(file, {}) == config
+    assert not merge_options(file, {"encoder": "pca"}).add_log_means
+
+
+def test_log_means_are_not_added_where_there_is_no_latent() -> None:
+    with pytest.raises(ConfigError, match="to latents only"):
+        make_config({"encoder": {"name": "none"}, "add_log_means": True})
+
+
 def test_options_of_another_encoder_are_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match="`--epochs` does not apply to the encoder pca") as caught:
         merge_options(file, {"epochs": 2})
@@ -394,7 +409,7 @@ def test_an_option_that_the_preset_has_no_use_for_is_refused() -> None:
 def test_the_command_line_offers_every_choice_and_no_other() -> None:
     offered = {option.name: option.type for option in command.params}
     for name, choices in {
-        "encoder": ENCODERS,
+        "encoder": [*ENCODERS, *(f"{name}{WITH_LOG_MEANS}" for name in LATENT_ENCODERS)],
         "predictor": PREDICTORS,
         "preset": PRESETS,
     }.items():

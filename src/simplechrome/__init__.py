@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from simplechrome.latent.pca import PCA as PCA
     from simplechrome.latent.raw_window import RawWindow as RawWindow
     from simplechrome.latent.vae import VAE as VAE
+    from simplechrome.latent.with_log_means import WithLogMeans as WithLogMeans
     from simplechrome.predictors.boosting import BoostingPredictor as BoostingPredictor
     from simplechrome.predictors.linear import LinearPredictor as LinearPredictor
     from simplechrome.predictors.load import load_predictor as load_predictor
@@ -75,6 +76,7 @@ _HOME = {
     "PaperVAE": "simplechrome.latent.paper_vae",
     "RawWindow": "simplechrome.latent.raw_window",
     "VAE": "simplechrome.latent.vae",
+    "WithLogMeans": "simplechrome.latent.with_log_means",
     "BoostingPredictor": "simplechrome.predictors.boosting",
     "LinearPredictor": "simplechrome.predictors.linear",
     "load_predictor": "simplechrome.predictors.load",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simplechrome.atomic import whole_file
 from simplechrome.errors import ConfigError, MissingInputError
@@ -149,6 +149,7 @@ ENCODERS: dict[str, type[EncoderConfig]] = {
     "log_means": LogMeansConfig,
     "none": NoEncoderConfig,
 }
+LATENT_ENCODERS = ("vae", "paper_vae", "pca")
 PREDICTORS: dict[str, type[PredictorConfig]] = {
     "linear": LinearConfig,
     "mlp": MLPConfig,
@@ -171,6 +172,8 @@ class RunConfig(_Section):
         Of weights and of the label draw.
     device, threads
         Where training runs; see `TrainingSettings`.
+    add_log_means
+        Give the predictor the marks' levels beside the latents; see `simplechrome.WithLogMeans`.
     """
 
     task: Task = "classification"
@@ -180,8 +183,19 @@ class RunConfig(_Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
     encoder: EncoderConfig = Field(VAEConfig(), discriminator="name")
+    add_log_means: bool = False
     predictor: PredictorConfig = Field(LinearConfig(), discriminator="name")
     split: SplitConfig = SplitConfig()
+
+    @model_validator(mode="after")
+    def _log_means_join_latents(self) -> RunConfig:
+        if self.add_log_means and self.encoder.name not in LATENT_ENCODERS:
+            raise ConfigError(
+                "Log means can be added to latents only.",
+                found=f"add_log_means with the encoder {self.encoder.name}",
+                expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}",
+            )
+        return self
 
 
 def flag(name: str) -> str:
@@ -189,7 +203,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _expected(error: Mapping[str, Any]) -> str:
+def expected_value(error: Mapping[str, Any]) -> str:
     """What would have been right, without pydantic's words."""
     limits: Mapping[str, Any] = error.get("ctx", {})
     match error["type"].split("_"):
@@ -254,7 +268,7 @@ def _explain(error: ValidationError, where: str, given: Collection[str]) -> Conf
     return ConfigError(
         f"{said}{option} {name}{place} has a value that makes no sense.",
         found=found,
-        expected=_expected(first),
+        expected=expected_value(first),
         remedy="correct the value, or leave the option out: it has a default",
     )
 

@@ -63,6 +63,9 @@ _SPLIT_OPTIONS = {
     "fold": "fold",
     "n_folds": "fold",
 }
+WITH_LOG_MEANS = "+log_means"
+"""What follows an encoder's name when the marks' levels join its latents."""
+
 _ENCODER_OPTIONS = ("n_latent", "epochs")
 _DEFAULTS = {"encoder": "vae", "predictor": "linear"}
 
@@ -123,7 +126,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     path
         TOML file, or None.
     options
-        By name, None where not given; they win over the file. Naming another encoder or
+        By name, None where not given; they win over the file. `encoder` may be followed by
+        `+log_means`. Naming another encoder or
         predictor than the file does drops the file's section on it. `preset` replaces both
         sections, and is itself overruled by the other options. `fold` alone means a split by
         fold.
@@ -136,6 +140,9 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     values = read_config_values(path) if path is not None else {}
     make_config(values, str(path))  # From here on, sections are tables.
     given = {name: value for name, value in options.items() if value is not None}
+    if "encoder" in given:
+        given["encoder"], plus, _ = given["encoder"].partition(WITH_LOG_MEANS)
+        given["add_log_means"] = bool(plus)
     names = set(given)
     preset = given.pop("preset", None)
     if preset is not None:

@@ -35,7 +35,10 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--encoder",
-    type=click.Choice(["vae", "paper_vae", "pca", "log_means", "none"]),
+    type=click.Choice(
+        ["vae", "paper_vae", "pca", "log_means", "none"]
+        + ["vae+log_means", "paper_vae+log_means", "pca+log_means"]
+    ),
     help="[default: vae]",
 )
 @click.option(

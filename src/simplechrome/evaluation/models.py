@@ -12,7 +12,22 @@ if TYPE_CHECKING:
 
 
 def make_encoder(config: RunConfig) -> Encoder:
-    """Which unfitted encoder does this configuration describe?"""
+    """Which unfitted encoder does this configuration describe?
+
+    Raises
+    ------
+    ConfigError
+        If log means are to be added to an encoder without latents.
+    """
+    encoder = _make_encoder(config)
+    if not config.add_log_means:
+        return encoder
+    from simplechrome.latent.with_log_means import WithLogMeans
+
+    return WithLogMeans(encoder)
+
+
+def _make_encoder(config: RunConfig) -> Encoder:
     arguments = config.encoder.model_dump(exclude={"name"})
     match config.encoder.name:
         case "vae":

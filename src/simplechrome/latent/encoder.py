@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -136,7 +137,9 @@ class Encoder(BaseEstimator):
         return xr.DataArray(
             latents.reshape(cells, genes, *latents.shape[1:]),
             dims=("cell_type", "gene", *self._latent_dims()),
-            coords={name: dataset.coords[name] for name in keep} | self._latent_coords(),
+            coords={name: dataset.coords[name] for name in keep}
+            | self._latent_coords()
+            | self._gene_coords(windows.present),
             name="latent",
         )
 
@@ -182,6 +185,10 @@ class Encoder(BaseEstimator):
         names = [f"{self._latent_prefix}_{k}" for k in range(1, self.n_latent_ + 1)]
         return {"latent": np.asarray(names, dtype=object)}
 
+    def _gene_coords(self, present: np.ndarray) -> dict[str, Any]:
+        """What else is to be known of each gene, from (cell_type, gene, mark) presence."""
+        return {}
+
     @property
     @abstractmethod
     def n_latent_(self) -> int:
@@ -207,19 +214,34 @@ class Encoder(BaseEstimator):
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         """Take back what `_state` gave."""
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Keep the encoder in a folder, without pickle."""
-        check_is_fitted(self)
+    def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """All that a saved encoder consists of: plain JSON, and arrays."""
         numbers, arrays = self._state()
         description = {
-            "arguments": self.get_params(),
+            "arguments": self.get_params(deep=False),
             "marks": self.marks_,
             "bin_start": self.bin_start_.tolist(),
             "units": self.units_,
             "transform": self.transform_.to_dict(),
             "fitted": numbers,
         }
-        write_model(folder, type(self).__name__, description, arrays, overwrite=overwrite)
+        return description, arrays
+
+    @classmethod
+    def _rebuild(cls, description: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """Make the encoder that `_describe` described."""
+        encoder = cls(**description["arguments"])
+        encoder.marks_ = list(description["marks"])
+        encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
+        encoder.units_ = description["units"]
+        encoder.transform_ = SignalTransform.from_dict(description["transform"])
+        encoder._restore(description["fitted"], arrays)
+        return encoder
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Keep the encoder in a folder, without pickle."""
+        check_is_fitted(self)
+        write_model(folder, type(self).__name__, *self._describe(), overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -233,10 +255,4 @@ class Encoder(BaseEstimator):
         description, arrays = read_model(folder)
         class_of(folder, description, {cls.__name__: cls})
         with restoring(folder):
-            encoder = cls(**description["arguments"])
-            encoder.marks_ = list(description["marks"])
-            encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
-            encoder.units_ = description["units"]
-            encoder.transform_ = SignalTransform.from_dict(description["transform"])
-            encoder._restore(description["fitted"], arrays)
-        return encoder
+            return cls._rebuild(description, arrays)

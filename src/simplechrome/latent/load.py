@@ -14,7 +14,14 @@ _HOME = {
     "PaperVAE": "simplechrome.latent.paper_vae",
     "RawWindow": "simplechrome.latent.raw_window",
     "VAE": "simplechrome.latent.vae",
+    "WithLogMeans": "simplechrome.latent.with_log_means",
 }
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """Which class is called this? KeyError if none is."""
+    encoder: type[Encoder] = getattr(importlib.import_module(_HOME[name]), name)
+    return encoder
 
 
 def load_encoder(folder: str | Path) -> Encoder:
@@ -28,6 +35,5 @@ def load_encoder(folder: str | Path) -> Encoder:
         If the model is not an encoder.
     """
     description, _ = read_model(folder)
-    home = class_of(folder, description, _HOME)
-    encoder: Encoder = getattr(importlib.import_module(home), description["class"]).load(folder)
-    return encoder
+    class_of(folder, description, _HOME)
+    return encoder_class(description["class"]).load(folder)

@@ -13,6 +13,9 @@ from simplechrome.latent.encoder import Encoder
 class RawWindow(Encoder):
     """No compression: log1p of each bin, one mean and scale per mark.
 
+    Windows come with the coordinate `present` (cell_type, gene, mark): where it is False the mark
+    is missing, and its values are the mark's training mean.
+
     Parameters
     ----------
     transform_function
@@ -33,6 +36,9 @@ class RawWindow(Encoder):
     def _latent_coords(self) -> dict[str, Any]:
         marks = np.asarray(self.marks_, dtype=object)
         return {"mark": marks, "bin_start": ("bin", self.bin_start_)}
+
+    def _gene_coords(self, present: np.ndarray) -> dict[str, Any]:
+        return {"present": (("cell_type", "gene", "mark"), present)}
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         pass
