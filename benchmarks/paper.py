@@ -30,7 +30,7 @@ import simplechrome
 from simplechrome import metrics
 from simplechrome.config import RunConfig
 from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.window_encoder import WindowEncoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.run_options import merge_options
 
@@ -49,7 +49,7 @@ def paper(threads: int, encoder: str = "vae") -> RunConfig:
     return merge_options(None, {"preset": "paper", "encoder": encoder, "threads": threads})
 
 
-def describe(encoder: Encoder, train: xr.Dataset, test: xr.Dataset, name: str) -> None:
+def describe(encoder: WindowEncoder, train: xr.Dataset, test: xr.Dataset, name: str) -> None:
     """Share of the variance of test windows that is reconstructed; what the latents say."""
     seen = encoder.transform_windows(test).values
     windows = encoder.transform_windows(train).values

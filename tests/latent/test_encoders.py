@@ -16,7 +16,8 @@ from sklearn.exceptions import NotFittedError
 
 from simplechrome import PCA, VAE, LinearPredictor, LogMeans, PaperVAE, RawWindow, load_encoder
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.latent.encoder import Encoder, align_marks
+from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.window_encoder import align_marks
 
 UNFITTED: dict[str, Encoder] = {
     "LogMeans": LogMeans(),

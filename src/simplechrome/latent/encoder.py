@@ -2,77 +2,41 @@
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from simplechrome.dataset.transforms import SignalTransform, Windows
-from simplechrome.errors import ModelMismatchError
+from simplechrome.dataset.transforms import SignalTransform
 from simplechrome.training.model_files import class_of, read_model, restoring, write_model
-
-log = logging.getLogger(__name__)
-
-
-def align_marks(dataset: xr.Dataset, marks: list[str]) -> xr.Dataset:
-    """What is the dataset with exactly these marks, in this order?
-
-    Marks that are not among them are left out; marks that the dataset lacks become missing
-    marks. Both are said in the log.
-
-    Raises
-    ------
-    ModelMismatchError
-        If the dataset has none of the marks.
-    """
-    have = [str(mark) for mark in dataset["mark"].values]
-    if have == marks:
-        return dataset
-    if not set(have) & set(marks):
-        raise ModelMismatchError(
-            "The data have none of the model's marks.",
-            found=", ".join(have),
-            expected=", ".join(marks),
-            cause="marks are compared by name, letter by letter",
-            remedy="rename the marks of the dataset",
-        )
-    extra = [mark for mark in have if mark not in marks]
-    missing = [mark for mark in marks if mark not in have]
-    if extra:
-        log.info("The model does not know %s: ignored", ", ".join(extra))
-    if missing:
-        log.warning("The data lack %s: treated as not assayed", ", ".join(missing))
-    at = [have.index(mark) if mark in have else -1 for mark in marks]
-    there = np.asarray([position >= 0 for position in at])
-    aligned = dataset.isel(mark=at).assign_coords(mark=np.asarray(marks, dtype=object))
-    if not there.all():
-        mask = xr.DataArray(there, dims="mark")
-        aligned = aligned.assign(
-            signal=aligned["signal"] * mask.astype(aligned["signal"].dtype),
-            mark_present=aligned["mark_present"] & mask,
-            observed=aligned["observed"] * mask.astype(np.float32),
-        )
-    return aligned
 
 
 class Encoder(BaseEstimator):
     """A map from windows to latents, learned without labels.
 
-    A subclass stores its arguments in `__init__` and implements `_fit`, `_encode`, `_decode` on
-    transformed windows, and `_state` / `_restore`.
+    Attributes
+    ----------
+    marks_
+        Those that it was fitted on, in their order.
+    bin_start_ : (bin,)
+        Of the windows that it was fitted on, in bp.
+    units_
+        Of their signal.
+    transform_
+        How the signal is seen.
     """
 
-    _latent_prefix: ClassVar[str] = "latent"
+    marks_: list[str]
+    bin_start_: np.ndarray
+    units_: str
+    transform_: SignalTransform
 
-    def _make_transform(self) -> SignalTransform:
-        return SignalTransform(getattr(self, "transform_function", "log1p"))
-
+    @abstractmethod
     def fit(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
     ) -> Self:
@@ -87,35 +51,8 @@ class Encoder(BaseEstimator):
         validation
             Genes that decide when to stop, for encoders that train in epochs.
         """
-        self.marks_ = [str(mark) for mark in dataset["mark"].values]
-        self.bin_start_ = dataset["bin_start"].values.astype(np.int32)
-        self.units_ = str(dataset["signal"].attrs.get("units", ""))
-        self.transform_ = self._make_transform().fit(dataset)
-        held_out = None if validation is None else self.transform_windows(validation)
-        self._fit(self.transform_.transform(dataset), held_out)
-        return self
 
-    def transform_windows(self, dataset: xr.Dataset) -> Windows:
-        """What does the model see of any dataset, by its own marks and scale?
-
-        Raises
-        ------
-        ModelMismatchError
-            If bins differ, or no mark is the model's.
-        """
-        check_is_fitted(self)
-        starts = dataset["bin_start"].values
-        if not np.array_equal(starts, self.bin_start_):
-            raise ModelMismatchError(
-                "The data's windows are not those of the model.",
-                found=f"{starts.size} bins from {starts[0]} bp"
-                f" in steps of {dataset.attrs['bin_size']}",
-                expected=f"{self.bin_start_.size} bins from {self.bin_start_[0]} bp"
-                f" in steps of {np.diff(self.bin_start_[:2]).sum()}",
-                remedy="build the dataset with the model's window and --bin-size",
-            )
-        return self.transform_.transform(align_marks(dataset, self.marks_))
-
+    @abstractmethod
     def transform(self, dataset: xr.Dataset) -> xr.DataArray:
         """What are the latents of these windows?
 
@@ -129,19 +66,6 @@ class Encoder(BaseEstimator):
         ModelMismatchError
             If bins differ, or no mark is the model's.
         """
-        windows = self.transform_windows(dataset)
-        cells, genes = windows.values.shape[:2]
-        flat = windows.values.reshape(cells * genes, *windows.values.shape[2:])
-        latents = self._encode(flat, windows.present.reshape(cells * genes, -1))
-        keep = [name for name, c in dataset.coords.items() if c.dims in (("cell_type",), ("gene",))]
-        return xr.DataArray(
-            latents.reshape(cells, genes, *latents.shape[1:]),
-            dims=("cell_type", "gene", *self._latent_dims()),
-            coords={name: dataset.coords[name] for name in keep}
-            | self._latent_coords()
-            | self._gene_coords(windows.present),
-            name="latent",
-        )
 
     def fit_transform(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
@@ -149,6 +73,7 @@ class Encoder(BaseEstimator):
         """Learn from windows and return their latents."""
         return self.fit(dataset, y, validation=validation).transform(dataset)
 
+    @abstractmethod
     def inverse_transform(self, latents: xr.DataArray) -> xr.DataArray:
         """Which windows do these latents stand for?
 
@@ -160,34 +85,6 @@ class Encoder(BaseEstimator):
         -------
         (cell_type, gene, bin, mark), in the units of the signal.
         """
-        check_is_fitted(self)
-        values = latents.transpose("cell_type", "gene", ...).values
-        flat = values.reshape(-1, *values.shape[2:])
-        windows = self.transform_.inverse(self._decode(flat))
-        coords = {name: c for name, c in latents.coords.items() if "latent" not in c.dims}
-        coords = {n: c for n, c in coords.items() if not {"bin", "mark"} & set(map(str, c.dims))}
-        return xr.DataArray(
-            windows.reshape(*values.shape[:2], *windows.shape[1:]),
-            dims=("cell_type", "gene", "bin", "mark"),
-            coords=coords
-            | {
-                "mark": np.asarray(self.marks_, dtype=object),
-                "bin_start": ("bin", self.bin_start_),
-            },
-            name="signal",
-            attrs={"units": self.units_},
-        )
-
-    def _latent_dims(self) -> tuple[str, ...]:
-        return ("latent",)
-
-    def _latent_coords(self) -> dict[str, Any]:
-        names = [f"{self._latent_prefix}_{k}" for k in range(1, self.n_latent_ + 1)]
-        return {"latent": np.asarray(names, dtype=object)}
-
-    def _gene_coords(self, present: np.ndarray) -> dict[str, Any]:
-        """What else is to be known of each gene, from (cell_type, gene, mark) presence."""
-        return {}
 
     @property
     @abstractmethod
@@ -195,48 +92,13 @@ class Encoder(BaseEstimator):
         """How many numbers a window becomes."""
 
     @abstractmethod
-    def _fit(self, windows: Windows, validation: Windows | None) -> None:
-        """Learn from transformed windows."""
-
-    @abstractmethod
-    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """(row, bin, mark), (row, mark) → (row, latent)."""
-
-    @abstractmethod
-    def _decode(self, latents: np.ndarray) -> np.ndarray:
-        """(row, latent) → (row, bin, mark), transformed."""
-
-    @abstractmethod
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What the subclass learned: plain JSON, and arrays."""
-
-    @abstractmethod
-    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `_state` gave."""
-
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """All that a saved encoder consists of: plain JSON, and arrays."""
-        numbers, arrays = self._state()
-        description = {
-            "arguments": self.get_params(deep=False),
-            "marks": self.marks_,
-            "bin_start": self.bin_start_.tolist(),
-            "units": self.units_,
-            "transform": self.transform_.to_dict(),
-            "fitted": numbers,
-        }
-        return description, arrays
 
     @classmethod
+    @abstractmethod
     def _rebuild(cls, description: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Make the encoder that `_describe` described."""
-        encoder = cls(**description["arguments"])
-        encoder.marks_ = list(description["marks"])
-        encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
-        encoder.units_ = description["units"]
-        encoder.transform_ = SignalTransform.from_dict(description["transform"])
-        encoder._restore(description["fitted"], arrays)
-        return encoder
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Keep the encoder in a folder, without pickle."""

@@ -10,7 +10,7 @@ import xarray as xr
 
 from simplechrome.dataset.transforms import SignalTransform, Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.window_encoder import WindowEncoder
 
 
 def log_means(signal: np.ndarray, mark_present: np.ndarray) -> np.ndarray:
@@ -48,7 +48,7 @@ def log_means(signal: np.ndarray, mark_present: np.ndarray) -> np.ndarray:
     return np.where(mark_present, np.log1p(means), np.nan)
 
 
-class LogMeans(Encoder):
+class LogMeans(WindowEncoder):
     """Level of each mark: log(1 + mean reads), standardized over the training genes.
 
     Parameters

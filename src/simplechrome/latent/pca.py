@@ -9,14 +9,14 @@ import numpy as np
 
 from simplechrome.dataset.transforms import Windows
 from simplechrome.errors import ConfigError
-from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
 
 _IMPUTATION_ROUNDS = 8
 
 
-class PCA(Encoder):
+class PCA(WindowEncoder):
     """Principal components of the transformed windows, on the natural scale.
 
     All components are divided by the *first* one's standard deviation, so that a ridge penalty

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from simplechrome.dataset.transforms import Windows
-from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.window_encoder import WindowEncoder
 
 
-class RawWindow(Encoder):
+class RawWindow(WindowEncoder):
     """No compression: log1p of each bin, one mean and scale per mark.
 
     Windows come with the coordinate `present` (cell_type, gene, mark): where it is False the mark

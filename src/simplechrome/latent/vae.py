@@ -13,8 +13,8 @@ import xarray as xr
 
 from simplechrome.dataset.transforms import Windows
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
+from simplechrome.latent.window_encoder import WindowEncoder
 from simplechrome.training.loop import devices, make_accelerator, seeded, train
 from simplechrome.training.settings import Device, Precision, TrainingSettings
 
@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 512  # blocks whose activations stay in the cache: twice as fast
 _HELD_OUT_SHARE = 0.1
 
 
-class VAE(Encoder):
+class VAE(WindowEncoder):
     """A small latent representation of each window, learned without labels.
 
     Linear maps that start at the principal components, corrected by convolutions over the bins; a

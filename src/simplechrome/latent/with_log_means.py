@@ -12,7 +12,6 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from simplechrome.dataset.transforms import Windows
 from simplechrome.errors import ConfigError
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import encoder_class
@@ -75,9 +74,17 @@ class WithLogMeans(Encoder):
         if "checkpoints" in signature(self.encoder_.fit).parameters:
             options |= {"checkpoints": checkpoints, "resume": resume}
         self.encoder_.fit(dataset, **options)
-        self.log_means_ = LogMeans(n_regions=self.n_regions).fit(dataset)
+        self.log_means_: Encoder = LogMeans(n_regions=self.n_regions).fit(dataset)
         self._take_over()
         return self
+
+    @classmethod
+    def of_fitted(cls, encoder: Encoder, log_means: Encoder) -> Self:
+        """Join two encoders that were fitted on the same windows, the second a `LogMeans`."""
+        both = cls(clone(encoder), **log_means.get_params())
+        both.encoder_, both.log_means_ = encoder, log_means
+        both._take_over()
+        return both
 
     def _take_over(self) -> None:
         inner = self.encoder_
@@ -107,18 +114,9 @@ class WithLogMeans(Encoder):
         check_is_fitted(self, "encoder_")
         return self.encoder_.inverse_transform(latents[..., : self.encoder_.n_latent_])
 
-    def _fit(self, windows: Windows, validation: Windows | None) -> None:
-        raise NotImplementedError  # `fit` gives the dataset to both parts
-
-    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        raise NotImplementedError  # the two parts see different transforms
-
-    def _decode(self, latents: np.ndarray) -> np.ndarray:
-        return self.encoder_._decode(latents[:, : self.encoder_.n_latent_])
-
     def _describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         parts = {"encoder": self.encoder_, "log_means": self.log_means_}
-        description: dict[str, Any] = {"n_regions": self.n_regions}
+        description: dict[str, Any] = {}
         arrays: dict[str, np.ndarray] = {}
         for part, encoder in parts.items():
             own, values = encoder._describe()
@@ -136,14 +134,4 @@ class WithLogMeans(Encoder):
                 if name.startswith(f"{part}.")
             }
             parts[part] = encoder_class(description[part]["class"])._rebuild(description[part], own)
-        inner = encoder_class(description["encoder"]["class"])
-        both = cls(inner(**description["encoder"]["arguments"]), n_regions=description["n_regions"])
-        both.encoder_, both.log_means_ = parts["encoder"], parts["log_means"]
-        both._take_over()
-        return both
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        raise NotImplementedError  # `_describe` asks the two parts
-
-    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        raise NotImplementedError  # `_rebuild` makes the two parts
+        return cls.of_fitted(**parts)
