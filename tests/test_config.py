@@ -16,7 +16,9 @@ from simplechrome.config import (
     ENCODERS,
     LATENT_ENCODERS,
     PREDICTORS,
+    AttentiveChromeConfig,
     BoostingConfig,
+    DeepChromeConfig,
     LinearConfig,
     LogMeansConfig,
     MLPConfig,
@@ -51,6 +53,8 @@ OF_THE_RUN = {"task", "random_state", "device", "threads"}
         (LinearConfig, "LinearPredictor"),
         (MLPConfig, "MLPPredictor"),
         (BoostingConfig, "BoostingPredictor"),
+        (DeepChromeConfig, "DeepChrome"),
+        (AttentiveChromeConfig, "AttentiveChrome"),
     ],
 )
 def test_defaults_are_those_of_the_estimator(section: type, estimator: str) -> None:
@@ -379,11 +383,16 @@ def test_a_preset_replaces_both_sections_of_a_file_and_keeps_the_rest(file: Path
     ("options", "found", "expected"),
     [
         ({"encoder": "pca"}, "--encoder pca", "--encoder vae or paper_vae or none"),
-        ({"predictor": "linear"}, "--predictor linear", "--predictor mlp"),
+        (
+            {"predictor": "linear"},
+            "--predictor linear",
+            "--predictor mlp or deepchrome or attentivechrome",
+        ),
         (
             {"encoder": "pca", "predictor": "linear"},
             "--encoder pca --predictor linear",
-            "--encoder vae or paper_vae or none and --predictor mlp",
+            "--encoder vae or paper_vae or none "
+            "and --predictor mlp or deepchrome or attentivechrome",
         ),
     ],
 )

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from simplechrome.latent.raw_window import RawWindow as RawWindow
     from simplechrome.latent.vae import VAE as VAE
     from simplechrome.latent.with_log_means import WithLogMeans as WithLogMeans
+    from simplechrome.predictors.attentivechrome import AttentiveChrome as AttentiveChrome
     from simplechrome.predictors.boosting import BoostingPredictor as BoostingPredictor
+    from simplechrome.predictors.deepchrome import DeepChrome as DeepChrome
     from simplechrome.predictors.linear import LinearPredictor as LinearPredictor
     from simplechrome.predictors.load import load_predictor as load_predictor
     from simplechrome.predictors.mlp import MLPPredictor as MLPPredictor
@@ -77,7 +79,9 @@ _HOME = {
     "RawWindow": "simplechrome.latent.raw_window",
     "VAE": "simplechrome.latent.vae",
     "WithLogMeans": "simplechrome.latent.with_log_means",
+    "AttentiveChrome": "simplechrome.predictors.attentivechrome",
     "BoostingPredictor": "simplechrome.predictors.boosting",
+    "DeepChrome": "simplechrome.predictors.deepchrome",
     "LinearPredictor": "simplechrome.predictors.linear",
     "load_predictor": "simplechrome.predictors.load",
     "MLPPredictor": "simplechrome.predictors.mlp",

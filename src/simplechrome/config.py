@@ -127,6 +127,50 @@ class BoostingConfig(_Section):
     hold_out_from: int = Field(1000, ge=2)
 
 
+class DeepChromeConfig(_Section):
+    """A convolution over bins; see `simplechrome.DeepChrome`."""
+
+    name: Literal["deepchrome"] = "deepchrome"
+    filters: int = Field(64, ge=1)
+    kernel: int = Field(10, ge=1)
+    pool: int = Field(5, ge=1)
+    hidden: tuple[int, ...] = (128,)
+    dropout: float = Field(0.5, ge=0, lt=1)
+    epochs: int = Field(15, ge=1)
+    early_stopping: bool = True
+    patience: int = Field(15, ge=1)
+    batch_size: int = Field(32, ge=1)
+    min_batches: int = Field(8, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_gradients: bool = True
+    n_folds: int = Field(5, ge=2)
+    hold_out_from: int = Field(1000, ge=2)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class AttentiveChromeConfig(_Section):
+    """Recurrent layers with attention; see `simplechrome.AttentiveChrome`."""
+
+    name: Literal["attentivechrome"] = "attentivechrome"
+    bin_hidden: int = Field(32, ge=1)
+    mark_hidden: int = Field(16, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    epochs: int = Field(20, ge=1)
+    early_stopping: bool = True
+    patience: int = Field(20, ge=1)
+    batch_size: int = Field(128, ge=1)
+    min_batches: int = Field(16, ge=1)
+    learning_rate: float = Field(5e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_gradients: bool = True
+    n_folds: int = Field(3, ge=2)
+    hold_out_from: int = Field(500, ge=2)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
 class SplitConfig(_Section):
     """Which genes are held out; see `simplechrome.dataset.splits`."""
 
@@ -141,7 +185,9 @@ class SplitConfig(_Section):
 
 
 EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
-PredictorConfig = LinearConfig | MLPConfig | BoostingConfig
+PredictorConfig = (
+    LinearConfig | MLPConfig | BoostingConfig | DeepChromeConfig | AttentiveChromeConfig
+)
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "vae": VAEConfig,
     "paper_vae": PaperVAEConfig,
@@ -154,7 +200,11 @@ PREDICTORS: dict[str, type[PredictorConfig]] = {
     "linear": LinearConfig,
     "mlp": MLPConfig,
     "boosting": BoostingConfig,
+    "deepchrome": DeepChromeConfig,
+    "attentivechrome": AttentiveChromeConfig,
 }
+NEED_WINDOWS = ("deepchrome", "attentivechrome")
+"""Predictors that look along the bins, and have nothing to look at in latents."""
 
 
 class RunConfig(_Section):
@@ -174,18 +224,48 @@ class RunConfig(_Section):
         Where training runs; see `TrainingSettings`.
     add_log_means
         Give the predictor the marks' levels beside the latents; see `simplechrome.WithLogMeans`.
+    ensemble
+        Predictors of different seeds that are fitted on the one encoder, and averaged.
+    coverage
+        Share of genes whose truth the label sets, or intervals of expression, are to hold.
     """
 
     task: Task = "classification"
     cell_types: tuple[str, ...] | None = None
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
+    ensemble: int = Field(1, ge=1)
+    coverage: float = Field(0.9, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
     encoder: EncoderConfig = Field(VAEConfig(), discriminator="name")
     add_log_means: bool = False
     predictor: PredictorConfig = Field(LinearConfig(), discriminator="name")
     split: SplitConfig = SplitConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _windows_where_needed(cls, values: Any) -> Any:
+        """Predictors that need windows get them where no encoder is named."""
+        if isinstance(values, dict) and "encoder" not in values:
+            predictor = values.get("predictor")
+            named = predictor.get("name") if isinstance(predictor, dict) else predictor
+            if getattr(named, "name", named) in NEED_WINDOWS:
+                return values | {"encoder": NoEncoderConfig()}
+        return values
+
+    @model_validator(mode="after")
+    def _windows_are_there(self) -> RunConfig:
+        if self.predictor.name in NEED_WINDOWS and self.encoder.name != "none":
+            raise ConfigError(
+                f"The predictor {self.predictor.name} looks along the bins of the window itself, "
+                "and latents have none.",
+                found=f"the encoder {self.encoder.name}",
+                expected="the encoder none",
+                remedy="--encoder none, or leave --encoder out; for latents take the predictor "
+                "linear, mlp or boosting",
+            )
+        return self
 
     @model_validator(mode="after")
     def _log_means_join_latents(self) -> RunConfig:

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from simplechrome.config import (
     ENCODERS,
+    NEED_WINDOWS,
+    AttentiveChromeConfig,
+    DeepChromeConfig,
     EncoderConfig,
     MLPConfig,
     NoEncoderConfig,
@@ -26,7 +29,8 @@ class Preset(NamedTuple):
     """A published method's own settings.
 
     encoders, predictors : what `--encoder` and `--predictor` mean under the preset; the first of
-        each is taken where none is named, and what is not here has no form in that publication
+        each is taken where none is named (the window itself, if the predictor needs it), and what
+        is not here has no form in that publication
     """
 
     encoders: Mapping[str, EncoderConfig]
@@ -50,6 +54,50 @@ PRESETS = {
                 weight_decay=0.0,
                 clip_gradients=False,
                 initialization="he_normal",
+            ),
+            "deepchrome": DeepChromeConfig(
+                filters=625,
+                hidden=(256, 128),
+                dropout=0.0,
+                epochs=5,
+                early_stopping=False,
+                batch_size=32,
+                min_batches=1,
+                learning_rate=1e-3,
+                weight_decay=0.0,
+                schedule="constant",
+                clip_gradients=False,
+            ),
+            # The original's code for it never ran: these are the AttentiveChrome paper's settings.
+            "attentivechrome": AttentiveChromeConfig(
+                bin_hidden=32,
+                mark_hidden=16,
+                dropout=0.5,
+                epochs=30,
+                patience=30,
+                batch_size=16,
+                min_batches=1,
+                learning_rate=1e-4,
+                weight_decay=0.0,
+                schedule="constant",
+            ),
+        },
+    ),
+    "deepchrome-paper": Preset(
+        {"none": NoEncoderConfig(transform_function="none")},
+        {
+            "deepchrome": DeepChromeConfig(
+                filters=50,
+                hidden=(625, 125),
+                dropout=0.5,
+                epochs=100,
+                patience=100,
+                batch_size=1,
+                min_batches=1,
+                learning_rate=1e-3,
+                weight_decay=0.0,
+                schedule="constant",
+                clip_gradients=False,
             )
         },
     ),
@@ -89,7 +137,10 @@ def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str,
             "combine what you like: --encoder paper_vae is the paper's encoder by itself",
         )
     for section, forms in choices.items():
-        chosen = forms[given.get(section, next(iter(forms)))]
+        first = next(iter(forms))
+        if section == "encoder" and given.get("predictor") in NEED_WINDOWS:
+            first = "none"
+        chosen = forms[given.get(section, first)]
         sections[section] = chosen.model_dump(mode="json")
     return sections
 
@@ -116,6 +167,11 @@ def _split_section(held: Mapping[str, Any], given: dict[str, Any]) -> dict[str, 
             )
         split[name] = given.pop(name)
     return split
+
+
+def _predictor_of(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    """Name of the predictor: the one that is given, or the file's."""
+    return given.get("predictor", values.get("predictor", {}).get("name"))
 
 
 def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:
@@ -156,6 +212,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         values["labels"] = labels
     for section, default in _DEFAULTS.items():
         chosen = given.pop(section, None)
+        if section == "encoder" and _predictor_of(given, values) in NEED_WINDOWS:
+            default = "none"
         held = dict(values.get(section, {"name": default}))
         same = chosen in (None, held.get("name"))
         values[section] = held if same else {"name": chosen}

@@ -30,20 +30,23 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--config", type=click.Path(), help="TOML file of options; options here win.")
 @click.option(
     "--preset",
-    type=click.Choice(["paper"]),
-    help="Encoder and predictor as published: the SimpleChrome paper's, its mistakes mended.",
+    type=click.Choice(["paper", "deepchrome-paper"]),
+    help="Encoder and predictor as published: the SimpleChrome paper's, its mistakes mended, "
+    "or the DeepChrome paper's.",
 )
 @click.option(
     "--encoder",
     type=click.Choice(
-        ["vae", "paper_vae", "pca", "log_means", "none"]
-        + ["vae+log_means", "paper_vae+log_means", "pca+log_means"]
+        [
+            *("vae", "paper_vae", "pca", "log_means", "none"),
+            *("vae+log_means", "paper_vae+log_means", "pca+log_means"),
+        ]
     ),
-    help="[default: vae]",
+    help="[default: vae; none for deepchrome and attentivechrome]",
 )
 @click.option(
     "--predictor",
-    type=click.Choice(["linear", "mlp", "boosting"]),
+    type=click.Choice(["linear", "mlp", "boosting", "deepchrome", "attentivechrome"]),
     help="[default: linear]",
 )
 @click.option(
@@ -70,6 +73,12 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--fold", type=int, help="Which of the folds over chromosomes (--split fold).")
 @click.option("--n-folds", type=int, help="[default: 5]")
 @click.option("--seed", type=int, help="Of the weights and of the label draw. [default: 0]")
+@click.option("--ensemble", type=int, help="Predictors of different seeds, averaged. [default: 1]")
+@click.option(
+    "--coverage",
+    type=float,
+    help="Share of genes whose truth the label sets or intervals shall hold. [default: 0.9]",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: auto]")
 @click.option("--threads", type=int, help="CPU threads.")
 @overwrite_option
@@ -93,6 +102,7 @@ def command(
       simplechrome fit e012.zarr -o runs/e012
       simplechrome fit e012.zarr -o runs/e012 --resume
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
+      simplechrome fit e012.zarr -o runs/five --predictor mlp --ensemble 5
       simplechrome fit e012.zarr -o runs/paper --preset paper
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """

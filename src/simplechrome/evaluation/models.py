@@ -80,3 +80,15 @@ def make_predictor(config: RunConfig) -> Predictor:
             from simplechrome.predictors.boosting import BoostingPredictor
 
             return BoostingPredictor(config.task, **arguments)
+        case "deepchrome":
+            from simplechrome.predictors.deepchrome import DeepChrome
+
+            return DeepChrome(
+                config.task, **arguments, device=config.device, threads=config.threads
+            )
+        case "attentivechrome":
+            from simplechrome.predictors.attentivechrome import AttentiveChrome
+
+            return AttentiveChrome(
+                config.task, **arguments, device=config.device, threads=config.threads
+            )

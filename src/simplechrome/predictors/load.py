@@ -12,6 +12,8 @@ _HOME = {
     "LinearPredictor": "simplechrome.predictors.linear",
     "MLPPredictor": "simplechrome.predictors.mlp",
     "BoostingPredictor": "simplechrome.predictors.boosting",
+    "DeepChrome": "simplechrome.predictors.deepchrome",
+    "AttentiveChrome": "simplechrome.predictors.attentivechrome",
 }
 
 

@@ -125,7 +125,7 @@ class MLPPredictor(NetworkPredictor):
             _initialize_he_normal(module)
         return module
 
-    def _settings(self, epochs: int, patience: int) -> TrainingSettings:
+    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
         return TrainingSettings(
             epochs=epochs,
             batch_size=self.batch_size,

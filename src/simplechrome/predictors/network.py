@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import xarray as xr
+from sklearn.utils import gen_batches
 from torch import nn
 
 from simplechrome.predictors.predictor import Predictor
@@ -18,6 +19,9 @@ from simplechrome.training.loop import Batch, Loss, Parts, TrainingResult, seede
 from simplechrome.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
+
+SCORED_AT_ONCE = 1024
+"""Rows in a batch of predictions, so that what a network makes of them stays below 100 MB."""
 
 
 def supervised_loss(task: str) -> Loss:
@@ -29,8 +33,8 @@ def supervised_loss(task: str) -> Loss:
     )
 
     def loss(module: nn.Module, batch: Batch, warmth: float) -> Parts:
-        x, y = batch
-        return {"loss": function(module(x).float(), y)}
+        *inputs, y = batch
+        return {"loss": function(module(*inputs).float(), y)}
 
     return loss
 
@@ -44,7 +48,7 @@ class NetworkPredictor(Predictor):
     this: all labels are trained on for all `epochs`.
 
     A subclass stores its arguments, those named below among them, and implements `_make_module`
-    and `_settings`.
+    and `_settings`; where its network takes more than the features, `_inputs` too.
     """
 
     epochs: int
@@ -57,11 +61,11 @@ class NetworkPredictor(Predictor):
 
     @abstractmethod
     def _make_module(self) -> nn.Module:
-        """A network from (row, feature) to (row,), for `n_features_in_` features."""
+        """A network from what `_inputs` gives to (row,), for `n_features_in_` features."""
 
     @abstractmethod
-    def _settings(self, epochs: int, patience: int) -> TrainingSettings:
-        """How it is trained."""
+    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
+        """How it is trained on so many rows."""
 
     def fit(
         self,
@@ -116,7 +120,7 @@ class NetworkPredictor(Predictor):
                 module,
                 supervised_loss(self.task),
                 self._tensors(rows),
-                self._settings(epochs, patience),
+                self._settings(epochs, patience, len(rows.y)),
                 validation=validation and self._tensors(validation),
                 checkpoints=checkpoints,
                 resume=self._resume,
@@ -124,10 +128,14 @@ class NetworkPredictor(Predictor):
             )
         return module, result
 
-    def _tensors(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
-        x = np.ascontiguousarray(rows.x, dtype=np.float32)
+    def _inputs(self, x: np.ndarray) -> tuple[torch.Tensor, ...]:
+        """What the network is called with, for (row, feature)."""
+        # A copy: PyTorch wants memory that it may write to, even where it does not.
+        return (torch.from_numpy(np.array(x, dtype=np.float32, order="C")),)
+
+    def _tensors(self, rows: Rows) -> tuple[torch.Tensor, ...]:
         y = ((rows.y - self.center_) / self.scale_).astype(np.float32)
-        return torch.from_numpy(x), torch.from_numpy(y)
+        return (*self._inputs(rows.x), torch.from_numpy(y))
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         regression = self.task == "regression"
@@ -186,9 +194,10 @@ class NetworkPredictor(Predictor):
         self.interrupted_ |= result.interrupted
 
     def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        values = np.empty(len(x))
         with torch.inference_mode():
-            rows = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-            values = self.module_(rows).numpy().astype(np.float64)
+            for rows in gen_batches(len(x), SCORED_AT_ONCE):
+                values[rows] = self.module_(*self._inputs(x[rows])).numpy()
         return values * self.scale_ + self.center_
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -93,24 +93,37 @@ class Predictor(BaseEstimator):
             raise ConfigError(
                 "There is no such task.", found=str(self.task), expected=" or ".join(TASKS)
             )
-        if isinstance(x, xr.DataArray):
-            rows = labelled_rows(x, y, self.task)
-            self.features_ = feature_names(x)
+        seen = self._see(x)
+        if isinstance(seen, xr.DataArray):
+            rows = labelled_rows(seen, y, self.task)
+            self.features_ = feature_names(seen)
             self.n_features_in_ = len(self.features_)
         else:
-            rows = Rows(*validate_data(self, x, y, y_numeric=self.task == "regression"))
+            # Names of labelled features that an earlier fit saw.
+            self.__dict__.pop("features_", None)
+            numeric = self.task == "regression"
+            rows = Rows(*validate_data(self, seen, y, y_numeric=numeric, **self._checks(x)))
         held_out = None
         if validation is not None:
-            if isinstance(validation[0], xr.DataArray):
-                held_out = labelled_rows(validation[0], validation[1], self.task)
+            out = self._see(validation[0])
+            if isinstance(out, xr.DataArray):
+                held_out = labelled_rows(out, validation[1], self.task)
             else:
-                held_out = Rows(np.asarray(validation[0]), np.asarray(validation[1]))
+                held_out = Rows(np.asarray(out), np.asarray(validation[1]))
         if self.task == "classification":
             rows = Rows(rows.x, self._encode_classes(rows.y))
             if held_out is not None:
                 held_out = Rows(held_out.x, (held_out.y == self.classes_[1]).astype(np.int8))
         self._fit_rows(rows, held_out)
         return self
+
+    def _see(self, x: Any) -> Any:
+        """What of the input is to become rows? All, as it is, unless a subclass knows better."""
+        return x
+
+    def _checks(self, x: Any) -> dict[str, Any]:
+        """More arguments of scikit-learn's `validate_data`, which looks at plain arrays."""
+        return {}
 
     def _encode_classes(self, y: np.ndarray) -> np.ndarray:
         check_classification_targets(y)
@@ -125,10 +138,11 @@ class Predictor(BaseEstimator):
 
     def _rows(self, x: xr.DataArray | np.ndarray) -> np.ndarray:
         check_is_fitted(self)
-        if not isinstance(x, xr.DataArray):
-            return np.asarray(validate_data(self, x, reset=False))
-        rows = flatten(x)
-        have, want = feature_names(x), getattr(self, "features_", None)
+        seen = self._see(x)
+        if not isinstance(seen, xr.DataArray):
+            return np.asarray(validate_data(self, seen, reset=False, **self._checks(x)))
+        rows = flatten(seen)
+        have, want = feature_names(seen), getattr(self, "features_", None)
         if rows.shape[1] != self.n_features_in_ or (want is not None and have != want):
             raise ModelMismatchError(
                 "The features are not those that the predictor was fitted on.",

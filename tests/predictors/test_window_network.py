@@ -1,0 +1,349 @@
+"""DeepChrome and AttentiveChrome as estimators: what they take, refuse, learn and keep."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from sklearn.utils.estimator_checks import check_estimator
+
+from simplechrome import AttentiveChrome, DeepChrome, RawWindow, from_arrays, load_predictor
+from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError
+from simplechrome.metrics import auroc, pearson
+from simplechrome.predictors import network
+from simplechrome.predictors.window_network import WindowPredictor
+
+EXPECTED_TO_FAIL = {
+    "check_classifiers_one_label": "a single class is an error with advice, not a constant",
+    "check_fit2d_1sample": "one sample is one class: the same error",
+    "check_methods_subset_invariance": "float32 matrix products differ in the last digit by rows",
+}
+SMALL: dict[type[WindowPredictor], dict[str, Any]] = {
+    DeepChrome: {"filters": 8, "kernel": 4, "pool": 3, "hidden": (8,), "dropout": 0.0},
+    AttentiveChrome: {"bin_hidden": 4, "mark_hidden": 3, "dropout": 0.0},
+}
+CLASSES = pytest.mark.parametrize("kind", list(SMALL))
+TRAINING: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 16,
+    "min_batches": 1,
+    "n_folds": 2,
+    "learning_rate": 0.01,
+    "threads": 1,
+}
+
+
+def make(kind: type[WindowPredictor], task: str = "classification", **options: Any) -> Any:
+    return kind(task, **{**SMALL[kind], **TRAINING, **options})
+
+
+def peaks(n: int, bins: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two marks with one peak each; high where the peak of the second is in its first half.
+
+    Which bins are high says nothing by itself: all windows have the same values, in other places.
+    """
+    rng = np.random.default_rng(seed)
+    x = 0.2 * rng.standard_normal((n, bins, 2)).astype(np.float32)
+    places = rng.integers(1, bins - 1, (n, 2))
+    for mark in (0, 1):
+        for offset in (-1, 0, 1):
+            x[np.arange(n), places[:, mark] + offset, mark] += 2.0
+    return x, (places[:, 1] < bins // 2).astype(int)
+
+
+def labelled(x: np.ndarray, present: np.ndarray | None = None) -> xr.DataArray:
+    """One cell type, named as `RawWindow` names windows."""
+    coords: dict[str, Any] = {
+        "cell_type": ["c"],
+        "gene_id": ("gene", [f"g{k}" for k in range(len(x))]),
+        "mark": [f"m{k}" for k in range(x.shape[2])],
+        "bin_start": ("bin", 100 * np.arange(x.shape[1])),
+    }
+    if present is not None:
+        coords["present"] = (("cell_type", "gene", "mark"), present[None])
+    return xr.DataArray(x[None], dims=("cell_type", "gene", "bin", "mark"), coords=coords)
+
+
+def target(y: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(y[None], dims=("cell_type", "gene"))
+
+
+@pytest.mark.parametrize(
+    ("estimator", "few"),
+    [
+        (make(DeepChrome, kernel=1, pool=1, epochs=8), ()),
+        (make(DeepChrome, "regression", kernel=1, pool=1, epochs=8), ()),
+        (make(AttentiveChrome), ("check_classifiers_train",)),
+    ],
+)
+def test_is_an_ordinary_scikit_learn_estimator(estimator: Any, few: tuple[str, ...]) -> None:
+    failing = EXPECTED_TO_FAIL | dict.fromkeys(few, "three epochs are not enough to learn it")
+    if estimator.task == "regression":
+        failing = {"check_methods_subset_invariance": failing["check_methods_subset_invariance"]}
+    estimator.set_params(learning_rate=0.03, batch_size=32, hold_out_from=20)
+    results = check_estimator(estimator, expected_failed_checks=failing, on_skip=None)
+    assert len(results) > 50
+
+
+@CLASSES
+def test_where_a_peak_lies_is_found(kind: type[WindowPredictor]) -> None:
+    options: dict[str, Any] = {
+        "epochs": 12,
+        "learning_rate": 0.02,
+        "batch_size": 32,
+        "early_stopping": False,
+    }
+    fitted = make(kind, **options).fit(*peaks(300))
+    x, y = peaks(200, seed=1)
+    assert auroc(y, fitted.decision_function(x)) > 0.95
+    # Levels alone know nothing of it.
+    assert abs(auroc(y, x.mean(axis=1)[:, 1]) - 0.5) < 0.1
+
+
+@CLASSES
+def test_regression_is_in_the_units_of_the_target(kind: type[WindowPredictor]) -> None:
+    options: dict[str, Any] = {"epochs": 12, "learning_rate": 0.02, "early_stopping": False}
+    x, y = peaks(300)
+    fitted = make(kind, "regression", **options).fit(x, 1000 + 50 * y)
+    new, high = peaks(100, seed=1)
+    assert pearson(1000.0 + 50 * high, fitted.predict(new)) > 0.8
+    assert 970 < fitted.predict(new).min() < fitted.predict(new).max() < 1080
+    assert not hasattr(fitted, "predict_proba")
+
+
+@CLASSES
+def test_labelled_and_plain_windows_are_the_same(kind: type[WindowPredictor]) -> None:
+    x, y = peaks(40)
+    present = np.random.default_rng(0).random((40, 2)) > 0.3
+    windows = labelled(x, present)
+    plain = np.where(present[:, None], x, np.nan)
+    fitted = make(kind).fit(windows, target(y))
+    again = make(kind).fit(plain, y)
+    probability = fitted.predict_proba(windows)
+    assert probability.dims == ("cell_type", "gene", "label")
+    np.testing.assert_array_equal(probability.values[0], again.predict_proba(plain))
+    np.testing.assert_array_equal(probability.values[0], fitted.predict_proba(plain))
+    swapped = windows.transpose("cell_type", "gene", "mark", "bin")
+    xr.testing.assert_identical(fitted.predict(swapped), fitted.predict(windows))
+
+
+@CLASSES
+def test_values_under_a_missing_mark_train_nothing(kind: type[WindowPredictor]) -> None:
+    x, y = peaks(40)
+    present = np.random.default_rng(0).random((40, 2)) > 0.3
+    other = np.where(present[:, None], x, 1e6)
+    one, same = (make(kind).fit(labelled(v, present), target(y)) for v in (x, other))
+    np.testing.assert_array_equal(
+        one.predict_proba(labelled(x, present)), same.predict_proba(labelled(other, present))
+    )
+
+
+@CLASSES
+def test_windows_of_a_dataset_with_a_mark_that_was_not_assayed(kind: type[WindowPredictor]) -> None:
+    x, y = peaks(40)
+    dataset: Any = from_arrays(
+        np.stack([np.exp(x), np.exp(x)]),
+        marks=["a", "b"],
+        gene_ids=[f"g{k}" for k in range(40)],
+        cell_types=["one", "two"],
+    )
+    dataset["mark_present"].values[1, 0] = False
+    windows = RawWindow().fit(dataset).transform(dataset)
+    fitted = make(kind).fit(windows, xr.DataArray(np.stack([y, y]), dims=("cell_type", "gene")))
+    first, second = fitted.predict_proba(windows).values
+    assert np.isfinite(second).all()
+    assert not np.allclose(first, second)
+
+
+@CLASSES
+def test_flat_rows_are_the_bins_of_one_mark(kind: type[WindowPredictor]) -> None:
+    x, y = peaks(40)
+    flat = make(kind).fit(x[:, :, 1], y)
+    assert flat.window_shape_ == (12, 1)
+    deep = make(kind).fit(x[:, :, 1:], y)
+    np.testing.assert_array_equal(flat.predict_proba(x[:, :, 1]), deep.predict_proba(x[:, :, 1:]))
+    # Fitted again on something else, nothing of the first fit is left.
+    assert deep.fit(labelled(x), target(y)).window_shape_ == (12, 2)
+    assert deep.fit(x[:, :, 1], y).window_shape_ == (12, 1)
+
+
+@CLASSES
+def test_latents_have_no_bins(kind: type[WindowPredictor]) -> None:
+    latents = xr.DataArray(np.zeros((1, 30, 4)), dims=("cell_type", "gene", "latent"))
+    with pytest.raises(ModelMismatchError, match=r"latent\)(.|\n)*--encoder none"):
+        make(kind).fit(latents, target(np.arange(30) % 2))
+    fitted = make(kind).fit(*peaks(30))
+    with pytest.raises(ModelMismatchError, match="looks along the bins"):
+        fitted.predict(latents)
+
+
+def test_windows_of_another_shape_are_refused() -> None:
+    x, y = peaks(30)
+    fitted = make(DeepChrome).fit(x, y)
+    with pytest.raises(ModelMismatchError, match=r"\(row, 2, 12\)(.|\n)*\(row, 12, 2\)"):
+        fitted.predict(x.transpose(0, 2, 1))
+    with pytest.raises(ValueError, match="expecting 24 features"):
+        fitted.predict(x[:, :, 0])
+
+
+def test_mark_that_is_nan_in_some_bins_only_is_refused() -> None:
+    x, y = peaks(30)
+    x[3, 5:8, 1] = np.nan
+    with pytest.raises(InputFormatError, match="found: row 3, mark 1: 3 of 12 bins"):
+        make(DeepChrome).fit(x, y)
+
+
+def test_kernel_that_does_not_fit_the_window_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"found: 12 bins(.|\n)*a kernel of 10 or less"):
+        make(DeepChrome, kernel=30).fit(*peaks(30))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "linear"}, "found: linear(.|\n)*constant or cosine"),
+        ({"precision": "half"}, "found: half(.|\n)*float32 or bfloat16"),
+        ({"min_batches": 0}, "found: min_batches 0"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(DeepChrome, **options).fit(*peaks(30))
+
+
+@CLASSES
+def test_predictions_take_bounded_memory(
+    kind: type[WindowPredictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = make(kind).fit(*peaks(30))
+    x, _ = peaks(50, seed=1)
+    whole = fitted.decision_function(x)
+    sizes: list[int] = []
+    monkeypatch.setattr(network, "SCORED_AT_ONCE", 20)
+    fitted.module_.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    np.testing.assert_allclose(fitted.decision_function(x), whole, atol=1e-6)
+    assert sizes == [20, 20, 10]
+
+
+@CLASSES
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_saved_predictor_gives_identical_predictions(
+    kind: type[WindowPredictor], task: str, tmp_path: Path
+) -> None:
+    x, y = peaks(40)
+    windows = labelled(x, np.random.default_rng(0).random((40, 2)) > 0.3)
+    fitted = make(kind, task).fit(windows, target(y.astype(float)))
+    fitted.save(tmp_path / "model")
+    loaded: Any = load_predictor(tmp_path / "model")
+    assert isinstance(loaded, kind)
+    assert repr(loaded.module_) == repr(fitted.module_)
+    xr.testing.assert_identical(loaded.predict(windows), fitted.predict(windows))
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "model.json",
+        "model.safetensors",
+    ]
+
+
+@CLASSES
+def test_same_seed_gives_the_same_bits_and_another_seed_other_weights(
+    kind: type[WindowPredictor],
+) -> None:
+    x, y = peaks(50)
+    before = torch.get_rng_state(), torch.get_num_threads()
+    one, again, other = (
+        make(kind, random_state=seed, dropout=0.3, threads=2).fit(x, y).predict_proba(x)
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it."""
+
+
+# Two folds of 30 rows are 2 batches an epoch, 6 in all each; the last training has 4 an epoch.
+@CLASSES
+@pytest.mark.parametrize("batch", [3, 9, 15])
+def test_fit_stopped_anywhere_ends_with_the_same_bits(
+    kind: type[WindowPredictor], batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = peaks(60)
+    x[:7, :, 0] = np.nan
+    options: dict[str, Any] = {"dropout": 0.3, "early_stopping": True}
+    expected = make(kind, **options).fit(x, y)
+    original, done = network.supervised_loss, 0
+
+    def supervised_loss(task: str) -> Any:
+        def loss(module: Any, rows: Any, warmth: float) -> Any:
+            nonlocal done
+            done += module.training
+            if done == batch and module.training:
+                raise Killed
+            return original(task)(module, rows, warmth)
+
+        return loss
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(network, "supervised_loss", supervised_loss)
+        make(kind, **options).fit(x, y, checkpoints=tmp_path)
+    resumed = make(kind, **options).fit(x, y, checkpoints=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.predict_proba(x), expected.predict_proba(x))
+
+
+@CLASSES
+def test_half_precision_trains_to_nearly_the_same(kind: type[WindowPredictor]) -> None:
+    x, y = peaks(60)
+    exact, half = (
+        make(kind, precision=name).fit(x, y).decision_function(x)
+        for name in ("float32", "bfloat16")
+    )
+    assert np.corrcoef(exact, half)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    # 100 rows in at least 8 batches are at most 13 in each; 1,000 rows make 50 of 20 anyway.
+    [(100, 13), (1000, 20), (3, 1)],
+)
+def test_batches_are_smaller_with_few_labels(rows: int, expected: int) -> None:
+    fitted = make(DeepChrome, batch_size=20, min_batches=8)
+    assert fitted._settings(1, 1, rows).batch_size == expected
+
+
+@CLASSES
+def test_validation_windows_choose_the_epoch(kind: type[WindowPredictor]) -> None:
+    windows = labelled(*peaks(40)[:1])
+    validation = labelled(peaks(20, seed=1)[0]), target(peaks(20, seed=1)[1])
+    fitted = make(kind, patience=9).fit(windows, target(peaks(40)[1]), validation=validation)
+    losses = [row["validation_loss"] for row in fitted.history_]
+    assert fitted.epochs_ == int(np.argmin(losses)) + 1
+
+
+def test_attention_is_named_and_sums_to_one_over_what_is_there() -> None:
+    x, y = peaks(40)
+    present = np.random.default_rng(0).random((40, 2)) > 0.3
+    present[0] = False
+    windows = labelled(x, present)
+    fitted = make(AttentiveChrome).fit(windows, target(y))
+    bins, marks = fitted.attention(windows)
+    assert (bins.dims, bins.shape) == (("cell_type", "gene", "bin", "mark"), (1, 40, 12, 2))
+    assert (marks.dims, marks.shape) == (("cell_type", "gene", "mark"), (1, 40, 2))
+    assert (bins.name, marks.name) == ("bin_attention", "mark_attention")
+    for name in ("gene_id", "mark", "cell_type"):
+        np.testing.assert_array_equal(marks.coords[name], windows.coords[name])
+    np.testing.assert_array_equal(bins.coords["bin_start"], windows.coords["bin_start"])
+    np.testing.assert_allclose(bins.sum("bin")[0], present, atol=1e-5)
+    np.testing.assert_allclose(marks.sum("mark")[0], present.any(axis=1), atol=1e-5)
+    assert float(bins.min()) >= 0
+    plain = fitted.attention(np.where(present[:, None], x, np.nan))
+    assert plain.bins.dims == ("row", "bin", "mark")
+    np.testing.assert_array_equal(plain.bins, bins[0])
+    np.testing.assert_array_equal(plain.marks, marks[0])
