@@ -55,8 +55,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 def test_folder_holds_what_is_needed_to_judge_and_to_predict(run: Run) -> None:
     assert sorted(path.name for path in run.folder.iterdir()) == [
-        *("config.toml", "encoder", "environment.json", "metrics.json", "predictions.parquet"),
-        *("predictor", "split.parquet"),
+        *("calibration.json", "config.toml", "encoder", "environment.json", "metrics.json"),
+        *("predictions.parquet", "predictor", "split.parquet"),
     ]
 
 

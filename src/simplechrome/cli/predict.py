@@ -17,8 +17,10 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     """Predict the expression of every gene of DATASET with the model of RUN.
 
     The column `split` says on which side each gene was when the model was fitted; only `test`
-    and `new` genes are fair to score. The ending of the output says the format: .parquet, .csv
-    or .tsv.
+    and `new` genes are fair to score. `probability` is calibrated, and `label_set` (in regression
+    the interval from `interval_low` to `interval_high`) holds the truth as often as the run
+    promised, for data like those that it was fitted on. The ending of the output says the format:
+    .parquet, .csv or .tsv.
 
     \b
     Example:

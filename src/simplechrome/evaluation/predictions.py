@@ -13,9 +13,13 @@ import xarray as xr
 
 from simplechrome.atomic import whole_file
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.calibration import Calibration
+from simplechrome.evaluation.conformal import LabelSets, LevelIntervals, name_label_sets
+from simplechrome.evaluation.ensemble import Ensemble, values_of
 from simplechrome.predictors.rows import feature_names
 
 if TYPE_CHECKING:
+    from simplechrome.evaluation.uncertainty import Uncertainty
     from simplechrome.latent.encoder import Encoder
     from simplechrome.predictors.predictor import Predictor
 
@@ -42,10 +46,11 @@ def gene_columns(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 def predict_genes(
     dataset: xr.Dataset,
     latents: xr.DataArray,
-    predictor: Predictor,
+    predictor: Predictor | Ensemble,
     split: np.ndarray,
+    uncertainty: Uncertainty | None = None,
 ) -> pd.DataFrame:
-    """What is predicted for every gene?
+    """What is predicted for every gene, and how sure is it?
 
     Parameters
     ----------
@@ -57,25 +62,72 @@ def predict_genes(
         Fitted.
     split : (gene,)
         Part of the split that each gene is in; `excluded` where in none, `new` where unknown.
+    uncertainty
+        Of this predictor; without it probabilities are as they come, and nothing is promised.
 
     Returns
     -------
-    One row a gene and cell type: gene_id, gene_name, chrom, tss, cell_type, split, then
-    probability (of being high), or predicted_expression with predicted_log2_expression; label
-    (-1 unknown) and expression (NaN unknown).
+    One row a gene and cell type: gene_id, gene_name, chrom, tss, cell_type, split; then
+
+    - probability (of being high, calibrated), uncalibrated_probability, ensemble_sd, label_set
+      (`low`, `high`, `low or high`, `neither`), or
+    - predicted_expression, predicted_log2_expression, ensemble_sd, interval_low and interval_high
+      (of log2(expression + 1)), expression_low and expression_high (the same in units of
+      expression);
+
+    then label (-1 unknown) and expression (NaN unknown). `ensemble_sd`, of an ensemble only, is the
+    standard deviation of the members' probabilities (calibrated) or of their log2(expression + 1).
     """
     columns: dict[str, Any] = gene_columns(dataset)
     columns["split"] = np.tile(split, dataset.sizes["cell_type"])
+    values = values_of(predictor, latents)
+    values = values.reshape(len(values), -1)
     if predictor.task == "classification":
-        probability = predictor.predict_proba(latents)
-        columns["probability"] = np.asarray(probability)[..., 1].ravel()
+        columns |= _probabilities(values, uncertainty)
     else:
-        log_expression = np.asarray(predictor.predict(latents)).ravel()
-        columns["predicted_expression"] = np.maximum(np.exp2(log_expression) - 1, 0)
-        columns["predicted_log2_expression"] = log_expression
+        columns |= _levels(values, uncertainty)
     columns["label"] = dataset["label"].values.ravel()
     columns["expression"] = dataset["expression"].values.ravel()
     return pd.DataFrame(columns)
+
+
+def _spread(values: np.ndarray) -> dict[str, np.ndarray]:
+    return {"ensemble_sd": values.std(axis=0, ddof=1)} if len(values) > 1 else {}
+
+
+def _probabilities(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
+    """Columns from log odds (member, row)."""
+    log_odds, logistic = values.mean(axis=0), Calibration()
+    if uncertainty is None:
+        return {"probability": logistic.apply(log_odds)} | _spread(logistic.apply(values))
+    calibration, sets = uncertainty.calibration, uncertainty.sets
+    columns = {
+        "probability": calibration.apply(log_odds),
+        "uncalibrated_probability": logistic.apply(log_odds),
+        **_spread(calibration.apply(values)),
+    }
+    if isinstance(sets, LabelSets):
+        columns["label_set"] = name_label_sets(sets.apply(log_odds))
+    return columns
+
+
+def _levels(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
+    """Columns from log2(expression + 1), (member, row)."""
+    level = values.mean(axis=0)
+    columns = {
+        "predicted_expression": _expression(level),
+        "predicted_log2_expression": level,
+        **_spread(values),
+    }
+    if uncertainty is not None and isinstance(uncertainty.sets, LevelIntervals):
+        low, high = uncertainty.sets.apply(level)
+        columns |= {"interval_low": low, "interval_high": high}
+        columns |= {"expression_low": _expression(low), "expression_high": _expression(high)}
+    return columns
+
+
+def _expression(level: np.ndarray) -> np.ndarray:
+    return np.maximum(np.exp2(level) - 1, 0)
 
 
 def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:

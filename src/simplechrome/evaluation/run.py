@@ -19,6 +19,8 @@ from simplechrome.config import RunConfig, SplitConfig, make_config, read_config
 from simplechrome.dataset import splits
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
+from simplechrome.evaluation.held_out import fit_and_hold_out
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.predictions import predict_genes, write_table
 from simplechrome.evaluation.run_folder import (
@@ -33,6 +35,11 @@ from simplechrome.evaluation.run_folder import (
 )
 from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import score_predictions
+from simplechrome.evaluation.uncertainty import (
+    describe_uncertainty,
+    fit_uncertainty,
+    write_uncertainty,
+)
 from simplechrome.latent.encoder import Encoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import known_targets, require_two_classes
@@ -54,7 +61,7 @@ class Run(NamedTuple):
     folder: Path
     config: RunConfig
     encoder: Encoder
-    predictor: Predictor
+    predictor: Predictor | Ensemble
     predictions: pd.DataFrame
     metrics: dict[str, Any]
     interrupted: bool
@@ -117,7 +124,9 @@ def fit_run(
 
     The encoder sees the training windows (and, to know when to stop, the validation windows),
     never labels. The predictor sees the labels of the training genes, or of the `labels` genes
-    drawn from them; nothing else chooses anything. Test genes are scored once.
+    drawn from them; nothing else chooses anything, but with all labels those of the validation
+    genes choose epochs and trees. Probabilities are calibrated on genes that did not fit the
+    predictor, see `fit_and_hold_out`. Test genes are scored once.
 
     The work is done in `FOLDER.unfinished`, which becomes `folder` when all of it is there: killed
     at any moment, `folder` is what it was, or the whole run.
@@ -129,8 +138,9 @@ def fit_run(
     config
         All options.
     folder
-        Becomes the run folder: config.toml, encoder/, predictor/, history.csv, split.parquet,
-        environment.json, checkpoints/, predictions.parquet and metrics.json.
+        Becomes the run folder: config.toml, encoder/, predictor/, ensemble/ (its members from the
+        second on), calibration.json, history.csv, split.parquet, environment.json, checkpoints/,
+        predictions.parquet and metrics.json.
     overwrite
         Replace a run folder that is there.
     resume
@@ -252,35 +262,60 @@ def _fit(
     latents = encoder.transform(dataset)
     target = target_of(dataset, config.task)
     rows = np.flatnonzero(drawn & (assignment == "train"))
-    predictor = make_predictor(config)
-    # Latents of an encoder that was cut short are not those that a resumed run trains on.
+    others = np.flatnonzero(assignment == "validation")
     cut = getattr(encoder, "interrupted_", False)
-    checkpoints = {} if cut else _checkpoints(predictor, folder)
-    predictor.fit(latents.isel(gene=rows), target.isel(gene=rows), **checkpoints)
-    predictor.save(folder / "predictor", overwrite=True)
+    predictor, held_out = fit_and_hold_out(
+        lambda seed: make_predictor(config.model_copy(update={"seed": seed})),
+        config,
+        (latents.isel(gene=rows), target.isel(gene=rows)),
+        (latents.isel(gene=others), target.isel(gene=others)),
+        # Latents of an encoder that was cut short are not those that a resumed run trains on.
+        checkpoints=None if cut else folder / CHECKPOINTS,
+        in_haste=cut,
+    )
+    save_ensemble(predictor, folder)
+    uncertainty = None
+    if held_out is not None:
+        uncertainty = fit_uncertainty(
+            *(held_out.predicted, held_out.truth, config.task),
+            coverage=config.coverage,
+            held_out=held_out.which,
+            cell_types=dataset["cell_type"].values.tolist(),
+        )
+        write_uncertainty(uncertainty, folder)
     history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
     if history:
         write_table(pd.DataFrame(history), folder / "history.csv")
-    predictions = predict_genes(dataset, latents, predictor, named)
+    predictions = predict_genes(dataset, latents, predictor, named, uncertainty)
     write_table(predictions, folder / "predictions.parquet", dataset.attrs.get("note", ""))
+    if "ensemble_sd" in predictions and np.allclose(predictions["ensemble_sd"], 0, atol=1e-12):
+        log.warning(
+            "All members of the ensemble are equal: nothing in the predictor %s depends on its "
+            "seed here",
+            config.predictor.name,
+        )
     interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
+    # Ctrl-C in a fold that was to be held out leaves the predictor whole, but uncalibrated.
+    interrupted |= held_out is None
     metrics = {
         "task": config.task,
         "n_labels": len(rows),
         "seed": config.seed,
         "note": dataset.attrs.get("note", ""),
         "interrupted": interrupted,
-    } | {
-        part: score_predictions(predictions[predictions["split"] == part], config.task)
-        for part in ("validation", "test")
+        "ensemble": len(predictor.members) if isinstance(predictor, Ensemble) else 1,
+        "uncertainty": uncertainty and describe_uncertainty(uncertainty),
     }
+    for part in ("validation", "test"):
+        rows_of_part = predictions[predictions["split"] == part]
+        circular = uncertainty is not None and uncertainty.held_out == f"{part} genes"
+        metrics[part] = score_predictions(rows_of_part, config.task, with_coverage=not circular)
     write_json(metrics, folder / "metrics.json")
     return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
 
 
-def _checkpoints(model: Encoder | Predictor, folder: Path) -> dict[str, Any]:
-    """Where a model that trains in epochs keeps its state; others know no such argument."""
-    if "checkpoints" not in signature(model.fit).parameters:
+def _checkpoints(encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """Where an encoder that trains in epochs keeps its state; others know no such argument."""
+    if "checkpoints" not in signature(encoder.fit).parameters:
         return {}
-    part = "encoder" if isinstance(model, Encoder) else "predictor"
-    return {"checkpoints": folder / CHECKPOINTS / part, "resume": True}
+    return {"checkpoints": folder / CHECKPOINTS / "encoder", "resume": True}

@@ -22,11 +22,14 @@ from simplechrome.unfinished import unfinished_folder
 RUN_CONTENTS = frozenset(
     {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
     | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
+    | {"calibration.json", "ensemble"}
     # What the demonstration adds.
     | {"inputs", "demo.zarr", "label_efficiency.csv"}
 )
 """Names that a run folder may hold, and may lose when it is overwritten."""
 CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
+HELD_OUT = "held_out"
+"""Among the checkpoints: predictions of folds of the labels, for calibration."""
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")
 
 
@@ -116,6 +119,9 @@ def describe_run(folder: Path) -> str:
     for part in sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.is_dir()):
         from simplechrome.training.checkpoint import epochs_done
 
+        if part.name == HELD_OUT:
+            trained.append(f"{len(list(part.glob('fold_*.json')))} folds held out")
+            continue
         trained.append(f"{epochs_done(part)} epochs of the {part.name}")
     if trained:
         return "checkpoints of " + " and ".join(trained)

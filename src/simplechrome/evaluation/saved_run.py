@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,25 +12,35 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
 from simplechrome.errors import MissingInputError, ModelFormatError
+from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
 from simplechrome.evaluation.predictions import latent_table, predict_genes
 from simplechrome.evaluation.run_folder import describe_run
+from simplechrome.evaluation.scores import coverage_columns, known_rows
 from simplechrome.evaluation.transfer import warn_of_transfer
+from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
-from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.unfinished import unfinished_folder
+
+log = logging.getLogger(__name__)
 
 NEW = "new"
 
 
 class Models(NamedTuple):
-    """What a run folder holds for use elsewhere; `split` maps gene_id to the part it was in."""
+    """What a run folder holds for use elsewhere.
+
+    predictor : an `Ensemble` where the run has several members
+    split : gene_id → the part it was in
+    uncertainty : None for runs that were made before there was any, or cut short
+    """
 
     config: RunConfig
     encoder: Encoder
-    predictor: Predictor
+    predictor: Predictor | Ensemble
     split: pd.Series
+    uncertainty: Uncertainty | None = None
 
 
 def load_run(folder: str | Path) -> Models:
@@ -76,19 +87,22 @@ def load_run(folder: str | Path) -> Models:
             cause="a damaged or incomplete copy of the run folder",
             remedy="copy the folder again",
         ) from error
-    return Models(
-        read_config(path / "config.toml"),
-        load_encoder(path / "encoder"),
-        load_predictor(path / "predictor"),
-        split,
-    )
+    config, predictor = read_config(path / "config.toml"), load_ensemble(path)
+    members = len(predictor.members) if isinstance(predictor, Ensemble) else 1
+    if members < config.ensemble:
+        log.warning(
+            "%s holds %d of the %d members of its ensemble: it was cut short, or copied in part",
+            *(path, members, config.ensemble),
+        )
+    return Models(config, load_encoder(path / "encoder"), predictor, split, read_uncertainty(path))
 
 
 def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
     """What does a run's model predict for every gene of a dataset?
 
     Cell types that lack a mark, or whose levels are far from those of training, are named in the
-    log.
+    log, as are those that probabilities were not calibrated on; where the dataset has labels or
+    expression, so is the share of genes that lie inside of their sets or intervals.
 
     The column `split` says on which side each gene was when the model was fitted, whatever cell
     type it is now predicted in: only `test` and `new` genes are fair to score.
@@ -105,7 +119,48 @@ def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
     models = load_run(folder)
     warn_of_transfer(dataset, models.encoder)
     split = models.split.reindex(dataset["gene_id"].values).fillna(NEW).to_numpy()
-    return predict_genes(dataset, models.encoder.transform(dataset), models.predictor, split)
+    _warn_of_promises(dataset, folder, models.uncertainty)
+    latents = models.encoder.transform(dataset)
+    table = predict_genes(dataset, latents, models.predictor, split, models.uncertainty)
+    if models.uncertainty is not None:
+        _say_coverage(table, models.uncertainty)
+    return table
+
+
+def _warn_of_promises(
+    dataset: xr.Dataset, folder: str | Path, uncertainty: Uncertainty | None
+) -> None:
+    """Where do calibration and coverage not hold?"""
+    if uncertainty is None:
+        log.warning(
+            "%s has no calibration.json (an older run, or one that was cut short): predictions are "
+            "uncalibrated, without sets or intervals; fit it again to have them",
+            folder,
+        )
+        return
+    cells = [str(name) for name in dataset["cell_type"].values]
+    others = [name for name in cells if name not in uncertainty.cell_types]
+    if others:
+        named = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+        log.warning(
+            "%d of %d cell types were not in the run (%s): calibration and coverage are promised "
+            "only for data like those that it was fitted on, with tracks of the same depth",
+            *(len(others), len(cells), named),
+        )
+
+
+def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:
+    """How many genes that can be scored lie inside of their sets or intervals?"""
+    fair = known_rows(table, uncertainty.task)
+    fair = fair[fair["split"].isin(("test", NEW))]
+    if not fair.empty:
+        covered = coverage_columns(fair, uncertainty.task)["coverage"]
+        log.info(
+            "%.1f %% of %d test and new genes lie inside of their %s (promised: %g %%)",
+            *(100 * covered.mean(), len(fair)),
+            "label sets" if uncertainty.task == "classification" else "intervals",
+            100 * uncertainty.coverage,
+        )
 
 
 def encode_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:

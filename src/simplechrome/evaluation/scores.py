@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,8 +35,11 @@ _REGRESSION: dict[str, Score] = {
 }
 
 
-def _functions(task: str) -> dict[str, Score]:
-    return _CLASSIFICATION if task == "classification" else _REGRESSION
+class _Measure(NamedTuple):
+    """function : of the arrays; arrays : (row,) each"""
+
+    function: Score
+    arrays: tuple[np.ndarray, ...]
 
 
 def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -46,17 +49,77 @@ def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
     return predictions[np.isfinite(predictions["expression"])]
 
 
-def _truth_and_prediction(rows: pd.DataFrame, task: str) -> tuple[np.ndarray, np.ndarray]:
+def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
+    """What do label sets or intervals hold, gene by gene?
+
+    Parameters
+    ----------
+    rows
+        With known labels or expression, see `known_rows`.
+    task
+        `classification` or `regression`.
+
+    Returns
+    -------
+    `coverage` (does it hold the truth?), and `share_decided` (is it a single label?) or
+    `interval_width`, each (row,); empty for predictions without sets or intervals.
+    """
+    if "label_set" in rows:
+        sets = rows["label_set"].to_numpy(str)
+        named = np.where(rows["label"].to_numpy() == 1, "high", "low")
+        decided = np.isin(sets, ("low", "high"))
+        covered = (sets == "low or high") | (sets == named)
+        return {"coverage": covered.astype(float), "share_decided": decided.astype(float)}
+    if "interval_low" in rows:
+        low, high = rows["interval_low"].to_numpy(), rows["interval_high"].to_numpy()
+        level = _measured_level(rows)
+        covered = (low <= level) & (level <= high)
+        return {"coverage": covered.astype(float), "interval_width": high - low}
+    return {}
+
+
+def _measured_level(rows: pd.DataFrame) -> np.ndarray:
+    return np.log2(rows["expression"].to_numpy(np.float64) + 1)
+
+
+def _mean(values: np.ndarray) -> float:
+    if not np.isfinite(values).all():
+        raise UndefinedScoreError("intervals without end have no mean width")
+    return float(values.mean())
+
+
+def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, _Measure]:
+    """All scores that these predictions have, by name."""
+    if task == "regression":
+        levels = _measured_level(rows), rows["predicted_log2_expression"].to_numpy(np.float64)
+        measures = {name: _Measure(score, levels) for name, score in _REGRESSION.items()}
+    else:
+        label = rows["label"].to_numpy()
+        arrays = label, rows["probability"].to_numpy(np.float64)
+        measures = {name: _Measure(score, arrays) for name, score in _CLASSIFICATION.items()}
+        if "uncalibrated_probability" in rows:
+            arrays = label, rows["uncalibrated_probability"].to_numpy(np.float64)
+            for name in ("brier", "expected_calibration_error"):
+                measures[f"uncalibrated_{name}"] = _Measure(_CLASSIFICATION[name], arrays)
+    if with_coverage:
+        for name, values in coverage_columns(rows, task).items():
+            measures[name] = _Measure(_mean, (values,))
+    return measures
+
+
+def _one_cell_type(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, Any]:
+    scores: dict[str, Any] = {}
+    undefined: dict[str, str] = {}
+    for name, (function, arrays) in _measures(rows, task, with_coverage).items():
+        try:
+            scores[name] = function(*arrays)
+        except UndefinedScoreError as error:
+            scores[name] = None
+            undefined[name] = error.problem
     if task == "classification":
-        return rows["label"].to_numpy(), rows["probability"].to_numpy(np.float64)
-    log_expression = np.log2(rows["expression"].to_numpy(np.float64) + 1)
-    return log_expression, rows["predicted_log2_expression"].to_numpy(np.float64)
-
-
-def _one_cell_type(rows: pd.DataFrame, task: str) -> dict[str, Any]:
-    truth, predicted = _truth_and_prediction(rows, task)
-    collect = metrics.score_classification if task == "classification" else metrics.score_regression
-    return dict(collect(truth, predicted))
+        scores["share_high"] = float((rows["label"] == 1).mean())
+    scores["n_genes"] = len(rows)
+    return {**scores, "undefined": undefined} if undefined else scores
 
 
 def _places(rows: pd.DataFrame) -> dict[str, Any]:
@@ -74,35 +137,35 @@ def _add_interval(scores: dict[str, Any], name: str, make: Callable[[], Interval
         scores[f"{name}_low"], scores[f"{name}_high"] = interval.low, interval.high
 
 
-def _score_one(known: pd.DataFrame, task: str) -> dict[str, Any]:
+def _score_one(known: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, Any]:
     """Scores of one cell type, with intervals."""
-    scores = _one_cell_type(known, task)
-    arrays, places = _truth_and_prediction(known, task), _places(known)
-    for name, function in _functions(task).items():
+    scores, places = _one_cell_type(known, task, with_coverage), _places(known)
+    for name, (function, arrays) in _measures(known, task, with_coverage).items():
         if scores[name] is not None:
             _add_interval(scores, name, partial(block_bootstrap, function, *arrays, **places))
     return scores
 
 
-def _score_several(known: pd.DataFrame, task: str) -> dict[str, Any]:
+def _score_several(known: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, Any]:
     """Scores of each cell type and their mean, with intervals from the same draws of genes."""
     cell_type = known["cell_type"].to_numpy(str)
     own = {
-        str(name): _one_cell_type(rows, task)
+        str(name): _one_cell_type(rows, task, with_coverage)
         for name, rows in known.groupby("cell_type", sort=False)
     }
     result: dict[str, Any] = {}
-    for name, function in _functions(task).items():
+    for name, (function, arrays) in _measures(known, task, with_coverage).items():
         defined = [cell for cell, scores in own.items() if scores[name] is not None]
         result[name] = float(np.mean([own[cell][name] for cell in defined])) if defined else None
         if not defined:
             result.setdefault("undefined", {})[name] = "it has no value in any cell type"
             continue
-        rows = known[np.isin(cell_type, defined)]
+        chosen = np.isin(cell_type, defined)
+        rows = known[chosen]
         try:
             resamples = block_bootstrap_of_groups(
                 function,
-                *_truth_and_prediction(rows, task),
+                *(array[chosen] for array in arrays),
                 group=rows["cell_type"].to_numpy(str),
                 gene=rows["gene_id"].to_numpy(str),
                 **_places(rows),
@@ -117,7 +180,9 @@ def _score_several(known: pd.DataFrame, task: str) -> dict[str, Any]:
     return {**result, **counts, "cell_types": own}
 
 
-def score_predictions(predictions: pd.DataFrame, task: str) -> dict[str, Any]:
+def score_predictions(
+    predictions: pd.DataFrame, task: str, *, with_coverage: bool = True
+) -> dict[str, Any]:
     """How good are these predictions?
 
     Parameters
@@ -128,6 +193,9 @@ def score_predictions(predictions: pd.DataFrame, task: str) -> dict[str, Any]:
         chrom and tss, where known, so that the bootstrap keeps neighboring genes together.
     task
         `classification` or `regression`.
+    with_coverage
+        Measure the coverage of label sets or intervals, where the predictions have them; not
+        for the genes that they come from.
 
     Returns
     -------
@@ -141,4 +209,5 @@ def score_predictions(predictions: pd.DataFrame, task: str) -> dict[str, Any]:
     if known.empty:
         return {"n_genes": 0, "undefined": {"all": "no gene of this part has a known expression"}}
     several = known["cell_type"].nunique() > 1
-    return _score_several(known, task) if several else _score_one(known, task)
+    score = _score_several if several else _score_one
+    return score(known, task, with_coverage)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from simplechrome.evaluation.calibration import PLATT_FROM
+
 SHOWN = {
     "classification": ("auroc", "auprc", "accuracy", "expected_calibration_error"),
     "regression": ("pearson", "spearman", "r_squared"),
@@ -19,6 +21,11 @@ NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "brier": "Brier score",
     "expected_calibration_error": "calibration error",
+    "uncalibrated_brier": "Brier score before calibration",
+    "uncalibrated_expected_calibration_error": "calibration error before calibration",
+    "coverage": "coverage",
+    "share_decided": "share of single-label sets",
+    "interval_width": "width of intervals",
     "pearson": "Pearson",
     "spearman": "Spearman",
     "r_squared": "R²",
@@ -34,12 +41,34 @@ def format_score(scores: dict[str, Any], name: str) -> str:
     return f"{value:.4f}" if low is None else f"{value:.4f} ({low:.4f}–{high:.4f})"
 
 
+def format_uncertainty(metrics: dict[str, Any]) -> str:
+    """How were probabilities calibrated, and what is promised? Empty where nothing is."""
+    how = metrics.get("uncertainty")
+    if not how:
+        return ""
+    genes = f"{how['n_held_out']} held-out genes ({how['held_out']})"
+    if metrics["task"] == "regression":
+        return f"intervals from {genes}: {100 * how['promised_coverage']:g} % promised"
+    if how["calibration"] == "none":
+        few = how["n_held_out"] < PLATT_FROM
+        reason = "too few" if few else "the model's own probabilities do as well"
+        said = f"not recalibrated on {genes}: {reason}"
+    else:
+        method = {"platt": "a line, Platt's", "isotonic": "isotonic steps"}[how["calibration"]]
+        said = f"probabilities calibrated ({method}) on {genes}"
+    return f"{said}; label sets promise {100 * how['promised_coverage']:g} %"
+
+
 def format_metrics(metrics: dict[str, Any]) -> str:
     """What does a run's metrics.json say, as lines for a terminal?"""
     lines = [f"{metrics['n_labels']} labelled genes, seed {metrics['seed']}"]
+    if metrics.get("ensemble", 1) > 1:
+        lines[0] += f", ensemble of {metrics['ensemble']}"
+    lines += [text] if (text := format_uncertainty(metrics)) else []
     for part in ("validation", "test"):
         scores = metrics[part]
-        shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in SHOWN[metrics["task"]]]
+        names = [*SHOWN[metrics["task"]], *(["coverage"] if "coverage" in scores else [])]
+        shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in names]
         cell_types = scores.get("cell_types", {})
         size = f"{scores['n_genes']} genes"
         if cell_types:

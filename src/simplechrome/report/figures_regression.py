@@ -53,6 +53,7 @@ def scatter_expression_figure(
     *,
     units: str = "RPKM",
     interval: tuple[float, float] | None = None,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Figure:
     """How close is predicted expression to what was measured?
 
@@ -63,6 +64,9 @@ def scatter_expression_figure(
         Of the expression.
     interval
         Of Pearson's r, for the title.
+    bounds : (gene,) each, same scale
+        Lowest and highest level that each prediction allows for, drawn as lines; infinite ones
+        are left out.
 
     Returns
     -------
@@ -91,6 +95,16 @@ def scatter_expression_figure(
     hexagons.set_facecolor([to_rgba(ACCENT, alpha) for alpha in shade])
     hexagons.set_edgecolor("none")
     axes.plot([low, high], [low, high], color=INK, linewidth=0.8, dashes=(3, 3))
+    if bounds is not None:
+        order = np.argsort(np.asarray(predicted, dtype=float))
+        for side in bounds:
+            ends = np.asarray(side, dtype=float)[order]
+            axes.plot(
+                np.where(np.isfinite(ends), ends, np.nan),
+                np.asarray(predicted, dtype=float)[order],
+                color=MUTED,
+                linewidth=0.9,
+            )
     margin = 0.02 * (high - low)
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set_aspect("equal")

@@ -227,7 +227,11 @@ def _draw_curves(
 
 @styled
 def calibration_figure(
-    curves: Curves, *, intervals: Intervals | None = None, n_bins: int = 15
+    curves: Curves,
+    *,
+    intervals: Intervals | None = None,
+    before: Curves | None = None,
+    n_bins: int = 15,
 ) -> Figure:
     """Of the genes called high with a probability of .8, are 80 % high?
 
@@ -239,6 +243,8 @@ def calibration_figure(
         calibrated.
     intervals
         Name -> (low, high) of the calibration error, shown for a single curve.
+    before
+        Name -> (label, probability) before calibration, shown hollow beside a single curve.
     n_bins
         Bins of equal mass, ties together, as in `metrics.expected_calibration_error`.
 
@@ -273,6 +279,11 @@ def calibration_figure(
         error = f"{errors[name]:.3f}"
         if intervals and name in intervals:
             error += "\n95 %: {:.3f}–{:.3f}".format(*intervals[name])
+        if before and name in before:
+            raw = _known(*before[name], name)
+            error += f"\nbefore calibration {expected_calibration_error(*raw, n_bins=n_bins):.3f}"
+            mean, share, _ = _binned(*raw, n_bins)
+            axes.plot(mean, share, "o", color=MUTED, markersize=4, fillstyle="none", zorder=1.5)
         axes.text(
             0.03,
             0.97,

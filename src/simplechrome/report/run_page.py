@@ -75,8 +75,10 @@ def _subtitle(config: RunConfig) -> str:
         "random": "random split",
     }[config.split.kind]
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
+    members = f" (ensemble of {config.ensemble})" if config.ensemble > 1 else ""
     return (
-        f"{task}: encoder {config.encoder.name}, predictor {config.predictor.name}, {labels}, "
+        f"{task}: encoder {config.encoder.name}, predictor {config.predictor.name}{members}, "
+        f"{labels}, "
         f"{split}, seed {config.seed}"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.evaluation.scores import known_rows
-from simplechrome.evaluation.summary import NAMES, SHOWN
+from simplechrome.evaluation.summary import NAMES, SHOWN, format_uncertainty
 from simplechrome.report import page
 from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
 from simplechrome.report.figures_scores import (
@@ -79,6 +79,8 @@ def score_section(
                 )
             )
         )
+    if text := _promises(metrics):
+        blocks.append(page.Text(text))
     drawn = dict(list(rows.items())[:CELL_TYPES_DRAWN])
     scores = metrics["test"].get("cell_types") or dict.fromkeys(rows, metrics["test"])
     if metrics["task"] == "regression":
@@ -86,6 +88,26 @@ def score_section(
     else:
         blocks += _classification(drawn, scores)
     return page.Section("Test genes", blocks)
+
+
+def _promises(metrics: dict[str, Any]) -> str:
+    """How probabilities were calibrated, and whether sets and intervals hold what they promise."""
+    how, test = format_uncertainty(metrics), metrics["test"]
+    if not how:
+        return ""
+    text = how[0].upper() + how[1:]
+    if test.get("coverage") is None:
+        return f"{text}."
+    held = "sets" if metrics["task"] == "classification" else "intervals"
+    text += f", and {100 * test['coverage']:.1f} %"
+    if "coverage_low" in test:
+        text += f" ({100 * test['coverage_low']:.1f}–{100 * test['coverage_high']:.1f})"
+    text += f" of the test genes lie inside of their {held}"
+    if test.get("share_decided") is not None:
+        text += f"; {100 * test['share_decided']:.1f} % of the sets hold a single label"
+    if test.get("interval_width") is not None:
+        text += f"; mean width {test['interval_width']:.2f} on the scale of log₂(expression + 1)"
+    return f"{text}."
 
 
 def _intervals(scores: dict[str, Any], score: str) -> dict[str, tuple[float, float]]:
@@ -101,6 +123,14 @@ def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> li
         name: (own["label"].to_numpy(), own["probability"].to_numpy()) for name, own in rows.items()
     }
     calibration = "15 bins of equal numbers of genes; bars: 95 % intervals of the shares."
+    before = {
+        name: (own["label"].to_numpy(), own["uncalibrated_probability"].to_numpy())
+        for name, own in rows.items()
+        if "uncalibrated_probability" in own
+        and not np.array_equal(own["uncalibrated_probability"], own["probability"])
+    }
+    if len(rows) == 1 and before:
+        calibration += " Hollow: the same genes before calibration."
     if len(rows) > 1:
         calibration = (
             "15 bins of equal numbers of genes in each cell type. The calibration error on top is "
@@ -124,7 +154,11 @@ def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> li
             )
         ),
         page.Figure(
-            calibration_figure(curves, intervals=_intervals(scores, "expected_calibration_error")),
+            calibration_figure(
+                curves,
+                intervals=_intervals(scores, "expected_calibration_error"),
+                before=before,
+            ),
             "Calibration: of genes with this probability, how many are high?",
             f"{calibration} Right: how many genes have which probability.",
             name="calibration",
@@ -144,14 +178,24 @@ def _regression(
     }
     several = len(levels) > 1
     intervals = _intervals(scores, "pearson")
+    bounds = {
+        name: (own["interval_low"].to_numpy(float), own["interval_high"].to_numpy(float))
+        for name, own in rows.items()
+        if "interval_low" in own
+    }
+    note = f"r: Pearson's correlation. {_INTERVALS}"
+    if bounds:
+        note += " Between the gray lines: the intervals of the predictions."
     nothing = np.empty(0)
     shown = levels or {"": (nothing, nothing)}
     scatters = [
         page.Figure(
-            scatter_expression_figure(*sides, units=units, interval=intervals.get(name)),
+            scatter_expression_figure(
+                *sides, units=units, interval=intervals.get(name), bounds=bounds.get(name)
+            ),
             (f"{name}: predicted" if several else "Predicted")
             + " and measured expression of test genes",
-            f"r: Pearson's correlation. {_INTERVALS}" if name == next(iter(shown)) else "",
+            note if name == next(iter(shown)) else "",
             name=f"predicted_expression_{name}" if several else "predicted_expression",
         )
         for name, sides in shown.items()
@@ -184,6 +228,11 @@ def score_table(metrics: dict[str, Any]) -> page.Table:
             row: dict[str, Any] = {"genes of": name, "genes": scores["n_genes"]}
             rows.append(row | {NAMES[key]: scores.get(key) for key in NAMES if key in scores})
     caption = "Test genes were scored once; nothing was chosen on them. "
+    if (metrics.get("uncertainty") or {}).get("held_out") == "validation genes":
+        caption += (
+            "Validation genes fitted the calibration, so that their calibration error and Brier "
+            "score are fair before it only, and their coverage is no measurement. "
+        )
     if several:
         caption += "Means are over the cell types in which a score has a value. "
     return page.Table(
