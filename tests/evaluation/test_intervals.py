@@ -16,7 +16,7 @@ from simplechrome.errors import (
     MissingCoordinatesError,
     UndefinedScoreError,
 )
-from simplechrome.evaluation import intervals
+from simplechrome.evaluation import blocks, intervals
 from simplechrome.evaluation.intervals import (
     Interval,
     block_bootstrap,
@@ -140,7 +140,7 @@ def test_few_genes_shorten_the_blocks_and_say_so(caplog: pytest.LogCaptureFixtur
 @settings(max_examples=60, deadline=None)
 def test_blocks_are_short_even_and_never_cross_a_chromosome(sizes: list[int], block: int) -> None:
     chrom = np.repeat([f"chr{i}" for i in range(len(sizes))], sizes)
-    block_of_gene, _ = intervals._cut(chrom, np.arange(chrom.size), block)
+    block_of_gene, _ = blocks.cut_into_blocks(chrom, np.arange(chrom.size), block)
     # genes come sorted here, so blocks are numbered upward without gaps
     assert set(np.diff(block_of_gene)) <= {0, 1}
     for name in np.unique(chrom):

@@ -15,23 +15,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from simplechrome.errors import (
     ConfigError,
-    InputFormatError,
-    MissingCoordinatesError,
     UndefinedScoreError,
 )
+from simplechrome.evaluation.blocks import Blocks, Integers, as_rows, draw_blocks, lay_out_blocks
 from simplechrome.metrics import auroc, auroc_of_resamples
 
 logger = logging.getLogger(__name__)
 
 Statistic = Callable[..., float]
-_Integers = NDArray[np.int64]
 
 LARGEST_UNDEFINED_SHARE = 0.1
 """With more undefined resamples than this, those that are left are no fair sample."""
-
-FEWEST_BLOCKS = 20
-"""With fewer blocks, percentile intervals are too narrow (k blocks: by about 1 - 1/k, and by the
-tails of Student's t), so blocks are shortened before their number falls below this."""
 
 _CHUNK_ELEMENTS = 1 << 20  # of a weight matrix: 8 MB, which stays near the cache
 
@@ -111,8 +105,8 @@ def block_bootstrap(
     An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
     """
     _check_options(n_resamples, block, level)
-    samples = (_as_rows(*arrays),)
-    blocks = _lay_out_blocks(len(samples[0][0]), chrom, tss, gene, block)
+    samples = (as_rows(*arrays),)
+    blocks = lay_out_blocks(len(samples[0][0]), chrom, tss, gene, block)
     value = float(statistic(*samples[0]))
     values = _resampled(statistic, samples, blocks, n_resamples, seed)[0]
     return _percentile_interval(value, values, level)
@@ -173,15 +167,15 @@ def block_bootstrap_of_groups(
         As in `block_bootstrap`; the score must have a value in each group.
     """
     _check_options(n_resamples, block, level)
-    *rows, groups = _as_rows(*arrays, group)
-    blocks = _lay_out_blocks(len(groups), chrom, tss, gene, block)
+    *rows, groups = as_rows(*arrays, group)
+    blocks = lay_out_blocks(len(groups), chrom, tss, gene, block)
     values, resampled = {}, {}
     for name in dict.fromkeys(groups.tolist()):
         members = np.flatnonzero(groups == name)
         sample = tuple(array[members] for array in rows)
         # The draw depends on the seed and on all blocks, not on the rows: it is the same for
         # every group.
-        own = _Blocks(blocks.of_row[members], blocks.stratum)
+        own = Blocks(blocks.of_row[members], blocks.stratum)
         values[str(name)] = float(statistic(*sample))
         resampled[str(name)] = _resampled(statistic, (sample,), own, n_resamples, seed)[0]
     return GroupResamples(values, resampled, level)
@@ -226,25 +220,18 @@ def paired_block_bootstrap(
         As in `block_bootstrap`; a resample is undefined if either score is.
     """
     _check_options(n_resamples, block, level)
-    truth, one, other, *rest = _as_rows(label, first, second, *others)
+    truth, one, other, *rest = as_rows(label, first, second, *others)
     samples = ((truth, one, *rest), (truth, other, *rest))
-    blocks = _lay_out_blocks(len(truth), chrom, tss, gene, block)
+    blocks = lay_out_blocks(len(truth), chrom, tss, gene, block)
     value = float(statistic(*samples[0])) - float(statistic(*samples[1]))
     values = _resampled(statistic, samples, blocks, n_resamples, seed)
     return _percentile_interval(value, values[0] - values[1], level)
 
 
-class _Blocks(NamedTuple):
-    """Which block each row belongs to, and among which blocks each block is drawn."""
-
-    of_row: _Integers
-    stratum: _Integers  # of each block
-
-
 def _resampled(
     statistic: Statistic,
     samples: tuple[tuple[NDArray[Any], ...], ...],
-    blocks: _Blocks,
+    blocks: Blocks,
     n_resamples: int,
     seed: int,
 ) -> NDArray[np.float64]:
@@ -254,7 +241,7 @@ def _resampled(
     size = max(1, _CHUNK_ELEMENTS // blocks.of_row.size)
     for start in range(0, n_resamples, size):
         stop = min(start + size, n_resamples)
-        times = _draw(blocks.stratum, stop - start, random)
+        times = draw_blocks(blocks.stratum, stop - start, random)
         if statistic is auroc and len(samples[0]) == 2:
             weight = times.astype(np.float64)[blocks.of_row]
             for (label, score), row in zip(samples, values, strict=True):
@@ -268,105 +255,11 @@ def _resampled(
     return values
 
 
-def _value_or_nan(statistic: Statistic, sample: tuple[NDArray[Any], ...], rows: _Integers) -> float:
+def _value_or_nan(statistic: Statistic, sample: tuple[NDArray[Any], ...], rows: Integers) -> float:
     try:
         return float(statistic(*(array[rows] for array in sample)))
     except UndefinedScoreError:
         return float("nan")
-
-
-def _draw(stratum: _Integers, n_resamples: int, random: np.random.Generator) -> _Integers:
-    """How often does each resample hold each block? (block, resample)"""
-    by_stratum = np.argsort(stratum, kind="stable")
-    sizes = np.bincount(stratum)
-    first = np.cumsum(sizes) - sizes
-    # One call over all blocks, resample after resample, so that the same seed gives the same
-    # resamples however they are chunked.
-    picked = random.integers(0, sizes[stratum], size=(n_resamples, stratum.size))
-    picked = by_stratum[picked + first[stratum]]
-    cell = picked * n_resamples + np.arange(n_resamples)[:, np.newaxis]
-    times = np.bincount(cell.ravel(), minlength=stratum.size * n_resamples)
-    return times.reshape(stratum.size, n_resamples)
-
-
-def _lay_out_blocks(
-    n_rows: int,
-    chrom: ArrayLike | None,
-    tss: ArrayLike | None,
-    gene: ArrayLike | None,
-    block: int,
-) -> _Blocks:
-    if (chrom is None) != (tss is None):
-        raise MissingCoordinatesError(
-            "Only one of `chrom` and `tss` is given.",
-            expected="both, or neither for blocks of single genes",
-        )
-    first_row, gene_of_row = np.arange(n_rows), np.arange(n_rows)
-    if gene is not None:
-        names = _as_rows(np.empty(n_rows), gene)[1]
-        _, first_row, gene_of_row = np.unique(names, return_index=True, return_inverse=True)
-    if first_row.size < 2:
-        raise UndefinedScoreError(
-            "An interval needs genes to resample.",
-            found=f"{first_row.size} genes",
-            expected="2 or more, and hundreds for an interval that says something",
-        )
-    if chrom is None or tss is None:
-        return _Blocks(gene_of_row, np.zeros(first_row.size, dtype=np.int64))
-    names, starts = _as_rows(np.empty(n_rows), chrom, tss)[1:]
-    starts = np.nan_to_num(starts.astype(np.float64), nan=-1)
-    names = np.where(starts < 0, "", names.astype(str))
-    starts = np.where(names == "", -1, starts)
-    own = first_row[gene_of_row]
-    scattered = np.flatnonzero((names != names[own]) | (starts != starts[own]))
-    if scattered.size:
-        row = scattered[0]
-        raise InputFormatError(
-            f"{np.unique(own[scattered]).size} genes lie in more than one place.",
-            found=f"the gene of row {row} at {names[row]}:{starts[row]:.0f} and, in row "
-            f"{own[row]}, at {names[own[row]]}:{starts[own[row]]:.0f}",
-            expected="one chromosome and TSS per gene",
-            cause="ids that are not unique, or places in another order than the rows",
-        )
-    block_of_gene, stratum = _cut(names[first_row], starts[first_row], block)
-    return _Blocks(block_of_gene[gene_of_row], stratum)
-
-
-def _cut(chrom: NDArray[Any], tss: NDArray[Any], block: int) -> tuple[_Integers, _Integers]:
-    """The block of each gene and the stratum of each block; genes without a place are blocks.
-
-    Blocks are fixed and do not overlap. Moving blocks would give a somewhat steadier width
-    (Lahiri, Annals of Statistics 1999), but with fixed ones every gene is equally likely without
-    joining a chromosome's two ends, and chromosomes too small for a stratum can be pooled.
-    A chromosome is cut as evenly as possible, not into full blocks and a short last one, so
-    that all resamples hold nearly the same number of genes.
-    """
-    longest = min(block, max(1, chrom.size // FEWEST_BLOCKS))
-    if longest < block:
-        logger.debug(
-            "%d genes make fewer than %d blocks of %d: their interval rests on blocks of %d",
-            *(chrom.size, FEWEST_BLOCKS, block, longest),
-        )
-    names, chromosome = np.unique(chrom, return_inverse=True)
-    n_genes = np.bincount(chromosome)
-    n_blocks = np.where(names == "", n_genes, -(-n_genes // longest))
-    order = np.lexsort((tss, chromosome))
-    rank = np.arange(chrom.size) - np.repeat(np.cumsum(n_genes) - n_genes, n_genes)
-    before = np.cumsum(n_blocks) - n_blocks
-    block_of_gene = np.empty(chrom.size, dtype=np.int64)
-    block_of_gene[order] = np.repeat(before, n_genes) + rank * np.repeat(
-        n_blocks, n_genes
-    ) // np.repeat(n_genes, n_genes)
-    return block_of_gene, _pool_single_blocks(np.repeat(np.arange(names.size), n_blocks))
-
-
-def _pool_single_blocks(stratum: _Integers) -> _Integers:
-    """Chromosomes of one block would come out the same in every resample: draw among them."""
-    sizes = np.bincount(stratum)
-    pooled = np.flatnonzero(sizes == 1)
-    if pooled.size == 1:  # nothing to exchange it with but the next larger chromosome
-        pooled = np.argsort(sizes, kind="stable")[:2]
-    return np.where(np.isin(stratum, pooled), sizes.size, stratum)
 
 
 def _percentile_interval(value: float, values: NDArray[np.float64], level: float) -> Interval:
@@ -387,17 +280,6 @@ def _percentile_interval(value: float, values: NDArray[np.float64], level: float
     tail = (1 - level) / 2
     low, high = np.quantile(defined, (tail, 1 - tail))
     return Interval(value, float(low), float(high), level, defined.size)
-
-
-def _as_rows(*arrays: ArrayLike) -> tuple[NDArray[Any], ...]:
-    rows = tuple(np.atleast_1d(np.asarray(array)) for array in arrays)
-    if len({len(array) for array in rows}) != 1:
-        raise InputFormatError(
-            "Arrays that belong together have different numbers of rows.",
-            found=", ".join(str(len(array)) for array in rows) or "no arrays",
-            expected="one row per gene, or per gene and cell type, in each",
-        )
-    return rows
 
 
 def _check_options(n_resamples: int, block: int, level: float) -> None:

@@ -1,0 +1,207 @@
+"""The work of one process of a benchmark: fit an encoder, fit a cell, keep what it predicts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import xarray as xr
+from safetensors.numpy import save_file
+
+from simplechrome.atomic import whole_file
+from simplechrome.dataset.store import choose_cell_types
+from simplechrome.errors import ModelFormatError
+from simplechrome.evaluation.benchmark_config import BenchmarkConfig, run_config
+from simplechrome.evaluation.benchmark_grid import (
+    Cell,
+    Condition,
+    Genes,
+    cell_key,
+    cell_name,
+    drawn,
+    encoder_name,
+    genes_of,
+    permute,
+    targets,
+)
+from simplechrome.evaluation.models import make_encoder, make_predictor
+from simplechrome.latent.load import load_encoder
+from simplechrome.latent.log_means import LogMeans
+from simplechrome.latent.with_log_means import WithLogMeans
+from simplechrome.predictors.predictor import Predictor
+
+CELLS, ENCODERS = "cells", "encoders"
+_SUFFIX = ".safetensors"
+_REMEMBERED = 6  # latents of a draw's representations: each at most 37 MB per cell type of E012
+
+
+class CellResult(NamedTuple):
+    """What a cell came to.
+
+    predictions : by scored cell type, (test gene,) float32
+    seconds : of the fit alone
+    chosen : what the predictor chose inside its labels, in words
+    notes : what it warned of
+    """
+
+    predictions: dict[str, np.ndarray]
+    seconds: float
+    chosen: str
+    notes: list[str]
+
+
+def cell_file(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
+    """Where is the result of a cell?"""
+    return folder / CELLS / (cell_name(cell, config) + _SUFFIX)
+
+
+def encoder_folder(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
+    """Where is the encoder of a cell?"""
+    return folder / ENCODERS / encoder_name(cell, config)
+
+
+def read_cell(path: Path) -> CellResult:
+    """What did a cell come to?
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as held:
+            about = held.metadata()
+            names = json.loads(about["cell_types"])
+            predictions = {name: held.get_tensor(str(k)) for k, name in enumerate(names)}
+            notes = json.loads(about["notes"])
+            return CellResult(predictions, float(about["seconds"]), about["chosen"], notes)
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ModelFormatError(
+            f"{path} is not the result of a benchmark's cell.",
+            found=f"{type(error).__name__}: {error}",
+            cause="a damaged or incomplete copy",
+            remedy="delete the file, and call again with --resume: the cell is fitted again",
+        ) from error
+
+
+class Worker:
+    """Fits encoders and cells of one benchmark; remembers latents from cell to cell.
+
+    Parameters
+    ----------
+    dataset
+        All cell types that are learned from or scored.
+    config
+        The benchmark.
+    folder
+        Of the benchmark.
+    """
+
+    def __init__(self, dataset: xr.Dataset, config: BenchmarkConfig, folder: Path) -> None:
+        self.dataset, self.config, self.folder = dataset, config, folder
+        self._latents = lru_cache(maxsize=_REMEMBERED)(self._encode)
+        self._genes = lru_cache(maxsize=None)(self._find_genes)
+
+    def _find_genes(self, place: Condition) -> Genes:
+        return genes_of(self.dataset, self.config, place)
+
+    def _own(self, place: Condition) -> xr.Dataset:
+        return choose_cell_types(self.dataset, (place.trained_on,))
+
+    def _train(self, place: Condition) -> xr.Dataset:
+        """Training windows, those of genes without a label too."""
+        train = np.flatnonzero(self._genes(place).assignment == "train")
+        return self._own(place).isel(gene=train)
+
+    def fit_encoder(self, cell: Cell) -> None:
+        """Learn the cell's representation from training windows; keep it."""
+        place = cell.condition
+        alone = run_config(self.config, cell.model, cell.encoder_seed)
+        encoder = make_encoder(alone.model_copy(update={"add_log_means": False}))
+        validation = self._own(place).isel(gene=self._genes(place).validation)
+        encoder.fit(self._train(place), validation=validation)
+        # Two processes that fit the same one make the same one.
+        encoder.save(encoder_folder(self.folder, cell, self.config), overwrite=True)
+
+    def _encode(
+        self, path: Path, add_log_means: bool, place: Condition, scored: tuple[str, ...]
+    ) -> xr.DataArray:
+        encoder = load_encoder(path)
+        if add_log_means:
+            encoder = WithLogMeans.of_fitted(encoder, LogMeans().fit(self._train(place)))
+        return encoder.transform(choose_cell_types(self.dataset, scored))
+
+    def fit_cell(self, cell: Cell) -> float:
+        """Fit, predict the test genes of all scored cell types, keep it; returns seconds."""
+        config, place = self.config, cell.condition
+        genes = self._genes(place)
+        scored = (place.trained_on, *(c for c in config.transfer if c != place.trained_on))
+        path, plus = encoder_folder(self.folder, cell, config), cell.model.sees.add_log_means
+        latents = self._latents(path, plus, place, scored)
+        target = targets(self.dataset, config, place.trained_on)
+        own = latents.isel(cell_type=[0])
+        labelled = drawn(self.dataset, genes, cell.n_labels, cell.draw)
+        y = target.isel(gene=labelled)
+        if cell.permuted:
+            y = y.copy(data=permute(y.values, cell.draw))
+        held_out = None
+        # A penalty is found better by cross-validation within many labels than on fewer genes.
+        if cell.n_labels is None and cell.model.head.name != "linear":
+            held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
+        predictor = make_predictor(run_config(config, cell.model, cell.seed))
+        with _collected_warnings() as notes:
+            start = time.perf_counter()
+            predictor.fit(own.isel(gene=labelled), y, validation=held_out)
+            seconds = time.perf_counter() - start
+        test = latents.isel(gene=genes.test)
+        if config.task == "classification":
+            values = np.asarray(predictor.predict_proba(test))[..., 1]
+        else:
+            values = np.asarray(predictor.predict(test))
+        arrays = {str(k): np.ascontiguousarray(row, np.float32) for k, row in enumerate(values)}
+        about = {
+            "key": json.dumps(cell_key(cell, config)),
+            "cell_types": json.dumps(scored),
+            "seconds": f"{seconds:.3f}",
+            "chosen": describe_choice(predictor),
+            "notes": json.dumps(sorted(set(notes))),
+        }
+        with whole_file(cell_file(self.folder, cell, config)) as temporary:
+            save_file(arrays, temporary, metadata=about)
+        return seconds
+
+
+def describe_choice(predictor: Predictor) -> str:
+    """What did a fitted predictor choose for itself?"""
+    learned: Any = predictor
+    if hasattr(learned, "C_"):
+        return f"C {learned.C_:g}"
+    if hasattr(learned, "n_iter_"):
+        return f"{learned.n_iter_} trees"
+    return f"{learned.epochs_} epochs" if hasattr(learned, "epochs_") else ""
+
+
+@contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """What the library warns of goes with the cell, not to a thousand lines on the screen."""
+    notes: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.append(record.getMessage())
+
+    logger = logging.getLogger("simplechrome")
+    handler = Collector(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield notes
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,140 @@
+"""What a benchmark says of the claims that are made for latents, in sentences to be quoted."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from simplechrome.evaluation.benchmark_summary import Resamples, compare
+
+METRICS = {
+    "auroc": "an AUROC",
+    "auprc": "an AUPRC",
+    "accuracy": "an accuracy",
+    "pearson": "a Pearson correlation",
+}
+"""Those that sentences speak of, where larger is better."""
+_HEADS = {
+    "linear": "the linear head",
+    "mlp": "an MLP",
+    "boosting": "gradient boosting",
+    "deepchrome": "DeepChrome",
+    "attentivechrome": "AttentiveChrome",
+}
+_WINDOWS = ("raw", "raw@paper")
+
+
+class Claim(NamedTuple):
+    """One comparison: does the first model score above the second?
+
+    verdict : `higher`, `lower` or `no difference shown`, by whether the interval holds 0
+    sentence : to be quoted as it is
+    """
+
+    place: tuple[Any, ...]
+    metric: str
+    first: str
+    second: str
+    n_labels: int
+    all_labels: bool
+    n_pairs: int
+    difference: float
+    low: float
+    high: float
+    verdict: str
+    sentence: str
+
+
+def name_model(model: str) -> str:
+    """What is `vae:mlp` called in a sentence? `an MLP on vae`."""
+    representation, _, predictor = model.partition(":")
+    head, at, preset = predictor.partition("@")
+    name = _HEADS.get(head, head) + (f" ({preset} settings)" if at else "")
+    if representation in _WINDOWS:
+        return f"{name} on the window"
+    return f"{name} on {representation}"
+
+
+def compared_pairs(models: list[str]) -> list[tuple[str, str]]:
+    """Which comparisons bear on the claims?
+
+    Latents with the linear head against the window with the linear head, and with each network
+    against the same network, DeepChrome and AttentiveChrome on the window. Settings of the same
+    preset are compared with each other.
+
+    Parameters
+    ----------
+    models
+        `representation:predictor`, all that were fitted.
+    """
+    pairs = []
+    for first in models:
+        representation, _, predictor = first.partition(":")
+        if representation in (*_WINDOWS, "none"):
+            continue
+        head, at, preset = predictor.partition("@")
+        suffix = at + preset
+        window = f"raw{suffix}"
+        against = [f"{window}:{predictor}"]
+        if head == "linear":
+            against = ["raw:linear"]
+        if head in ("linear", "mlp"):
+            against += [f"{window}:{n}{suffix}" for n in ("deepchrome", "attentivechrome")]
+        pairs += [(first, second) for second in against if second in models and second != first]
+    return pairs
+
+
+def find_claims(resamples: Resamples, place: tuple[Any, ...], metric: str) -> list[Claim]:
+    """What can be said of latents in one place, for every number of labels?
+
+    Parameters
+    ----------
+    resamples
+        See `resample_benchmark`.
+    place
+        cell_type, protocol, trained_on and split, as in `summarize`.
+    metric
+        One of `METRICS`.
+    """
+    cells = resamples.cells
+    models = list(dict.fromkeys(cells["representation"] + ":" + cells["predictor"]))
+    claims = []
+    for first, second in compared_pairs(models):
+        for row in compare(resamples, metric, place, first, second).itertuples():
+            claims.append(_claim(place, metric, first, second, row))
+    return claims
+
+
+def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: Any) -> Claim:
+    if not np.isfinite([row.low, row.high]).all() or row.low <= 0 <= row.high:
+        verdict = "no difference shown"
+    else:
+        verdict = "higher" if row.low > 0 else "lower"
+    labels = "all" if row.all_labels else f"{row.n_labels:,}"
+    interval = f"95 % interval {row.low:+.4f} to {row.high:+.4f}"
+    return Claim(
+        place,
+        metric,
+        first,
+        second,
+        int(row.n_labels),
+        bool(row.all_labels),
+        int(row.n_pairs),
+        float(row.difference),
+        float(row.low),
+        float(row.high),
+        verdict,
+        f"With {labels} labels, {name_model(first)} scored {METRICS[metric]} "
+        f"{abs(row.difference):.4f} {'higher' if row.difference >= 0 else 'lower'} than "
+        f"{name_model(second)} ({interval.replace('-', '−')}): "
+        + (verdict if verdict == "no difference shown" else f"a difference, {verdict}")
+        + ".",
+    )
+
+
+def claims_table(claims: list[Claim]) -> pd.DataFrame:
+    """One row a claim, its place in four columns."""
+    columns = ["cell_type", "protocol", "trained_on", "split", *Claim._fields[1:]]
+    return pd.DataFrame([(*claim.place, *claim[1:]) for claim in claims], columns=columns)

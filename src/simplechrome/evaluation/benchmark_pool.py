@@ -1,0 +1,231 @@
+"""Processes that fill a benchmark's grid, and how long they will still take."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from tqdm.auto import tqdm
+
+from simplechrome.errors import SimpleChromeError, TrainingError
+from simplechrome.evaluation.benchmark_cells import Worker
+from simplechrome.evaluation.benchmark_config import BenchmarkConfig
+from simplechrome.evaluation.benchmark_grid import Cell
+
+log = logging.getLogger(__name__)
+
+_SAID_EVERY = 60.0  # seconds between lines in a log file, where no bar can be drawn
+_worker: Worker  # of this process, if it is one of the pool
+
+
+def _begin(
+    dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, threads: int, parent: int
+) -> None:
+    """Set a new process up."""
+    global _worker
+    # Ctrl-C goes to the whole group; the parent decides what becomes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with(parent)
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    # The training loops of hundreds of cells have nothing to say; warnings go with their cells.
+    logger = logging.getLogger("simplechrome")
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    _worker = Worker(dataset, config, folder)
+
+
+def _die_with(parent: int) -> None:
+    """End with the parent: killed by SIGKILL, it cannot tell its children."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _fit_encoder(cell: Cell) -> float:
+    start = time.perf_counter()
+    _worker.fit_encoder(cell)
+    return time.perf_counter() - start
+
+
+def _fit_cell(cell: Cell) -> float:
+    return _worker.fit_cell(cell)
+
+
+@contextmanager
+def pool(
+    dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, jobs: int
+) -> Iterator[ProcessPoolExecutor]:
+    """Start processes that know the data.
+
+    They are killed where the block is left by an error or Ctrl-C: what a killed process was at is
+    lost, and nothing else.
+    """
+    threads = config.threads or max(1, available_cores() // jobs)
+    executor = ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),  # forks of a process with threads hang
+        initializer=_begin,
+        initargs=(dataset, config, folder, threads, os.getpid()),
+    )
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
+    executor.shutdown()
+
+
+def available_cores() -> int:
+    """On how many cores may this process run?"""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+    """Fit the encoder of each of these cells.
+
+    Raises
+    ------
+    SimpleChromeError
+        That of the first encoder that cannot be fitted: nothing could be compared with it.
+    """
+    _fill(executor, _fit_encoder, cells, jobs, "encoders", _encoder_cost, raise_first=True)
+
+
+def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+    """Fit these cells.
+
+    Raises
+    ------
+    TrainingError
+        If some could not be fitted; all others are.
+    """
+    _fill(executor, _fit_cell, cells, jobs, "cells", lambda cell: cell.cost, raise_first=False)
+
+
+def _encoder_cost(cell: Cell) -> tuple[str, int | None]:
+    return cell.model.representation, None
+
+
+def _fill(
+    executor: ProcessPoolExecutor,
+    work: Callable[[Cell], float],
+    cells: Sequence[Cell],
+    jobs: int,
+    what: str,
+    cost: Callable[[Cell], Any],
+    *,
+    raise_first: bool,
+) -> None:
+    if not cells:
+        return
+    futures: dict[Future[float], Cell] = {executor.submit(work, cell): cell for cell in cells}
+    failed: list[tuple[Cell, SimpleChromeError]] = []
+    with _Progress(cells, jobs, what, cost) as progress:
+        for future in as_completed(futures):
+            cell = futures[future]
+            try:
+                seconds = future.result()
+            except BrokenProcessPool:
+                raise TrainingError(
+                    "A process of the benchmark was killed.",
+                    found=f"while {len(cells) - progress.done} of {len(cells)} {what} were left",
+                    expected="processes that end by themselves",
+                    cause="too little memory, most often",
+                    remedy="pass fewer --jobs, and --resume: what is done is kept",
+                ) from None
+            except SimpleChromeError as error:
+                if raise_first:
+                    raise
+                failed.append((cell, error))
+                seconds = 0.0
+            progress.advance(cell, seconds)
+    if failed:
+        cell, first = failed[0]
+        raise TrainingError(
+            f"{len(failed)} of {len(cells)} cells could not be fitted; the others are kept.",
+            found=f"{cell.model.name} with {cell.n_labels or 'all'} labels, draw {cell.draw}: "
+            + first.problem,
+            expected="scores of every cell",
+            remedy="leave the model out or change its settings, and call again with --resume",
+        )
+
+
+class _Progress:
+    """A bar on a terminal, a line a minute in a log file; both with the time left.
+
+    Cells of one kind take about as long as each other, cells of two kinds may differ a
+    thousandfold, so the time left is counted by kind.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], jobs: int, what: str, cost: Callable[[Cell], Any]
+    ) -> None:
+        self.jobs, self.what, self.cost = jobs, what, cost
+        self.total, self.done = len(cells), 0
+        self.left: dict[Any, int] = defaultdict(int)
+        for cell in cells:
+            self.left[cost(cell)] += 1
+        self.taken: dict[Any, list[float]] = defaultdict(list)
+        self.said = time.monotonic()
+        quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
+        self.bar = tqdm(
+            total=self.total,
+            disable=quiet,
+            leave=False,
+            desc=what,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def advance(self, cell: Cell, seconds: float) -> None:
+        """Count a finished cell."""
+        self.done += 1
+        kind = self.cost(cell)
+        self.left[kind] -= 1
+        self.taken[kind].append(seconds)
+        self.bar.set_postfix_str(f"{cell.model.name}, {self.time_left()}")
+        self.bar.update()
+        if self.bar.disable and time.monotonic() - self.said > _SAID_EVERY:
+            self.said = time.monotonic()
+            log.info("%d of %d %s, %s", self.done, self.total, self.what, self.time_left())
+
+    def time_left(self) -> str:
+        """How long will the rest take? Kinds that were not seen yet are taken for the mean."""
+        means = {kind: sum(taken) / len(taken) for kind, taken in self.taken.items()}
+        usual = sum(means.values()) / len(means)
+        seconds = sum(n * means.get(kind, usual) for kind, n in self.left.items()) / self.jobs
+        if seconds < 90:
+            return f"{seconds:.0f} s left"
+        return f"{seconds / 60:.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
