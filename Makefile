@@ -5,13 +5,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
 
-.PHONY: demo test lint format setup clean
+.PHONY: demo test test-tensorflow lint format setup clean
 
 demo: .venv/.ready
 	$(BIN)/simplechrome demo -o $(RUN) --overwrite
 
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not tensorflow"
+
+test-tensorflow: .venv/.tensorflow
+	$(BIN)/python -m pytest -m tensorflow tests/export tests/cli
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
@@ -29,6 +32,10 @@ setup: .venv/.ready
 	  { echo "SimpleChrome needs Python 3.11 or newer: make PYTHON=python3.12 …" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+.venv/.tensorflow: .venv/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,lint,tensorflow]'
 	@touch $@
 
 clean:

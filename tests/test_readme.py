@@ -38,5 +38,6 @@ def test_python_example_runs_and_has_eight_statements(
 def test_commands_run_one_after_the_other(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(desk)
     run_commands("README.md")
-    for made in ("e012.zarr", "runs/e012/report.html", "predictions.parquet", "latents.parquet"):
+    made_files = ("e012.zarr", "runs/e012/report.html", "predictions.parquet", "latents.parquet")
+    for made in (*made_files, "bench/report.html"):
         assert (desk / made).exists(), made

@@ -9,7 +9,8 @@ as the data flow:
 `training`     one loop for everything that is trained by gradient
 `latent`       window → latent: LogMeans, PCA, VAE
 `predictors`   latent or window → expression
-`evaluation`   scores with intervals, runs
+`evaluation`   scores with intervals, runs, benchmarks
+`export`       a run's models → Keras, ONNX
 `report`       a run folder → one page
 
 >>> import simplechrome
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from simplechrome.dataset.splits import split_by_fold as split_by_fold
     from simplechrome.dataset.store import open_dataset as open_dataset
     from simplechrome.dataset.store import save_dataset as save_dataset
+    from simplechrome.evaluation.benchmark import run_benchmark as run_benchmark
+    from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
     from simplechrome.latent.paper_vae import PaperVAE as PaperVAE
@@ -72,6 +75,8 @@ _HOME = {
     "split_as_published": "simplechrome.dataset.splits",
     "open_dataset": "simplechrome.dataset.store",
     "save_dataset": "simplechrome.dataset.store",
+    "run_benchmark": "simplechrome.evaluation.benchmark",
+    "export_run": "simplechrome.export.run",
     "load_encoder": "simplechrome.latent.load",
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",

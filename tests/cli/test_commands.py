@@ -16,7 +16,7 @@ import pytest
 import simplechrome
 
 Call = Callable[..., tuple[int, str, str]]
-VERBS = ("demo", "build", "merge", "inspect", "fit", "encode", "predict")
+VERBS = ("demo", "build", "merge", "inspect", "fit", "encode", "predict", "benchmark")
 
 
 def test_from_files_to_predictions(call: Call, workshop: Path, tmp_path: Path) -> None:
@@ -185,6 +185,28 @@ def test_ending_of_the_output_says_the_format(
         table = pd.read_csv(output, sep="\t" if name.endswith("tsv") else ",")
     assert len(table) == 300
     assert table["probability"].between(0, 1).all()
+
+
+@pytest.mark.usefixtures("no_drawing")
+def test_ensemble_and_coverage_reach_predictions_and_metrics(
+    call: Call, workshop: Path, tmp_path: Path
+) -> None:
+    run, output = tmp_path / "run", tmp_path / "p.csv"
+    config = tmp_path / "small.toml"
+    config.write_text("[predictor]\nname = 'mlp'\nhidden = [4]\nepochs = 2\n")
+    options = ["--encoder", "log_means", "--ensemble", 2, "--coverage", 0.8, "--config", config]
+    code, out, err = call("fit", workshop / "one.zarr", "-o", run, *options)
+    assert code == 0, err
+    assert "ensemble of 2" in out
+    assert "label sets promise 80 %" in out
+    assert ", coverage " in out.splitlines()[-2]
+    code, _, err = call("predict", run, workshop / "one.zarr", "-o", output)
+    assert code == 0, err
+    assert "lie inside of their label sets (promised: 80 %)" in err
+    table = pd.read_csv(output)
+    assert {"uncalibrated_probability", "ensemble_sd", "label_set"} <= set(table.columns)
+    code, _, err = call("fit", workshop / "one.zarr", "-o", run, "--coverage", 90, "--overwrite")
+    assert (code, "--coverage 90" in err) == (1, True)
 
 
 def test_unlabelled_data_can_be_predicted(

@@ -12,7 +12,10 @@ import click
 import simplechrome
 from simplechrome.errors import SimpleChromeError
 
-_VERBS = ("demo", "download", "build", "merge", "inspect", "fit", "encode", "predict")
+_VERBS = (
+    *("demo", "download", "build", "merge", "inspect"),
+    *("fit", "encode", "predict", "benchmark", "export"),
+)
 
 
 class _Verbs(click.Group):
