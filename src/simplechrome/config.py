@@ -156,14 +156,14 @@ class AttentiveChromeConfig(_Section):
     name: Literal["attentivechrome"] = "attentivechrome"
     bin_hidden: int = Field(32, ge=1)
     mark_hidden: int = Field(16, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
     epochs: int = Field(20, ge=1)
     early_stopping: bool = True
     patience: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1)
     min_batches: int = Field(16, ge=1)
     learning_rate: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
+    weight_decay: float = Field(5e-2, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_gradients: bool = True
     n_folds: int = Field(3, ge=2)

@@ -309,13 +309,14 @@ def test_half_precision_trains_to_nearly_the_same(kind: type[WindowPredictor]) -
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
-    # 100 rows in at least 8 batches are at most 13 in each; 1,000 rows make 50 of 20 anyway.
-    [(100, 13), (1000, 20), (3, 1)],
+    ("rows", "size", "rate"),
+    # 40 rows in at least 8 batches are 5 in each, a quarter of 20, and sqrt(1/4) of the rate; 100
+    # are at most 13; 1,000 make 50 batches of 20 anyway.
+    [(40, 5, 0.005), (100, 13, 0.01 * 0.65**0.5), (1000, 20, 0.01), (3, 1, 0.01 * 0.05**0.5)],
 )
-def test_batches_are_smaller_with_few_labels(rows: int, expected: int) -> None:
-    fitted = make(DeepChrome, batch_size=20, min_batches=8)
-    assert fitted._settings(1, 1, rows).batch_size == expected
+def test_batches_are_smaller_with_few_labels(rows: int, size: int, rate: float) -> None:
+    settings = make(DeepChrome, batch_size=20, min_batches=8)._settings(1, 1, rows)
+    assert (settings.batch_size, settings.learning_rate) == (size, pytest.approx(rate))
 
 
 @CLASSES

@@ -51,7 +51,8 @@ class AttentiveChrome(WindowPredictor):
     epochs, patience, batch_size, learning_rate, weight_decay, schedule, device, precision, threads
         See `TrainingSettings`. `epochs` is the most that is tried.
     min_batches
-        In an epoch: with few labels, batches are smaller than `batch_size`. 1 keeps the size.
+        In an epoch: with few labels, batches are smaller than `batch_size`, and the learning rate
+        falls with the root of their size. 1 changes nothing.
     early_stopping
         Whether held-out labels choose the number of epochs. Without it, `patience`, `n_folds`,
         `hold_out_from` and validation genes are not used.
@@ -88,14 +89,14 @@ class AttentiveChrome(WindowPredictor):
         *,
         bin_hidden: int = 32,
         mark_hidden: int = 16,
-        dropout: float = 0.0,
+        dropout: float = 0.2,
         epochs: int = 20,
         early_stopping: bool = True,
         patience: int = 20,
         batch_size: int = 128,
         min_batches: int = 16,
         learning_rate: float = 5e-3,
-        weight_decay: float = 1e-2,
+        weight_decay: float = 5e-2,
         schedule: Schedule = "cosine",
         clip_gradients: bool = True,
         n_folds: int = 3,

@@ -40,7 +40,8 @@ class DeepChrome(WindowPredictor):
     epochs, patience, batch_size, learning_rate, weight_decay, schedule, device, precision, threads
         See `TrainingSettings`. `epochs` is the most that is tried.
     min_batches
-        In an epoch: with few labels, batches are smaller than `batch_size`. 1 keeps the size.
+        In an epoch: with few labels, batches are smaller than `batch_size`, and the learning rate
+        falls with the root of their size. 1 changes nothing.
     early_stopping
         Whether held-out labels choose the number of epochs. Without it, `patience`, `n_folds`,
         `hold_out_from` and validation genes are not used.

@@ -135,10 +135,12 @@ class WindowPredictor(NetworkPredictor):
         return torch.from_numpy(windows), torch.from_numpy(~np.isnan(windows[:, 0]))
 
     def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
+        batch_size = min(self.batch_size, -(-n_rows // self.min_batches))
         return TrainingSettings(
             epochs=epochs,
-            batch_size=min(self.batch_size, -(-n_rows // self.min_batches)),
-            learning_rate=self.learning_rate,
+            batch_size=batch_size,
+            # Adam's rate goes with the root of the batch: Malladi et al., NeurIPS 2022.
+            learning_rate=self.learning_rate * math.sqrt(batch_size / self.batch_size),
             weight_decay=self.weight_decay,
             schedule=self.schedule,
             patience=patience,
