@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 
 import simplechrome
 from simplechrome.cli.fit import command
-from simplechrome.config import (
+from simplechrome.config import RunConfig, SplitConfig, flag, make_config, read_config, write_config
+from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
+from simplechrome.errors import ConfigError, MissingInputError
+from simplechrome.evaluation.models import make_encoder, make_predictor
+from simplechrome.model_config import (
     ENCODERS,
     LATENT_ENCODERS,
     PREDICTORS,
@@ -25,17 +29,8 @@ from simplechrome.config import (
     NoEncoderConfig,
     PaperVAEConfig,
     PCAConfig,
-    RunConfig,
-    SplitConfig,
     VAEConfig,
-    flag,
-    make_config,
-    read_config,
-    write_config,
 )
-from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
-from simplechrome.errors import ConfigError, MissingInputError
-from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.run_options import PRESETS, WITH_LOG_MEANS, merge_options
 
 # Set for the whole run, not for the part: see `RunConfig`.

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simplechrome.config import (
+from simplechrome.config import RunConfig, SplitConfig, flag, make_config, read_config_values
+from simplechrome.errors import ConfigError
+from simplechrome.model_config import (
     ENCODERS,
     NEED_WINDOWS,
     AttentiveChromeConfig,
@@ -16,13 +18,7 @@ from simplechrome.config import (
     NoEncoderConfig,
     PaperVAEConfig,
     PredictorConfig,
-    RunConfig,
-    SplitConfig,
-    flag,
-    make_config,
-    read_config_values,
 )
-from simplechrome.errors import ConfigError
 
 
 class Preset(NamedTuple):

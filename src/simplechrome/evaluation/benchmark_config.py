@@ -11,6 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simplechrome.atomic import whole_file
 from simplechrome.config import (
+    RunConfig,
+    SplitConfig,
+    Task,
+    expected_value,
+    flag,
+    read_config_values,
+)
+from simplechrome.errors import ConfigError, did_you_mean
+from simplechrome.model_config import (
     LATENT_ENCODERS,
     NEED_WINDOWS,
     PREDICTORS,
@@ -19,15 +28,8 @@ from simplechrome.config import (
     NoEncoderConfig,
     PCAConfig,
     PredictorConfig,
-    RunConfig,
-    SplitConfig,
-    Task,
     VAEConfig,
-    expected_value,
-    flag,
-    read_config_values,
 )
-from simplechrome.errors import ConfigError, did_you_mean
 from simplechrome.run_options import PRESETS, WITH_LOG_MEANS
 
 ALL = "all"
