@@ -98,6 +98,16 @@ def test_slow_models_are_not_trained_on_permuted_labels(dataset: xr.Dataset) -> 
     assert {cell.model.name for cell in grid.cells if cell.permuted} == {"raw:linear", "pca:linear"}
 
 
+def test_models_of_permuted_labels_begin_with_other_weights(dataset: xr.Dataset) -> None:
+    grid = make_grid(dataset, make(representations=["raw", "vae"], permutations=3))
+    permuted = [cell for cell in grid.cells if cell.permuted and cell.model.name == "vae:linear"]
+    assert [(cell.draw, cell.seed, cell.encoder_seed) for cell in permuted] == [
+        (0, 0, 0),
+        (1, 1, 0),
+        (2, 2, 0),
+    ]
+
+
 def test_permutation_keeps_the_labels_and_moves_them() -> None:
     labels = np.arange(12).reshape(1, 12)
     shuffled = permute(labels, 3)

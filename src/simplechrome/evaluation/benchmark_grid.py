@@ -50,8 +50,8 @@ class Cell(NamedTuple):
 
     @property
     def encoder_seed(self) -> int:
-        """Encoders without randomness are fitted once."""
-        return self.seed if self.model.sees.random else 0
+        """Encoders without randomness are fitted once, and none for permuted labels alone."""
+        return self.seed if self.model.sees.random and not self.permuted else 0
 
     @property
     def cost(self) -> tuple[str, int | None]:
@@ -179,14 +179,14 @@ def make_grid(dataset: xr.Dataset, config: BenchmarkConfig) -> Grid:
                         if draw == 0 or not _same_for_all_seeds(m)
                     ]
     for place in places:
+        # Weights of other seeds, too: networks that stop early on noise predict as they began, and
+        # fifty that began alike would be one.
         for draw in range(config.permutations):
             cells += [
                 Cell(place, m, config.permuted_labels, draw, draw, True)
                 for m in models.applicable
                 if not m.slow
             ]
-    # Encoders of permuted fits are those of the first seed: only labels are permuted.
-    cells = [cell._replace(seed=0) if cell.permuted else cell for cell in cells]
     cells.sort(key=lambda cell: (cell.permuted, cell.draw if cell.n_labels else cell.seed))
     return Grid(cells, models)
 
