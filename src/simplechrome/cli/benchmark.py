@@ -153,4 +153,5 @@ def command(
         expression=table,
         finish=write_benchmark_files,
     )
+    click.echo((Path(output) / "table.md").read_text(encoding="utf-8"))
     click.echo(f"report: {Path(output) / 'report.html'}")
