@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from simplechrome.cli.options import (
+    chromosome_options,
     output_option,
     overwrite_option,
     resume_option,
@@ -64,9 +65,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     callback=split_list,
     help="Of chromosome, fold, published, random. [default: chromosome]",
 )
-@click.option("--test-chroms", callback=split_list, help="[default: chr1,chr8,chr21]")
-@click.option("--validation-chroms", callback=split_list, help="[default: chr2,chr9,chr22]")
-@click.option("--exclude-chroms", callback=split_list, help="Left out altogether: chrY,chrM")
+@chromosome_options
 @click.option("--n-folds", type=int, help="Of --split fold. [default: 5]")
 @click.option(
     "--cell-type",

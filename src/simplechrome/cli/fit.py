@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from simplechrome.cli.options import (
+    chromosome_options,
     output_option,
     overwrite_option,
     resume_option,
-    split_list,
     talk,
 )
 
@@ -67,9 +67,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(["chromosome", "published", "random", "fold"]),
     help="[default: chromosome]",
 )
-@click.option("--test-chroms", callback=split_list, help="[default: chr1,chr8,chr21]")
-@click.option("--validation-chroms", callback=split_list, help="[default: chr2,chr9,chr22]")
-@click.option("--exclude-chroms", callback=split_list, help="Left out altogether: chrY,chrM")
+@chromosome_options
 @click.option("--fold", type=int, help="Which of the folds over chromosomes (--split fold).")
 @click.option("--n-folds", type=int, help="[default: 5]")
 @click.option("--seed", type=int, help="Of the weights and of the label draw. [default: 0]")

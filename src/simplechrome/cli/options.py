@@ -118,3 +118,20 @@ def split_list(context: click.Context, parameter: click.Parameter, value: str | 
     if value is None:
         return None
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def chromosome_options(function: F) -> F:
+    """Give a verb that splits genes the chromosomes that it holds out."""
+    for option in reversed(
+        [
+            click.option("--test-chroms", callback=split_list, help="[default: chr1,chr8,chr21]"),
+            click.option(
+                "--validation-chroms", callback=split_list, help="[default: chr2,chr9,chr22]"
+            ),
+            click.option(
+                "--exclude-chroms", callback=split_list, help="Left out altogether: chrY,chrM"
+            ),
+        ]
+    ):
+        function = option(function)
+    return function

@@ -93,7 +93,10 @@ def _draw_genes(
         tables = [s.genes for condition, s in results.test_sets.items() if condition[3:] == place]
         genes = pd.concat(tables).drop_duplicates("gene_id")
         blocks = lay_out_blocks(len(genes), genes["chrom"], genes["tss"], None, block)
-        times = draw_blocks(blocks.stratum, n_resamples, np.random.default_rng(seed))
+        fold = place[-1]
+        # Genes of two folds are others, and must not rise and fall together.
+        random = np.random.default_rng([seed, fold] if fold else seed)
+        times = draw_blocks(blocks.stratum, n_resamples, random)
         with_all = np.concatenate([np.ones((len(times), 1)), times], axis=1)
         drawn[place] = pd.Series(blocks.of_row, index=genes["gene_id"]), with_all
     return drawn

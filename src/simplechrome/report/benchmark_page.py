@@ -217,7 +217,8 @@ def _claims_section(findings: Findings, place: Place, metric: str) -> page.Secti
     ]
     pairs = every["first"] + " − " + every["second"]
     cells = [
-        f"{row.difference:+.4f}" + {"higher": " ▲", "lower": " ▼"}.get(str(row.verdict), "")
+        f"{row.difference:+.4f}".replace("0.", ".", 1)
+        + {"higher": " ▲", "lower": " ▼"}.get(str(row.verdict), "")
         for row in every.itertuples()
     ]
     wide = pd.DataFrame({"pair": pairs, "labels": labels, "cell": cells}).pivot(

@@ -112,10 +112,12 @@ def _summary(benchmark: Benchmark, findings: Findings, tables: ScoreTables) -> I
                 for model, entry in there.items()
                 if entry.mark == BEST
             ]
-    counts = Counter(claim.verdict for claim in findings.claims)
-    if findings.claims:
+    first = next(iter(tables))[0]
+    counts = Counter(claim.verdict for claim in findings.claims if claim.place == first)
+    if counts:
         lines.append(
-            f"- Latents against the window, {len(findings.claims)} comparisons: higher in "
+            f"- {name_place(first)}, latents against the window, "
+            f"{counted(counts.total(), 'comparison')}: higher in "
             f"{counts['higher']}, lower in {counts['lower']}, no difference shown in "
             f"{counts['no difference shown']}."
         )
@@ -145,11 +147,12 @@ def _method(benchmark: Benchmark) -> Iterator[str]:
             "a held-out part, within them."
         )
     if ALL in config.labels:
+        seeds_all = min(config.seeds, config.seeds_all)
         yield (
             "With all labels, validation genes choose epochs and numbers of trees, and "
             "cross-validation within the training genes the penalty of linear heads; models that "
-            f"depend on a seed were fitted with {config.seeds_all}. Nothing is refitted on "
-            "validation genes."
+            f"depend on a seed were fitted with {counted(seeds_all, 'seed')}. Nothing is refitted "
+            "on validation genes."
         )
     yield (
         "Scores are means over draws. Their 95 % intervals come from a bootstrap of draws and of "
@@ -319,8 +322,11 @@ def _limits(benchmark: Benchmark) -> Iterator[str]:
         "All models share the test genes of a split. The bootstrap of runs of genes says how "
         "scores vary over genes like these, not over other chromosomes, cell types or "
         "laboratories.",
-        f"{config.seeds} draws of labels tell the luck of the draw only roughly, and "
-        f"{config.seeds_all} seeds with all labels that of the weights.",
+        f"{counted(config.seeds, 'draw')} of labels tell the luck of the draw only roughly, and "
+        f"{counted(min(config.seeds, config.seeds_all), 'seed')} with all labels that of the "
+        "weights. Where that luck is most of what a score varies by, a 95 % interval from 10 holds "
+        "the truth in 91 % of cases, from 5 in 84 %, from 3 in 73 % (simulated); where test genes "
+        "are most of it, in 93 to 94 %.",
         "Comparisons are many and their intervals are not corrected for it: where there is no "
         "difference at all, one of twenty misses 0 by chance.",
     ]
