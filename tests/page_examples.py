@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +24,6 @@ def only_block(page: str, language: str) -> str:
     return str(block)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Toy networks are slower on two threads, and much slower where the cores are shared."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_one_thread()
 def run_python(page: str) -> dict[str, Any]:
     """Run the page's Python block in the present folder; what names has it made?"""
     names: dict[str, Any] = {}
@@ -47,7 +31,6 @@ def run_python(page: str) -> dict[str, Any]:
     return names
 
 
-@_one_thread()
 def run_commands(page: str) -> None:
     """Run the page's commands in the present folder, one after the other."""
     from simplechrome.cli.main import cli

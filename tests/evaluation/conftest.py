@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
+from simulated_dataset import simulated_dataset
 
-from simplechrome import from_arrays, simulate
 from simplechrome.config import make_config
 from simplechrome.evaluation.intervals import block_bootstrap
 from simplechrome.evaluation.run import Run, fit_run
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Toy networks are slower on two threads, and much slower where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def dataset() -> xr.Dataset:
     """Three hundred simulated genes, two cell types, the second without two of five marks."""
-    simulation = simulate(
-        300, 2, n_bins=20, bin_size=500, seed=1, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]}
-    )
-    return from_arrays(
-        simulation.signal,
-        marks=simulation.marks,
-        mark_present=simulation.mark_present,
-        gene_ids=simulation.genes["gene_id"],
-        cell_types=simulation.cell_types,
-        bin_size=500,
-        genes=simulation.genes,
-        expression=simulation.expression,
-        published_split=simulation.genes["published_split"].to_numpy(),
-        note="simulated",
+    return simulated_dataset(
+        300, 2, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]}, note="simulated"
     )
 
 

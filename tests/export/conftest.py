@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
+from simulated_dataset import simulated_dataset
 
 from simplechrome import (
     PCA,
@@ -21,8 +21,6 @@ from simplechrome import (
     PaperVAE,
     RawWindow,
     WithLogMeans,
-    from_arrays,
-    simulate,
 )
 from simplechrome.config import make_config
 from simplechrome.evaluation.calibration import Calibration
@@ -61,31 +59,10 @@ _PREDICTORS: dict[str, Callable[[str], Any]] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Toy networks are slower on two threads, and much slower where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def dataset() -> xr.Dataset:
     """130 simulated genes in two cell types, the second without two of five marks."""
-    simulation = simulate(
-        130, 2, n_bins=20, bin_size=500, seed=1, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]}
-    )
-    return from_arrays(
-        simulation.signal,
-        marks=simulation.marks,
-        mark_present=simulation.mark_present,
-        gene_ids=simulation.genes["gene_id"],
-        cell_types=simulation.cell_types,
-        bin_size=500,
-        genes=simulation.genes,
-        expression=simulation.expression,
-    )
+    return simulated_dataset(130, 2, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]})
 
 
 @pytest.fixture(scope="session")

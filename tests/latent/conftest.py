@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
+from simulated_dataset import simulated_dataset
 
-from simplechrome import from_arrays, simulate
+from simplechrome import from_arrays
 from simplechrome.dataset.splits import Split, split_by_chromosome
 
 Make = Callable[..., xr.Dataset]
@@ -50,24 +50,4 @@ def poisson(make_dataset: Make) -> Make:
 @pytest.fixture(scope="session")
 def simulated() -> Split:
     """Three hundred simulated genes, twenty bins, five marks, split by chromosome."""
-    simulation = simulate(n_genes=300, n_bins=20, bin_size=500, seed=1)
-    return split_by_chromosome(
-        from_arrays(
-            simulation.signal,
-            marks=simulation.marks,
-            gene_ids=simulation.genes["gene_id"],
-            cell_types=simulation.cell_types,
-            bin_size=500,
-            genes=simulation.genes,
-            expression=simulation.expression,
-        )
-    )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Toy networks are slower on two threads, and much slower where the cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    return split_by_chromosome(simulated_dataset())

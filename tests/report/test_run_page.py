@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import xarray as xr
+from simulated_dataset import simulated_dataset
 
-from simplechrome import from_arrays, merge, save_dataset, simulate
+from simplechrome import from_arrays, merge, save_dataset
 from simplechrome.config import make_config
 from simplechrome.errors import MissingInputError, ModelFormatError
 from simplechrome.evaluation.intervals import block_bootstrap, block_bootstrap_of_groups
@@ -29,14 +28,6 @@ from simplechrome.report.run_page import write_figures, write_run_report
 from simplechrome.report.scores_section import headline, score_section
 from simplechrome.report.signal_section import mean_profiles, relative_difference, signal_section
 from simplechrome.report.style import message_figure
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -50,19 +41,8 @@ def _short_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def dataset() -> xr.Dataset:
     """Two simulated cell types, of which the second lacks a mark."""
-    simulation = simulate(
-        300, 2, n_bins=20, bin_size=500, seed=1, missing_marks={"SIM002": ["H3K9me3"]}
-    )
-    return from_arrays(
-        simulation.signal,
-        marks=simulation.marks,
-        mark_present=simulation.mark_present,
-        gene_ids=simulation.genes["gene_id"],
-        cell_types=simulation.cell_types,
-        bin_size=500,
-        genes=simulation.genes,
-        expression=simulation.expression,
-        note="these data are <simulated>",
+    return simulated_dataset(
+        300, 2, missing_marks={"SIM002": ["H3K9me3"]}, note="these data are <simulated>"
     )
 
 

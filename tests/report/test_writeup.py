@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from simulated_dataset import simulated_dataset
 
-from simplechrome import from_arrays, simulate
 from simplechrome.evaluation.benchmark import Benchmark, run_benchmark
 from simplechrome.evaluation.benchmark_config import make_benchmark_config
 from simplechrome.evaluation.benchmark_findings import find
@@ -19,18 +19,7 @@ from simplechrome.report.writeup import write_up
 @pytest.fixture(scope="module")
 def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     """Two simulated cell types; the models of the first are scored in the second, too."""
-    simulation = simulate(300, 2, n_bins=20, bin_size=500, seed=1)
-    dataset = from_arrays(
-        simulation.signal,
-        marks=simulation.marks,
-        gene_ids=simulation.genes["gene_id"],
-        cell_types=simulation.cell_types,
-        bin_size=500,
-        genes=simulation.genes,
-        expression=simulation.expression,
-        published_split=simulation.genes["published_split"].to_numpy(),
-        note="simulated",
-    )
+    dataset = simulated_dataset(300, 2, note="simulated")
     config = make_benchmark_config(
         {
             "representations": ["raw", "pca"],
