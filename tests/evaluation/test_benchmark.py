@@ -224,7 +224,7 @@ def test_gene_mean_orders_genes_by_what_they_do_elsewhere() -> None:
 @pytest.fixture(scope="module")
 def finished(dataset: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark") / "b"
-    run_benchmark(dataset, make(), folder)
+    run_benchmark(dataset, make(), folder, jobs=1)
     return folder
 
 

@@ -95,7 +95,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Fits on permuted labels for each model; 0 for none. [default: 50]",
 )
 @click.option("--permuted-labels", type=int, help="Labels in each of these. [default: 100]")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
 @click.option("--threads", type=int, help="CPU threads of each. [default: cores / jobs]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: cpu]")
 @overwrite_option
@@ -106,7 +106,7 @@ def command(
     output: str,
     config: str | None,
     expression: str | None,
-    jobs: int,
+    jobs: int | None,
     overwrite: bool,
     resume: bool,
     **options: Any,
@@ -120,7 +120,7 @@ def command(
 
     \b
     Examples:
-      simplechrome benchmark e012.zarr -o bench --jobs 2
+      simplechrome benchmark e012.zarr -o bench
       simplechrome benchmark e012.zarr -o bench --resume
       simplechrome benchmark e012.zarr -o quick --predictors linear --labels 20,100,all
       simplechrome benchmark e012.zarr -o paper --preset paper

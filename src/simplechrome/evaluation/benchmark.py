@@ -37,7 +37,7 @@ from simplechrome.evaluation.benchmark_grid import (
     make_grid,
     targets,
 )
-from simplechrome.evaluation.benchmark_pool import fit_cells, fit_encoders, pool
+from simplechrome.evaluation.benchmark_pool import available_cores, fit_cells, fit_encoders, pool
 from simplechrome.evaluation.benchmark_results import (
     CONDITION,
     NO_REPRESENTATION,
@@ -80,7 +80,7 @@ def run_benchmark(
     config: BenchmarkConfig,
     folder: str | Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
     expression: pd.DataFrame | None = None,
@@ -104,7 +104,8 @@ def run_benchmark(
     folder
         Becomes the benchmark's folder.
     jobs
-        Processes.
+        Processes; one a core by default. Most fits are small, and gain more from a process of
+        their own than from threads.
     overwrite
         Replace a benchmark that is there.
     resume
@@ -130,6 +131,7 @@ def run_benchmark(
     SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
         If a part of the grid cannot be done; before anything is fitted.
     """
+    jobs = available_cores() if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(
             "There must be a process to work.", found=f"jobs {jobs}", expected="1 or more"

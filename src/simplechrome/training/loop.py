@@ -57,13 +57,25 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
     """Run with PyTorch's random state and threads set, and set them back afterwards."""
     before = torch.get_num_threads()
     with torch.random.fork_rng():
-        torch.manual_seed(int(seed))
+        _seed(int(seed))
         if threads is not None:
             torch.set_num_threads(threads)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+def _seed(seed: int) -> None:
+    """Do what `torch.manual_seed` does, for the devices that are there.
+
+    It also takes notes for those that are not, which was a fifth of the time of small networks.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
 
 
 def devices() -> list[str]:
