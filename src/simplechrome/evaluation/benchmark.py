@@ -24,7 +24,6 @@ from simplechrome.evaluation.benchmark_cells import (
     read_cell,
 )
 from simplechrome.evaluation.benchmark_config import (
-    OPTIMISTIC_SPLITS,
     BenchmarkConfig,
     write_benchmark_config,
 )
@@ -44,6 +43,7 @@ from simplechrome.evaluation.benchmark_results import (
     BenchmarkResults,
     TestSet,
 )
+from simplechrome.evaluation.run import warn_of_split
 from simplechrome.evaluation.run_folder import (
     ENVIRONMENT,
     dataset_checksum,
@@ -139,12 +139,7 @@ def run_benchmark(
     path = Path(folder)
     grid = make_grid(dataset, config)
     for kind in config.splits:
-        if kind in OPTIMISTIC_SPLITS:
-            log.warning(
-                "The %s split puts overlapping windows on both sides: optimistic, for comparison "
-                "with published figures only",
-                kind,
-            )
+        warn_of_split(kind)
     _describe_grid(grid)
     checksum = dataset_checksum(dataset)
     settle(path)

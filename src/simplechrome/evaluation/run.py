@@ -75,18 +75,24 @@ def assign_genes(dataset: xr.Dataset, config: SplitConfig, seed: int) -> np.ndar
                 dataset, config.test_chroms, config.validation_chroms, config.exclude_chroms
             )
         case "published":
-            log.warning(
-                "The published split runs in order of gene number, and overlapping windows are on "
-                "both sides: for comparison with published figures only"
-            )
             return splits.assign_as_published(dataset)
         case "random":
-            log.warning("A random split puts overlapping windows on both sides: optimistic")
             return splits.assign_at_random(
                 dataset, test=config.test_share, validation=config.validation_share, seed=seed
             )
         case "fold":
             return splits.assign_by_fold(dataset, config.fold, config.n_folds)
+
+
+def warn_of_split(kind: str) -> None:
+    """Say in the log what is wrong with a split that puts overlapping windows on both sides."""
+    if kind == "published":
+        log.warning(
+            "The published split runs in order of gene number, and overlapping windows are on "
+            "both sides: for comparison with published figures only"
+        )
+    elif kind == "random":
+        log.warning("A random split puts overlapping windows on both sides: optimistic")
 
 
 def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
@@ -167,6 +173,7 @@ def fit_run(
     path = Path(folder)
     if config.cell_types is not None:
         dataset = choose_cell_types(dataset, config.cell_types)
+    warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
     labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
