@@ -36,7 +36,7 @@ from simplechrome.evaluation.benchmark_grid import (
     make_grid,
     targets,
 )
-from simplechrome.evaluation.benchmark_pool import available_cores, fit_cells, fit_encoders, pool
+from simplechrome.evaluation.benchmark_pool import fit_cells, fit_encoders, pool
 from simplechrome.evaluation.benchmark_results import (
     CONDITION,
     NO_REPRESENTATION,
@@ -52,6 +52,7 @@ from simplechrome.evaluation.run_folder import (
 )
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.rows import known_targets
+from simplechrome.processes import available_cores
 from simplechrome.unfinished import long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
@@ -174,8 +175,9 @@ def run_benchmark(
 def _describe_grid(grid: Grid) -> None:
     permuted = sum(cell.permuted for cell in grid.cells)
     log.info(
-        "%d models, %d fits%s",
+        "%d model%s, %d fits%s",
         len(grid.models.applicable),
+        "s" if len(grid.models.applicable) != 1 else "",
         len(grid.cells) - permuted,
         f" and {permuted} on permuted labels" if permuted else "",
     )

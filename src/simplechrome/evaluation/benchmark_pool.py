@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from simplechrome.errors import SimpleChromeError, TrainingError
 from simplechrome.evaluation.benchmark_cells import Worker
 from simplechrome.evaluation.benchmark_config import BenchmarkConfig
 from simplechrome.evaluation.benchmark_grid import Cell
+from simplechrome.processes import available_cores, worker_processes
 
 log = logging.getLogger(__name__)
 
@@ -31,37 +28,16 @@ _SAID_EVERY = 60.0  # seconds between lines in a log file, where no bar can be d
 _worker: Worker  # of this process, if it is one of the pool
 
 
-def _begin(
-    dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, threads: int, parent: int
-) -> None:
-    """Set a new process up."""
+def _begin(dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, threads: int) -> None:
+    """Set a new process up. The training loops of hundreds of cells have nothing to say."""
     global _worker
-    # Ctrl-C goes to the whole group; the parent decides what becomes of it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with(parent)
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads)
     import torch
 
     torch.set_num_threads(threads)
-    # The training loops of hundreds of cells have nothing to say; warnings go with their cells.
-    logger = logging.getLogger("simplechrome")
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    logger.addHandler(logging.NullHandler())
     _worker = Worker(dataset, config, folder)
-
-
-def _die_with(parent: int) -> None:
-    """End with the parent: killed by SIGKILL, it cannot tell its children."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _fit_encoder(cell: Cell) -> float:
@@ -74,37 +50,12 @@ def _fit_cell(cell: Cell) -> float:
     return _worker.fit_cell(cell)
 
 
-@contextmanager
 def pool(
     dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, jobs: int
-) -> Iterator[ProcessPoolExecutor]:
-    """Start processes that know the data.
-
-    They are killed where the block is left by an error or Ctrl-C: what a killed process was at is
-    lost, and nothing else.
-    """
+) -> AbstractContextManager[ProcessPoolExecutor]:
+    """Start processes that know the data; see `worker_processes`."""
     threads = config.threads or max(1, available_cores() // jobs)
-    executor = ProcessPoolExecutor(
-        jobs,
-        mp_context=multiprocessing.get_context("spawn"),  # forks of a process with threads hang
-        initializer=_begin,
-        initargs=(dataset, config, folder, threads, os.getpid()),
-    )
-    try:
-        yield executor
-    except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.kill()
-        raise
-    executor.shutdown()
-
-
-def available_cores() -> int:
-    """On how many cores may this process run?"""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return worker_processes(jobs, _begin, (dataset, config, folder, threads))
 
 
 def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
@@ -222,10 +173,14 @@ class _Progress:
             log.info("%d of %d %s, %s", self.done, self.total, self.what, self.time_left())
 
     def time_left(self) -> str:
-        """How long will the rest take? Kinds that were not seen yet are taken for the mean."""
+        """How long will the rest take? Kinds of which no cell is done yet are not counted."""
         means = {kind: sum(taken) / len(taken) for kind, taken in self.taken.items()}
-        usual = sum(means.values()) / len(means)
-        seconds = sum(n * means.get(kind, usual) for kind, n in self.left.items()) / self.jobs
+        seconds = sum(n * means[kind] for kind, n in self.left.items() if kind in means) / self.jobs
+        unknown = any(n for kind, n in self.left.items() if kind not in means)
         if seconds < 90:
-            return f"{seconds:.0f} s left"
-        return f"{seconds / 60:.0f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
+            text = f"{seconds:.0f} s left"
+        elif seconds < 5400:
+            text = f"{seconds / 60:.0f} min left"
+        else:
+            text = f"{seconds / 3600:.1f} h left"
+        return f"at least {text}" if unknown else text
