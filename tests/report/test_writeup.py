@@ -64,6 +64,18 @@ def test_numbers_are_those_of_the_run(benchmark: Benchmark, text: str) -> None:
     assert f" {n_test} |" in text
 
 
+def test_scores_below_chance_are_pointed_at(benchmark: Benchmark, text: str) -> None:
+    assert "below chance" not in text
+    found = find(benchmark.results, "raw:linear")
+    tables = make_score_tables(found.resamples, found.summary, SHOWN_IN_TEXTS["classification"])
+    for (_, metric), table in tables.items():
+        entry = table.rows["pca:linear"][0]
+        if metric == "auroc" and entry is not None:
+            table.rows["pca:linear"][0] = entry._replace(mean=0.2, low=0.1, high=0.3)
+    text = write_up(benchmark, found, tables, [])
+    assert "`pca:linear` with 20 labels scored below chance" in text
+
+
 def test_optimistic_splits_and_transfer_are_named(text: str) -> None:
     assert "**its scores are optimistic**" in text
     assert "from SIM001 to SIM002" in text

@@ -12,7 +12,7 @@ import numpy as np
 from simplechrome.evaluation.benchmark import Benchmark
 from simplechrome.evaluation.benchmark_claims import METRICS, Claim
 from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
-from simplechrome.evaluation.benchmark_controls import TESTED, TRAINED
+from simplechrome.evaluation.benchmark_controls import CHANCE, TESTED, TRAINED
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings
 from simplechrome.evaluation.benchmark_grid import conditions, genes_of, targets
 from simplechrome.evaluation.benchmark_results import CONDITION, MODEL
@@ -22,6 +22,7 @@ from simplechrome.report.benchmark_tables import (
     BEST,
     LEVEL,
     LEVEL_MEANS,
+    ScoreTable,
     ScoreTables,
     as_markdown,
     baseline_table,
@@ -121,7 +122,31 @@ def _summary(benchmark: Benchmark, findings: Findings, tables: ScoreTables) -> I
             f"{counts['higher']}, lower in {counts['lower']}, no difference shown in "
             f"{counts['no difference shown']}."
         )
+    lines += [
+        f"- {name_place(place)}: {models} scored below chance. A network that has hardly moved "
+        "from its first weights orders genes along what varies most, either way up; see how its "
+        "controls spread."
+        for place in shown_places(places(findings.resamples))
+        if metric == "auroc" and (models := _below_chance(tables[place, metric]))
+    ]
     yield "\n".join(lines)
+
+
+def _below_chance(table: ScoreTable) -> str:
+    """Which models score an AUROC whose whole interval lies below .5, and with which labels?"""
+    found = {
+        model: [
+            column
+            for column, entry in zip(table.columns, entries, strict=True)
+            if entry is not None and entry.high < CHANCE["classification"]
+        ]
+        for model, entries in table.rows.items()
+    }
+    return "; ".join(
+        f"`{model}` with {_labels(', '.join(columns))}"
+        for model, columns in found.items()
+        if columns
+    )
 
 
 def _labels(column: str) -> str:
