@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +34,7 @@ from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.latent.load import load_encoder
 from simplechrome.latent.log_means import LogMeans
 from simplechrome.latent.with_log_means import WithLogMeans
+from simplechrome.log_relay import remembered
 from simplechrome.predictors.predictor import Predictor
 
 CELLS, ENCODERS = "cells", "encoders"
@@ -157,7 +156,8 @@ class Worker:
         if cell.n_labels is None and cell.model.head.name != "linear":
             held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
         predictor = make_predictor(run_config(config, cell.model, cell.seed))
-        with _collected_warnings() as notes:
+        # These go with the cell, not to a thousand lines on the screen.
+        with remembered(logging.WARNING) as warnings:
             start = time.perf_counter()
             predictor.fit(own.isel(gene=labelled), y, validation=held_out)
             seconds = time.perf_counter() - start
@@ -172,7 +172,7 @@ class Worker:
             "cell_types": json.dumps(scored),
             "seconds": f"{seconds:.3f}",
             "chosen": describe_choice(predictor),
-            "notes": json.dumps(sorted(set(notes))),
+            "notes": json.dumps(sorted({line.text for line in warnings})),
         }
         with whole_file(cell_file(self.folder, cell, config)) as temporary:
             save_file(arrays, temporary, metadata=about)
@@ -187,21 +187,3 @@ def describe_choice(predictor: Predictor) -> str:
     if hasattr(learned, "n_iter_"):
         return f"{learned.n_iter_} trees"
     return f"{learned.epochs_} epochs" if hasattr(learned, "epochs_") else ""
-
-
-@contextmanager
-def _collected_warnings() -> Iterator[list[str]]:
-    """What the library warns of goes with the cell, not to a thousand lines on the screen."""
-    notes: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            notes.append(record.getMessage())
-
-    logger = logging.getLogger("simplechrome")
-    handler = Collector(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        yield notes
-    finally:
-        logger.removeHandler(handler)
