@@ -42,6 +42,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _checkpoint_after_each_epoch() -> Iterator[None]:
+    """Toy networks train for less than the time between two checkpoints."""
+    from simplechrome.training import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _library_logging() -> None:
     """Begin with the logger as the library has it, whatever a command line did to it before."""

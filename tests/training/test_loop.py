@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from simplechrome.errors import TrainingError
+from simplechrome.training import loop
+from simplechrome.training.checkpoint import State
 from simplechrome.training.loop import (
     TrainingResult,
     _relative_rate,
@@ -223,6 +225,35 @@ def test_checkpoints_hold_the_best_and_the_last_weights(tmp_path: Path) -> None:
     assert best == module.weight.item()
     assert last > best  # three more steps towards 2
     assert len(list((tmp_path / "new" / "checkpoints").iterdir())) == 2
+
+
+def test_quick_epochs_are_kept_once_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same files as with a checkpoint after each epoch."""
+    written = []
+    honest = loop.write_state
+
+    def count(folder: Path, state: State) -> None:
+        written.append(len(state.progress.history))
+        honest(folder, state)
+
+    monkeypatch.setattr(loop, "write_state", count)
+    for name, seconds in (("each", 0.0), ("few", 3600.0)):
+        monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", seconds)
+        with seeded(0):
+            train(
+                line(),
+                squared_error,
+                rows([1, 1], [2, 2]),
+                settings(epochs=6, patience=2),
+                validation=rows([1], [1]),
+                checkpoints=tmp_path / name,
+            )
+    n_epochs = max(written)
+    assert written == [*range(1, n_epochs + 1), n_epochs]
+    for file in ("best.safetensors", "last.safetensors"):
+        assert (tmp_path / "few" / file).read_bytes() == (tmp_path / "each" / file).read_bytes()
 
 
 def interrupted(in_epoch: int, **changed: object) -> tuple[nn.Linear, TrainingResult]:

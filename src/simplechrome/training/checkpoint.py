@@ -108,7 +108,7 @@ def write_state(folder: str | Path, state: State) -> None:
     # Python's repr of a float reads back to the same float.
     header = {"progress": json.dumps(state.progress._asdict(), allow_nan=False)}
     _write(tensors, Path(folder) / LAST, header)
-    if state.best_weights and state.progress.best_epoch == len(state.progress.history):
+    if state.best_weights:
         _write(state.best_weights, Path(folder) / BEST)
 
 
@@ -141,7 +141,7 @@ def read_state(folder: str | Path) -> State | None:
         raise ModelFormatError(
             f"{path} is not a whole checkpoint.",
             found=f"{type(error).__name__}: {error}",
-            expected="the state of a training, as simplechrome writes it after each epoch",
+            expected="the state of a training, as simplechrome writes it between epochs",
             cause="a damaged copy, or a file of another program or version",
             remedy="begin anew with --overwrite",
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,6 +31,8 @@ from simplechrome.training.checkpoint import (
 from simplechrome.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_CHECKPOINTS = 1.0
 
 Batch = tuple[torch.Tensor, ...]
 Parts = dict[str, torch.Tensor]
@@ -347,7 +350,8 @@ def train(
     settings
         See `TrainingSettings`.
     checkpoints
-        Folder for `best.safetensors` and `last.safetensors`, written after each epoch.
+        Folder for `best.safetensors` and `last.safetensors`, written between epochs, once a
+        second at most, and at the end.
     resume
         Go on from the checkpoint, if there is one. On the same machine, with the same number of
         threads, the result is bit for bit that of a training that was never stopped.
@@ -374,19 +378,26 @@ def train(
         _take_up(training, folder, task, name)
     total, done = settings.epochs * len(rows[0]), len(training.history) * len(rows[0])
     quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
+    kept_in = folder if training.accelerator.is_main_process else None
+    kept_at, n_kept = time.monotonic(), len(training.history)
     with tqdm(total=total, initial=done, desc=name, unit="rows", disable=quiet, leave=False) as bar:
         try:
             while not training.finished():
                 epoch = len(training.history) + 1
                 row = training.record(epoch, training.fit_epoch(epoch, bar.update))
                 _say(name, row, bar)
-                if folder is not None and training.accelerator.is_main_process:
-                    write_state(folder, training.state(task))
+                # A small network's epochs are quicker than a write, and soon done again.
+                if kept_in and time.monotonic() - kept_at >= SECONDS_BETWEEN_CHECKPOINTS:
+                    write_state(kept_in, training.state(task))
+                    kept_at, n_kept = time.monotonic(), epoch
         except KeyboardInterrupt:
             if not training.history:
                 log.warning("%s was interrupted in its first epoch: there is nothing to keep", name)
                 raise
             interrupted = True
+    # After Ctrl-C the weights are those of half an epoch, which no state describes.
+    if kept_in and not interrupted and n_kept < len(training.history):
+        write_state(kept_in, training.state(task))
     best_epoch = training.best_epoch or len(training.history)
     if interrupted:
         log.warning("Interrupted: keeping the best epoch so far (%d)", best_epoch)
