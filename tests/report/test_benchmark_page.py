@@ -11,6 +11,7 @@ import pytest
 from simulated_dataset import simulated_dataset
 
 from simplechrome.evaluation.benchmark import Benchmark
+from simplechrome.evaluation.benchmark_claims import tally
 from simplechrome.evaluation.benchmark_config import make_benchmark_config
 from simplechrome.evaluation.benchmark_findings import Findings, find
 from simplechrome.evaluation.benchmark_grid import conditions, genes_of, make_grid, targets
@@ -102,7 +103,11 @@ def test_planted_winner_is_on_top_and_in_bold(tmp_path: Path) -> None:
     text = (tmp_path / "report.html").read_text()
     assert "vae:linear, SIM001" in text
     assert "▲" in text
-    assert "higher in 4, lower in 0" in " ".join(text.split())  # two pairs, 20 labels and all
+    # Against each of two models of the window, with 20 labels and with all.
+    assert tally(findings.claims) == [("raw:linear", 2, 0, 0), ("raw:deepchrome", 2, 0, 0)]
+    writeup = write_up(benchmark, findings, tables, [])
+    assert "against `raw:linear`, 2 comparisons: higher in 2, lower in 0" in writeup
+    assert "| `raw:deepchrome` | 2 | 0 | 0 |" in writeup
 
 
 def test_of_many_places_only_the_first_are_told_of(tmp_path: Path) -> None:
@@ -117,4 +122,4 @@ def test_of_many_places_only_the_first_are_told_of(tmp_path: Path) -> None:
     assert "mean over cell types (within)" in text
     assert "other 6 are in" in text
     assert text.count("its scores are optimistic") == 2
-    assert "`claims.csv` holds those of all other" in write_up(benchmark, findings, tables, figures)
+    assert write_up(benchmark, findings, tables, figures).count("| minus `raw:linear` |") == 6

@@ -28,10 +28,13 @@ _WINDOWS = ("raw", "raw@paper")
 _NOT_LEARNED = (*_WINDOWS, "log_means", "log_region_means", NO_REPRESENTATION)
 
 
+VERDICTS = ("higher", "lower", "no difference shown")
+
+
 class Claim(NamedTuple):
     """One comparison: does the first model score above the second?
 
-    verdict : `higher`, `lower` or `no difference shown`, by whether the interval holds 0
+    verdict : one of `VERDICTS`, by whether the interval holds 0
     sentence : to be quoted as it is
     """
 
@@ -154,6 +157,22 @@ def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: An
         f"{name_model(second)} ({interval.replace('-', '−')}): "
         f"{verdict}.",
     )
+
+
+def tally(claims: list[Claim]) -> list[tuple[str, int, int, int]]:
+    """How often did latents score above, below and level with each model of the window?
+
+    Counted by opponent: against a weak one all latents win.
+
+    Returns
+    -------
+    The opponent, and the counts in the order of `VERDICTS`; opponents in order of appearance.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for claim in claims:
+        own = counts.setdefault(claim.second, dict.fromkeys(VERDICTS, 0))
+        own[claim.verdict] += 1
+    return [(second, *(own[name] for name in VERDICTS)) for second, own in counts.items()]  # type: ignore[misc]
 
 
 def claims_table(claims: list[Claim]) -> pd.DataFrame:

@@ -183,7 +183,7 @@ def choose_models(config: BenchmarkConfig) -> Models:
         sees, head = find_representation(representation, config), _find_head(predictor, config)
         windows = sees.encoder.name == "none" and not sees.add_log_means
         if head.name in NEED_WINDOWS and not windows:
-            reason = "looks along the bins of a window; latents have none"
+            reason = "looks along the bins of a window, which this representation has none of"
             rest.append((representation, predictor, reason))
         else:
             applicable.append(Model(representation, predictor, sees, head))

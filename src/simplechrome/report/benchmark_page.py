@@ -12,15 +12,17 @@ import tomli_w
 
 import simplechrome
 from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import claims_table
+from simplechrome.evaluation.benchmark_claims import VERDICTS, tally
 from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings
 from simplechrome.evaluation.benchmark_results import NO_REPRESENTATION
 from simplechrome.evaluation.benchmark_summary import places
 from simplechrome.evaluation.summary import NAMES
 from simplechrome.report import page
+from simplechrome.report.benchmark_method import limits, method_paragraphs
 from simplechrome.report.benchmark_sections import control_section, curves_section
 from simplechrome.report.benchmark_tables import (
+    ARROWS,
     BEST,
     LEVEL,
     SMALLER_IS_BETTER,
@@ -29,6 +31,7 @@ from simplechrome.report.benchmark_tables import (
     is_place,
     name_place,
     shown_places,
+    signed,
 )
 from simplechrome.report.figures_benchmark import (
     fit_time_figure,
@@ -78,6 +81,12 @@ def write_benchmark_page(
                 [page.Table(benchmark.results.not_applicable, "Models that make no sense")],
             )
         )
+    sections.append(
+        page.Section(
+            "How it was done, and what it does not say",
+            [page.Text(text) for text in (*method_paragraphs(benchmark), *limits(benchmark))],
+        )
+    )
     write_figures(sections, benchmark.folder / "figures")
     page.write_page(
         benchmark.folder / "report.html",
@@ -143,7 +152,11 @@ def _headline(table: ScoreTable, metric: str, place: Place) -> list[page.Headlin
                         entry.mean,
                         (entry.low, entry.high) if np.isfinite(entry.low) else None,
                         f"{model}, {name_place(place)}"
-                        + (f"; {equals} others cannot be told from it" if equals else ""),
+                        + (
+                            f"; of {equals} others the paired interval to it holds 0"
+                            if equals
+                            else ""
+                        ),
                     )
                 )
     return numbers
@@ -210,37 +223,35 @@ def _score_block(table: ScoreTable, metric: str, where: str) -> page.Table:
 
 
 def _claims_section(findings: Findings, place: Place, metric: str) -> page.Section:
-    every = claims_table([claim for claim in findings.claims if claim.place == place])
-    labels = [
-        ALL if all_labels else f"{n:,}"
-        for n, all_labels in zip(every["n_labels"], every["all_labels"], strict=True)
-    ]
-    pairs = every["first"] + " − " + every["second"]
-    cells = [
-        f"{row.difference:+.4f}".replace("0.", ".", 1)
-        + {"higher": " ▲", "lower": " ▼"}.get(str(row.verdict), "")
-        for row in every.itertuples()
-    ]
-    wide = pd.DataFrame({"pair": pairs, "labels": labels, "cell": cells}).pivot(
-        index="pair", columns="labels", values="cell"
-    )
-    wide = wide.loc[list(dict.fromkeys(pairs)), list(dict.fromkeys(labels))]
-    wide = wide.map(lambda cell: cell.replace("-", "−") if isinstance(cell, str) else cell)
-    counts = every["verdict"].value_counts()
-    text = ", ".join(
-        f"{verdict} in {counts.get(verdict, 0)}"
-        for verdict in ("higher", "lower", "no difference shown")
-    )
+    own = [claim for claim in findings.claims if claim.place == place]
+    counts = tally(own)
+    opponents = [row[0] for row in counts]
+    own.sort(key=lambda claim: opponents.index(claim.second))
+    columns = dict.fromkeys(ALL if c.all_labels else f"{c.n_labels:,}" for c in own)
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for claim in own:
+        column = ALL if claim.all_labels else f"{claim.n_labels:,}"
+        pair = rows.setdefault((claim.second, claim.first), dict.fromkeys(columns, "–"))
+        pair[column] = signed(claim.difference) + ARROWS.get(claim.verdict, "")
     return page.Section(
         "Do latents do better than the window?",
         [
             page.Text(
-                f"{len(every)} paired comparisons in {name_place(place)}: {text}. `writeup.md` has "
-                "a sentence for each, `claims.csv` the intervals. With so many, a few miss 0 by "
-                "chance alone: one of forty on either side."
+                f"{len(own)} paired comparisons in {name_place(place)}, counted by opponent: "
+                "against a weak one all latents win. Intervals are in `writeup.md`, a sentence for "
+                "each is in `claims.csv`. With so many, a few miss 0 by chance."
             ),
             page.Table(
-                wide.reset_index(),
+                pd.DataFrame(counts, columns=["against", *VERDICTS]),
+                "How often latents scored above and below each model of the window",
+            ),
+            page.Table(
+                pd.DataFrame(
+                    [
+                        {"minus": second, "latents": first, **row}
+                        for (second, first), row in rows.items()
+                    ]
+                ),
                 f"{NAMES[metric]} of latents minus that of the window, by number of labels",
                 "Means over the same draws and genes. ▲ and ▼: the 95 % interval of the difference "
                 "lies above or below 0. Elsewhere no difference is shown, which is not to say that "

@@ -24,7 +24,7 @@ from simplechrome.report.figures_scores import (
 
 Place = tuple[Any, ...]
 
-_CURVES = 5  # more do not fit beside each other
+_CURVES = 6  # the baseline and the five predictors; more do not fit beside each other
 
 
 def curves_section(
@@ -92,8 +92,9 @@ def curves_section(
             page.Figure(
                 calibration_figure(curves),
                 f"Calibration with {labels}",
-                "As the models predict, before any calibration on held-out genes, which "
-                "simplechrome fit adds. Right: the genes as often as there are models.",
+                "As the models predict, without the calibration on held-out genes that "
+                "simplechrome fit adds; linear heads have chosen their scale within their labels. "
+                "Right: the genes, counted once for each model.",
                 name=f"calibration_{name}",
             ),
         ]
@@ -132,14 +133,21 @@ def control_section(findings: Findings, place: Place, metric: str) -> page.Secti
     metric
         The leading score.
     """
-    blocks = [
-        _control_table(findings.controls, kind, about, NAMES[metric])
-        for kind, about in (
-            (TRAINED, "trained on labels that were dealt out anew: the mean of all trainings"),
-            (TESTED, "scored on test labels that were dealt out anew: the range of 99 % of them"),
+    controls = findings.controls
+    blocks: list[page.Block] = []
+    if (controls["control"] == TRAINED).any():
+        about = "trained on labels that were dealt out anew: the mean of all trainings"
+        blocks.append(_control_table(controls, TRAINED, about, NAMES[metric]))
+    tested = controls[controls["control"] == TESTED]
+    if len(tested):
+        missed = int((~tested["covers_chance"]).sum())
+        blocks.append(
+            page.Text(
+                f"What is luck? On test labels that were dealt out anew, 99 % of the scores of all "
+                f"models lie between {tested['low'].min():.4f} and {tested['high'].max():.4f}; "
+                f"{len(tested) - missed} of {len(tested)} ranges cover chance."
+            )
         )
-        if (findings.controls["control"] == kind).any()
-    ]
     summary = findings.summary
     known = summary[is_place(summary, place) & (summary["representation"] == NO_REPRESENTATION)]
     wide = known.pivot(index="predictor", columns="metric", values="mean")
@@ -150,8 +158,9 @@ def control_section(findings: Findings, place: Place, metric: str) -> page.Secti
             page.Table(
                 wide.reset_index().rename(columns={"predictor": "baseline"}),
                 "What is scored without any histone mark",
-                "majority says the same of every gene; gene_mean is the mean expression of the "
-                "gene in other cell types. They stand beside the models, not among them.",
+                "majority says the same of every gene; gene_mean is the gene's mean "
+                "log2(expression + 1) in other cell types. They stand beside the models, not among "
+                "them.",
                 formats=dict.fromkeys(wide.columns, ".4f"),
             )
         )

@@ -37,6 +37,10 @@ PLACES = 6
 SMALLER_IS_BETTER = ("brier", "expected_calibration_error")
 
 
+ARROWS = {"higher": " ▲", "lower": " ▼"}
+"""Beside a difference whose interval does not hold 0."""
+
+
 class Entry(NamedTuple):
     """Mean and interval of one model with one number of labels.
 
@@ -223,6 +227,16 @@ def short(value: float) -> str:
         return "–"
     text = f"{value:.4f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def signed(value: float) -> str:
+    """A difference with four digits: `+.0025`, `−.0015`, `.0000`."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:+.4f}"
+    if not float(text):
+        return ".0000"
+    return text.replace("0.", ".", 1).replace("-", "−")
 
 
 def markdown_rows(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

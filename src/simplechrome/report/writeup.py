@@ -3,22 +3,23 @@ generated from the run, and true whatever came out."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import METRICS, Claim
+from simplechrome.evaluation.benchmark_claims import METRICS, VERDICTS, tally
 from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
 from simplechrome.evaluation.benchmark_controls import CHANCE, TESTED, TRAINED
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings
 from simplechrome.evaluation.benchmark_grid import conditions, genes_of, targets
-from simplechrome.evaluation.benchmark_results import CONDITION, MODEL
+from simplechrome.evaluation.benchmark_results import CONDITION
 from simplechrome.evaluation.benchmark_summary import places
 from simplechrome.evaluation.summary import NAMES
+from simplechrome.report.benchmark_method import limits, method_paragraphs
 from simplechrome.report.benchmark_tables import (
+    ARROWS,
     BEST,
     LEVEL,
     LEVEL_MEANS,
@@ -30,6 +31,7 @@ from simplechrome.report.benchmark_tables import (
     name_place,
     short,
     shown_places,
+    signed,
 )
 from simplechrome.report.style import counted
 
@@ -101,27 +103,28 @@ def _summary(benchmark: Benchmark, findings: Findings, tables: ScoreTables) -> I
     metric = LEADING[benchmark.config.task]
     lines = []
     for place in shown_places(places(findings.resamples)):
-        table = tables[place, metric]
-        for position, column in enumerate(table.columns):
-            there = {m: e for m, es in table.rows.items() if (e := es[position]) is not None}
-            equals = sum(entry.mark == LEVEL for entry in there.values())
-            lines += [
-                f"- {name_place(place)}, {_labels(column)}: the highest {NAMES[metric]} of "
-                f"{counted(len(there), 'model')} is that of `{model}`, {short(entry.mean)} "
-                f"({short(entry.low)}–{short(entry.high)})"
-                + (f"; {counted(equals, 'other')} cannot be told from it." if equals else ".")
-                for model, entry in there.items()
-                if entry.mark == BEST
-            ]
-    first = next(iter(tables))[0]
-    counts = Counter(claim.verdict for claim in findings.claims if claim.place == first)
-    if counts:
+        own = [claim for claim in findings.claims if claim.place == place]
+        lines += [
+            f"- {name_place(place)}, latents against `{second}`, "
+            f"{counted(sum(counts), 'comparison')}: "
+            + ", ".join(f"{name} in {n}" for name, n in zip(VERDICTS, counts, strict=True))
+            + "."
+            for second, *counts in tally(own)
+        ]
+    for place in shown_places(places(findings.resamples)):
+        best = _highest(tables[place, metric])
         lines.append(
-            f"- {name_place(first)}, latents against the window, "
-            f"{counted(counts.total(), 'comparison')}: higher in "
-            f"{counts['higher']}, lower in {counts['lower']}, no difference shown in "
-            f"{counts['no difference shown']}."
+            f"- {name_place(place)}, highest {NAMES[metric]} of "
+            f"{counted(len(tables[place, metric].rows), 'model')} by number of labels, and in "
+            f"brackets how many others' paired intervals to it hold 0: {'; '.join(best)}."
         )
+    lines += [
+        f"- {name_place(place)}: `gene_mean`, which knows no mark of the cell type, scores "
+        f"{short(entry.mean)}."
+        for place in shown_places(places(findings.resamples))
+        for model, (entry,) in baseline_table(findings.summary, place, metric).rows.items()
+        if model == "gene_mean" and entry is not None
+    ]
     lines += [
         f"- {name_place(place)}: {models} scored below chance. A network that has hardly moved "
         "from its first weights orders genes along what varies most, either way up; see how its "
@@ -130,6 +133,20 @@ def _summary(benchmark: Benchmark, findings: Findings, tables: ScoreTables) -> I
         if metric == "auroc" and (models := _below_chance(tables[place, metric]))
     ]
     yield "\n".join(lines)
+
+
+def _highest(table: ScoreTable) -> list[str]:
+    """Which model scores highest with each number of labels?"""
+    found = []
+    for position, column in enumerate(table.columns):
+        entries = {m: e for m, es in table.rows.items() if (e := es[position]) is not None}
+        equals = sum(entry.mark == LEVEL for entry in entries.values())
+        found += [
+            f"{column}: `{model}` {short(entry.mean)} [{equals}]"
+            for model, entry in entries.items()
+            if entry.mark == BEST
+        ]
+    return found
 
 
 def _below_chance(table: ScoreTable) -> str:
@@ -154,36 +171,8 @@ def _labels(column: str) -> str:
 
 
 def _method(benchmark: Benchmark) -> Iterator[str]:
-    config = benchmark.config
     yield "## Method"
-    yield (
-        "Each model is a representation of the window around a gene's TSS, learned without labels, "
-        "and a predictor on top of it. Representations are fitted on training windows; a VAE stops "
-        "on validation windows. Nothing of a test gene, window or label, reaches what is fitted."
-    )
-    few = [n for n in config.labels if n != ALL]
-    if few:
-        numbers = ", ".join(f"{n:,}" for n in few)
-        yield (
-            f"With {numbers} labels, {config.seeds} draws of that many training genes were made "
-            "(`numpy.random.default_rng(draw).choice` from the training genes sorted by id), the "
-            "same for all models; draw s also seeds the weights. Nothing but these labels chooses "
-            "anything: penalties, epochs and numbers of trees are found by cross-validation, or on "
-            "a held-out part, within them."
-        )
-    if ALL in config.labels:
-        seeds_all = min(config.seeds, config.seeds_all)
-        yield (
-            "With all labels, validation genes choose epochs and numbers of trees, and "
-            "cross-validation within the training genes the penalty of linear heads; models that "
-            f"depend on a seed were fitted with {counted(seeds_all, 'seed')}. Nothing is refitted "
-            "on validation genes."
-        )
-    yield (
-        "Scores are means over draws. Their 95 % intervals come from a bootstrap of draws and of "
-        "runs of 50 neighboring test genes within chromosomes, 1,000 times. Differences are taken "
-        "on the same draws and the same genes, so that what is hard for both models cancels."
-    )
+    yield from method_paragraphs(benchmark)
     seen, heads = {}, {}
     for model in benchmark.grid.models.applicable:
         plus = ", and the logarithm of each mark's mean" if model.sees.add_log_means else ""
@@ -260,71 +249,86 @@ def _claims(findings: Findings) -> Iterator[str]:
     shown = shown_places(places(findings.resamples))
     yield "## Do latents do better than the window?"
     yield (
-        "Pairs on the same draws and genes; the linear head chooses its penalty anew for each "
-        "representation and draw. An interval that holds 0 shows no difference, which is not to "
-        "say that there is none."
+        "Differences on the same draws and genes; the linear head chooses its penalty anew for "
+        "each representation and draw. ▲ and ▼: the 95 % interval lies above or below 0. One that "
+        "holds 0 shows no difference, which is not to say that there is none."
     )
-    by_pair: dict[tuple[Any, ...], list[Claim]] = {}
-    for claim in (claim for claim in findings.claims if claim.place in shown):
-        by_pair.setdefault((claim.place, claim.first, claim.second), []).append(claim)
-    for (place, first, second), claims in by_pair.items():
-        yield f"**`{first}` against `{second}`** ({name_place(place)})"
-        yield "\n".join(f"- {claim.sentence}" for claim in claims)
-    if len({claim.place for claim in findings.claims}) > len(shown):
-        yield "`claims.csv` holds those of all other cell types, protocols and splits."
+    for place in shown:
+        own = [claim for claim in findings.claims if claim.place == place]
+        if not own:
+            continue
+        yield f"**{name_place(place)}**"
+        yield markdown_rows(
+            ("against", *VERDICTS), ((f"`{row[0]}`", *row[1:]) for row in tally(own))
+        )
+        for second in dict.fromkeys(claim.second for claim in own):
+            rows: dict[str, dict[str, str]] = {}
+            for claim in (claim for claim in own if claim.second == second):
+                column = ALL if claim.all_labels else f"{claim.n_labels:,}"
+                rows.setdefault(claim.first, {})[column] = (
+                    f"{signed(claim.difference)}{ARROWS.get(claim.verdict, '')} "
+                    f"({signed(claim.low)} to {signed(claim.high)})"
+                )
+            columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+            yield markdown_rows(
+                (f"minus `{second}`", *columns),
+                (
+                    (f"`{first}`", *(row.get(column, "–") for column in columns))
+                    for first, row in rows.items()
+                ),
+            )
+    yield "`claims.csv` has a sentence for each, in all cell types, protocols and splits."
 
 
 def _controls(findings: Findings) -> Iterator[str]:
     yield "## Controls"
     controls = findings.controls
-    for kind, meaning in (
-        (
-            TRAINED,
-            "Labels dealt out anew before training, each time differently. A single such model may "
+    trained = controls[controls["control"] == TRAINED]
+    if not trained.empty:
+        missed = int((~trained["covers_chance"]).sum())
+        yield (
+            f"**Models {TRAINED}.** Labels are dealt out anew before training, and weights begin "
+            "anew, each time differently and the same for all models. A single such model may "
             "score anything, as its direction is random but lies along the first component; the "
-            "mean must be chance. Interval: 99 %, of the mean.",
-        ),
-        (
-            TESTED,
-            "The models themselves, scored on test labels dealt out anew. Range: 99 % of the "
-            "permutations; a score inside it would be luck.",
-        ),
-    ):
-        own = controls[controls["control"] == kind]
-        if own.empty:
-            continue
-        missed = int((~own["covers_chance"]).sum())
-        yield f"**Models {kind}.** {meaning} {len(own) - missed} of {len(own)} cover chance."
-        first = own[list(CONDITION)].iloc[0]
-        if len(own[list(CONDITION)].drop_duplicates()) > 1:
+            "mean must be chance. Interval: 99 %, of the mean. "
+            f"{len(trained) - missed} of {len(trained)} cover chance; models that share the "
+            "permutations are no independent tests. Networks on windows are too slow for it."
+        )
+        first = trained[list(CONDITION)].iloc[0]
+        if len(trained[list(CONDITION)].drop_duplicates()) > 1:
             yield f"Shown: {name_place(tuple(first)[:4])}; `controls.csv` holds the others."
-        own = own[(own[list(CONDITION)] == first).all(axis=1)]
-        # Of test labels the mean says nothing: it is chance, and all models share its luck.
-        error = kind == TRAINED
-        spread = "mean (s.e.)" if error else "mean (s.d.)"
-        if kind == TESTED:  # with any number of labels they say the same
-            own = own[own["n_labels"] == own.groupby(list(MODEL))["n_labels"].transform("max")]
-        rows: list[Any] = list(own.itertuples())
+        rows: list[Any] = list(
+            trained[(trained[list(CONDITION)] == first).all(axis=1)].itertuples()
+        )
         yield markdown_rows(
-            ("model", "labels", "permutations", spread, "99 %", "covers chance"),
+            ("model", "labels", "permutations", "mean (s.e.)", "99 %", "covers chance"),
             (
                 (
                     f"`{row.representation}:{row.predictor}`",
                     f"{row.n_labels:,}",
                     row.n,
-                    f"{short(row.mean)} "
-                    f"({short(row.standard_error if error else row.standard_deviation)})",
+                    f"{short(row.mean)} ({short(row.standard_error)})",
                     f"{short(row.low)}–{short(row.high)}",
                     "yes" if row.covers_chance else "**no**",
                 )
                 for row in rows
             ),
         )
+    tested = controls[controls["control"] == TESTED]
+    if not tested.empty:
+        missed = int((~tested["covers_chance"]).sum())
+        yield (
+            f"**Models {TESTED}.** What is luck? On test labels dealt out anew, 99 % of the scores "
+            f"of all models lie between {short(tested['low'].min())} and "
+            f"{short(tested['high'].max())}; {len(tested) - missed} of {len(tested)} ranges cover "
+            "chance. This says nothing of leaks."
+        )
     yield "## Without any histone mark"
     yield (
-        "`majority` says the same of every gene. `gene_mean` is the mean expression of the gene in "
-        "*other* cell types: it memorizes genes, needs no track of this cell type, and says what a "
-        "model reaches that has seen the test genes elsewhere. Neither is a model of histones."
+        "`majority` says the same of every gene. `gene_mean` is the gene's mean log2(expression + "
+        "1) in *other* cell types: it memorizes genes and needs no track of this cell type. A "
+        "model that has seen its test genes in other cell types can do as well without any mark. "
+        "Neither is a model of histones."
     )
     for place in shown_places(places(findings.resamples)):
         for metric in findings.resamples.values:
@@ -341,33 +345,9 @@ def _not_applicable(benchmark: Benchmark) -> Iterator[str]:
 
 
 def _limits(benchmark: Benchmark) -> Iterator[str]:
-    config = benchmark.config
     yield "## Limits"
-    lines = [
-        "All models share the test genes of a split. The bootstrap of runs of genes says how "
-        "scores vary over genes like these, not over other chromosomes, cell types or "
-        "laboratories.",
-        f"{counted(config.seeds, 'draw')} of labels tell the luck of the draw only roughly, and "
-        f"{counted(min(config.seeds, config.seeds_all), 'seed')} with all labels that of the "
-        "weights. Where that luck is most of what a score varies by, a 95 % interval from 10 holds "
-        "the truth in 91 % of cases, from 5 in 84 %, from 3 in 73 % (simulated); where test genes "
-        "are most of it, in 93 to 94 %.",
-        "Comparisons are many and their intervals are not corrected for it: where there is no "
-        "difference at all, one of twenty misses 0 by chance.",
-    ]
-    if set(config.splits) - set(OPTIMISTIC_SPLITS):
-        lines.append(
-            "Where whole chromosomes are held out, genes that share windows with a test gene are "
-            "held out with it; what chromosomes have in common (duplicated genes, gene families) "
-            "is not."
-        )
-    if config.transfer:
-        lines.append(
-            "Models are scored in other cell types without adapting to their depth: order is "
-            "comparable there, probabilities are not."
-        )
-    yield "\n".join(f"- {line}" for line in lines)
-    if config.task == "classification":
+    yield "\n".join(f"- {line}" for line in limits(benchmark))
+    if benchmark.config.task == "classification":
         yield (
             "Published figures, mean AUROC over 56 Roadmap cell types, for orientation only: their "
             "labels and splits differ from these."
