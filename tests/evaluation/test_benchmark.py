@@ -27,11 +27,13 @@ from simplechrome.evaluation.benchmark_config import BenchmarkConfig, make_bench
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     cell_name,
+    conditions,
     drawn,
     genes_of,
     make_grid,
     permute,
 )
+from simplechrome.evaluation.benchmark_summary import resample_benchmark, summarize
 
 SMALL = {
     "representations": ["raw", "pca"],
@@ -328,3 +330,23 @@ def test_time_left_is_counted_by_kind(dataset: xr.Dataset) -> None:
     assert seconds < 90
     expected = f"at least {seconds:.0f} s left"
     assert progress.time_left() == expected
+
+
+def test_folds_of_unequal_size_are_one_number_of_labels(
+    dataset: xr.Dataset, tmp_path: Path
+) -> None:
+    config = make(
+        labels=["all"],
+        representations=["raw"],
+        predictors=["linear"],
+        splits=["fold"],
+        n_folds=4,
+        permutations=0,
+    )
+    benchmark = run_benchmark(dataset, config, tmp_path / "b", jobs=1)
+    places = conditions(dataset, config)
+    assert len({genes_of(dataset, config, place).train.size for place in places}) > 1
+    counts = {n for each in benchmark.results.test_sets.values() for n in each.cells["n_labels"]}
+    assert len(counts) == 1
+    summary = summarize(resample_benchmark(benchmark.results, n_resamples=20))
+    assert len(summary.query("predictor == 'linear' and metric == 'auroc'")) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_benchmark import made_up_results
+from made_up_benchmark import made_up_results, made_up_test_set
 
 from simplechrome import metrics
 from simplechrome.evaluation.benchmark_claims import compared_pairs, find_claims
@@ -15,6 +15,7 @@ from simplechrome.evaluation.benchmark_results import BenchmarkResults
 from simplechrome.evaluation.benchmark_summary import (
     SCORES,
     Group,
+    _interval,
     compare,
     paired,
     places,
@@ -106,6 +107,39 @@ def test_more_draws_make_surer_means() -> None:
     assert own["n_draws"] == 5
     assert own["low"] < own["mean"] < own["high"]
     assert own["standard_deviation"] > 0
+
+
+def test_few_draws_widen_intervals_as_student_t_does() -> None:
+    # No luck of genes: two draws at -1 and 1, whose mean has the standard error 1, and t = 12.7.
+    draws = np.array([-1.0, 1.0])
+    low, high = _interval(draws, np.repeat(draws[:, np.newaxis], 4000, axis=1), 0)
+    assert high == pytest.approx(12.706 / 1.96 * 1.41, rel=0.05)  # percentiles of two: -1 and 1
+    assert low == pytest.approx(-high, rel=0.05)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    # Worlds of 5 draws, of which the luck of draws is most; the truth is 0.
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        draws = random.normal(size=5)
+        genes = 0.3 * random.normal(size=500)
+        low, high = _interval(draws + 0.3 * random.normal(), draws[:, np.newaxis] + genes, 0)
+        held += low < 0 < high
+    assert held / 400 > 0.92
+
+
+def test_one_draw_shows_no_difference_of_models() -> None:
+    resamples = resample_benchmark(
+        BenchmarkResults(
+            "classification",
+            {(*PLACE, 0): made_up_test_set({"raw:linear": 1.0, "vae:linear": 3.0}, draws=1)},
+            *made_up_results()[2:],
+        )
+    )
+    verdicts = {claim.n_labels: claim.verdict for claim in find_claims(resamples, PLACE, "auroc")}
+    # With 20 labels it may be the draw's luck; with all there is no draw.
+    assert verdicts == {20: "no difference shown", 1000: "higher"}
 
 
 def test_several_cell_types_have_a_mean_of_their_own() -> None:

@@ -285,8 +285,9 @@ def _collect(
                 }
             )
             test_sets[condition] = TestSet(
-                table, pd.DataFrame(rows), np.stack(predictions).astype(np.float32)
+                table, pd.DataFrame(rows), np.stack(predictions).astype(np.float64)
             )
+    test_sets = _with_one_count(test_sets)
     for note, count in notes.most_common():
         log.warning("In %d cells: %s", count, note)
     columns = ["representation", "predictor", "reason"]
@@ -296,6 +297,31 @@ def _collect(
         pd.DataFrame(controls),
         pd.DataFrame(grid.models.not_applicable, columns=columns),
     )
+
+
+def _with_one_count(
+    test_sets: dict[tuple[str, str, str, str, int], TestSet],
+) -> dict[tuple[str, str, str, str, int], TestSet]:
+    """All labels are one number of labels, though folds have more of them or fewer: their mean."""
+    sizes: dict[tuple[Any, ...], list[float]] = {}
+    for condition, scored in test_sets.items():
+        own = scored.cells["n_labels"][scored.cells["all_labels"]]
+        sizes.setdefault(_but_fold(condition), []).extend(own)
+    return {
+        condition: scored._replace(
+            cells=scored.cells.assign(
+                n_labels=scored.cells["n_labels"].mask(
+                    scored.cells["all_labels"].astype(bool),
+                    round(float(np.mean(sizes[_but_fold(condition)] or [0]))),
+                )
+            )
+        )
+        for condition, scored in test_sets.items()
+    }
+
+
+def _but_fold(condition: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(v for name, v in zip(CONDITION, condition, strict=True) if name != "fold")
 
 
 def _cell_row(cell: Cell, n_train: int) -> dict[str, Any]:

@@ -45,7 +45,7 @@ _REMEMBERED = 6  # latents of a draw's representations: each at most 37 MB per c
 class CellResult(NamedTuple):
     """What a cell came to.
 
-    predictions : by scored cell type, (test gene,) float32
+    predictions : by scored cell type, (test gene,) float64
     seconds : of the fit alone
     chosen : what the predictor chose inside its labels, in words
     notes : what it warned of
@@ -166,7 +166,7 @@ class Worker:
             values = np.asarray(predictor.predict_proba(test))[..., 1]
         else:
             values = np.asarray(predictor.predict(test))
-        arrays = {str(k): np.ascontiguousarray(row, np.float32) for k, row in enumerate(values)}
+        arrays = {str(k): np.ascontiguousarray(row, np.float64) for k, row in enumerate(values)}
         about = {
             "key": json.dumps(cell_key(cell, config)),
             "cell_types": json.dumps(scored),

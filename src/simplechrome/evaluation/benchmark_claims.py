@@ -34,7 +34,8 @@ VERDICTS = ("higher", "lower", "no difference shown")
 class Claim(NamedTuple):
     """One comparison: does the first model score above the second?
 
-    verdict : one of `VERDICTS`, by whether the interval holds 0
+    verdict : one of `VERDICTS`, by whether the interval holds 0; of a single draw of labels, no
+        difference is shown
     sentence : to be quoted as it is
     """
 
@@ -134,7 +135,9 @@ def find_claims(resamples: Resamples, place: tuple[Any, ...], metric: str) -> li
 
 
 def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: Any) -> Claim:
-    if not np.isfinite([row.low, row.high]).all() or row.low <= 0 <= row.high:
+    # Of a single draw of labels nobody knows how lucky it was.
+    one_draw = row.n_pairs == 1 and not row.all_labels
+    if one_draw or not np.isfinite([row.low, row.high]).all() or row.low <= 0 <= row.high:
         verdict = "no difference shown"
     else:
         verdict = "higher" if row.low > 0 else "lower"

@@ -35,7 +35,7 @@ class TestSet(NamedTuple):
         log2 of expression + 1)
     cells : one row a fitted model: the columns of `CELL`, and seconds, chosen (what it chose, as
         `C 0.003` or `17 epochs`)
-    predictions : (cell, gene) float32, probability of the label 1, or log2 of expression + 1
+    predictions : (cell, gene) float64, probability of the label 1, or log2 of expression + 1
     """
 
     genes: pd.DataFrame

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
@@ -124,8 +125,8 @@ def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0)
     Intervals know both kinds of luck: which labels were drawn (draws are drawn with replacement)
     and which genes were held out (runs of neighbors, see `resample_benchmark`). The same draws
     and genes are drawn for all models, so what makes one easy or hard for both of a pair cancels
-    in their difference. They do not know of other cell types or chromosomes, and with fewer than
-    five draws hardly of draws.
+    in their difference. Few draws make them wide; of a single one they know the genes' luck only.
+    They do not know of other cell types or chromosomes.
 
     Parameters
     ----------
@@ -222,7 +223,7 @@ def _mean_of_places(
 
 
 def _describe(group: Group, seed: int) -> dict[str, Any]:
-    low, high = _interval(_draw_repeats(group.resampled, len(group.repeats), seed))
+    low, high = _interval(group.values, group.resampled, seed)
     several = len(group.repeats) > 1
     return {
         "mean": float(group.values.mean()),
@@ -238,7 +239,7 @@ def _difference(group: Group, other: Group | None, seed: int) -> dict[str, Any]:
     if other is None:
         return dict.fromkeys(("difference", "difference_low", "difference_high"), np.nan)
     value, resampled = paired(group, other)
-    low, high = _interval(_draw_repeats(resampled, len(resampled), seed))
+    low, high = _interval(value, resampled, seed)
     return {"difference": float(value.mean()), "difference_low": low, "difference_high": high}
 
 
@@ -278,11 +279,29 @@ def _draw_repeats(resampled: Floats, n: int, seed: int) -> Floats:
     return np.einsum("ij,ji->i", times, resampled) / n
 
 
-def _interval(values: Floats) -> tuple[float, float]:
-    defined = values[np.isfinite(values)]
-    if defined.size < 0.9 * values.size:
+def _interval(values: Floats, resampled: Floats, seed: int) -> tuple[float, float]:
+    """Between which values does the mean of the repeats lie, with other repeats and other genes?
+
+    Percentiles of a bootstrap over n repeats are too near: it knows only (n - 1) / n of their
+    variance, and takes the estimate of so few for the truth. So the part of the variance that
+    repeats bring is given the width that Student's t has for n - 1 degrees of freedom. Of a single
+    repeat nothing is known but the genes.
+
+    Parameters
+    ----------
+    values : (repeat,), on the genes as they are
+    resampled : (repeat, resample)
+    """
+    drawn = _draw_repeats(resampled, len(resampled), seed)
+    defined = drawn[np.isfinite(drawn)]
+    if defined.size < 0.9 * drawn.size:
         return np.nan, np.nan
     low, high = np.quantile(defined, (0.025, 0.975))
+    n, mean, variance = len(values), values.mean(), float(defined.var())
+    if n > 1 and variance > 0 and np.isfinite(mean):
+        wider = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
+        wanted = variance + values.var(ddof=1) / n * (wider**2 - (n - 1) / n)
+        low, high = mean + (np.array([low, high]) - mean) * np.sqrt(wanted / variance)
     return float(low), float(high)
 
 

@@ -101,6 +101,8 @@ def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, _
             arrays = label, rows["uncalibrated_probability"].to_numpy(np.float64)
             for name in ("brier", "expected_calibration_error"):
                 measures[f"uncalibrated_{name}"] = _Measure(_CLASSIFICATION[name], arrays)
+                if not with_coverage:
+                    del measures[name]
     if with_coverage:
         for name, values in coverage_columns(rows, task).items():
             measures[name] = _Measure(_mean, (values,))
@@ -194,8 +196,8 @@ def score_predictions(
     task
         `classification` or `regression`.
     with_coverage
-        Measure the coverage of label sets or intervals, where the predictions have them; not
-        for the genes that they come from.
+        Measure the coverage of label sets or intervals, where the predictions have them, and how
+        right calibrated probabilities are; not for the genes that these come from.
 
     Returns
     -------

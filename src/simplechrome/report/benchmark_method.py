@@ -49,7 +49,8 @@ def method_paragraphs(benchmark: Benchmark) -> list[str]:
     paragraphs.append(
         "Scores are means over draws. Their 95 % intervals come from a bootstrap of draws and of "
         "runs of 50 neighboring test genes, 1,000 times: each chromosome is cut into runs of equal "
-        "length, which are drawn among themselves. Differences are taken on the same draws and the "
+        "length, which are drawn among themselves; and the part that draws bring is widened as for "
+        "Student's t. Differences are taken on the same draws and the "
         "same genes, so that what is hard for both models cancels."
     )
     if config.task == "classification":
@@ -70,12 +71,11 @@ def limits(benchmark: Benchmark) -> list[str]:
         "laboratories.",
         f"{counted(config.seeds, 'draw')} of labels tell the luck of the draw only roughly, and "
         f"{counted(min(config.seeds, config.seeds_all), 'seed')} with all labels that of the "
-        "weights. Where that luck is most of what a score varies by, a 95 % interval from 10 holds "
-        "the truth in 91 % of cases, from 5 in 84 %, from 3 in 73 % (simulated); where test genes "
-        "are most of it, in 93 to 94 %.",
+        "weights: intervals are as wide as Student's t asks for so few, but of a single draw or "
+        "seed they know the luck of the genes only.",
         "Comparisons are many and their intervals are not corrected for it: where there is no "
-        "difference at all, one of twenty misses 0 by chance, or more where draws are few. A bound "
-        "within some .0002 of 0 may lie on its other side with other resamples.",
+        "difference at all, one of twenty misses 0 by chance. A bound within some .0002 of 0 may "
+        "lie on its other side with other resamples.",
         "The highest of many is chosen by its score on these genes, and its own score is "
         "optimistic for it.",
         "Default settings of the models were chosen during development, on validation chromosomes "
