@@ -187,6 +187,38 @@ def test_ending_of_the_output_says_the_format(
     assert table["probability"].between(0, 1).all()
 
 
+def test_inspect_writes_a_page_on_request(call: Call, workshop: Path, tmp_path: Path) -> None:
+    page = tmp_path / "quality.html"
+    code, out, _ = call("inspect", workshop / "one.zarr", "-o", page)
+    assert (code, out.splitlines()[-1]) == (0, f"page: {page}")
+    assert "Every track in numbers" in page.read_text()
+    code, out, err = call("inspect", workshop / "one.zarr", "-o", page, "--json")
+    assert (code, out) == (1, "")
+    assert "exists already" in err
+    code, out, _ = call("inspect", workshop / "one.zarr", "-o", page, "--json", "--overwrite")
+    assert (code, json.loads(out)["likely_swaps"]) == (0, [])
+    code, _, err = call("inspect", workshop / "one.zarr", "-o", tmp_path / "quality")
+    assert (code, "does not say what to write" in err) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["predict", "encode"])
+def test_signal_in_other_units_is_refused_or_matched(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path, verb: str
+) -> None:
+    dataset = simplechrome.open_dataset(workshop / "one.zarr")
+    dataset["signal"].attrs["units"] = "fold_change"
+    simplechrome.save_dataset(dataset, tmp_path / "fold.zarr")
+    arguments = [verb, finished, tmp_path / "fold.zarr", "-o", tmp_path / "table.parquet"]
+    code, out, err = call(*arguments)
+    assert (code, out) == (1, "")
+    assert "The signal is in fold_change, and the model was fitted on reads" in err
+    assert not (tmp_path / "table.parquet").exists()
+    code, _, err = call(*arguments, "--match-distribution")
+    assert (code, "! The values of 5 tracks were replaced" in err) == (0, True)
+    table = pd.read_parquet(tmp_path / "table.parquet")
+    assert table["signal_changed"].str.startswith("H3K27me3 matched, ").all()
+
+
 @pytest.mark.usefixtures("no_drawing")
 def test_ensemble_and_coverage_reach_predictions_and_metrics(
     call: Call, workshop: Path, tmp_path: Path

@@ -53,9 +53,12 @@ def test_numbers_by_hand(dataset: xr.Dataset) -> None:
         "mean_per_bin": 1.5,  # 24 reads in 4 genes of 4 bins
         "promoter_enrichment": 1.0,  # all four bins lie within 1 kb
         "share_of_empty_windows": 0.25,
+        "smallest_bin": 0,
         "largest_bin": 12,
+        "whole_numbers": True,
         "share_observed": 1.0,
         "auroc_of_level": 1.0,
+        "correlation_with_same_mark": 1.0,  # the same in both cell types
     }
     assert cell["marks"]["H3K27me3"]["auroc_of_level"] == 0.0
     other = described["cell_types"]["B"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from simplechrome import PCA, RawWindow, from_arrays, merge
-from simplechrome.evaluation.transfer import warn_of_transfer
+from simplechrome.errors import ModelFormatError, ModelMismatchError
+from simplechrome.evaluation.depth import profile_signal
+from simplechrome.evaluation.run import Run
+from simplechrome.evaluation.saved_run import encode_with_run, predict_with_run
+from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
 
 MARKS = ["H3K4me3", "H3K27me3"]
 
@@ -86,6 +92,134 @@ def test_mark_that_no_training_window_had_is_not_compared(
     assert caplog.text == ""
 
 
-def test_other_units_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    warn_of_transfer(tracks(units="mean_signal"), RawWindow().fit(tracks()))
-    assert "The signal is in mean_signal, and the model was fitted on reads" in caplog.text
+GENES = [f"g{k}" for k in range(6)]
+
+
+def adapt(data: xr.Dataset, fitted: xr.Dataset, **options: Any) -> Adapted:
+    encoder = RawWindow().fit(fitted)
+    return adapt_signal(data, encoder, profile_signal(fitted), GENES, **options)
+
+
+def test_training_data_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    data = merge([tracks(), tracks(3, cell_type="B")])
+    adapted = adapt(data, data)
+    assert adapted.dataset is data
+    assert adapted.changes == ["", ""]
+    assert caplog.text == ""
+
+
+def test_deeper_tracks_are_brought_to_the_depth_of_training(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    data = tracks(3, cell_type="B")
+    adapted = adapt(data, tracks())
+    np.testing.assert_allclose(adapted.dataset["signal"], tracks()["signal"], rtol=1e-6)
+    assert adapted.changes == ["H3K4me3 x 0.333, H3K27me3 x 0.333"]
+    assert "Depth scaling brought 2 tracks to the level of training (B: H3K4me3" in caplog.text
+    assert data["signal"].values.max() == 18  # what was given is untouched
+
+
+def test_only_the_tracks_that_differ_are_scaled() -> None:
+    data = merge([tracks(), tracks(2, cell_type="B", present=(True, False))])
+    adapted = adapt(data, tracks())
+    assert adapted.changes == ["", "H3K4me3 x 0.5"]
+    assert (adapted.dataset["signal"].sel(cell_type="A") == tracks()["signal"][0]).all()
+    assert (adapted.dataset["signal"].sel(cell_type="B").values[..., 1] == 0).all()
+
+
+def test_a_difference_of_a_few_percent_is_none() -> None:
+    data = tracks(100)
+    data["signal"].values[:] += 5  # 100 to 105, 600 to 605: a factor of 1.02 in the middle
+    assert adapt(data, tracks(100)).dataset is data
+
+
+def test_no_depth_scaling_leaves_the_signal(caplog: pytest.LogCaptureFixture) -> None:
+    data = tracks(3)
+    assert adapt(data, tracks(), depth_scaling=False).dataset is data
+    assert caplog.text == ""
+
+
+def test_levels_are_compared_over_the_training_genes() -> None:
+    # Four training genes as they were, and two new ones with a hundred times as much.
+    data = tracks(100)
+    data["signal"].values[:, :4] = tracks()["signal"].values[:, :4]
+    fitted = tracks().isel(gene=slice(4))
+    encoder = RawWindow().fit(fitted)
+    adapted = adapt_signal(data, encoder, profile_signal(fitted), GENES[:4])
+    assert adapted.changes == [""]
+
+
+def test_library_sizes_are_said_beside_the_factor() -> None:
+    data, fitted = tracks(3), tracks()
+    data["depth"].values[:], fitted["depth"].values[:] = 40, 10
+    assert adapt(data, fitted).changes[0].startswith("H3K4me3 x 0.333 (library sizes: x 0.25)")
+
+
+def test_very_thin_tracks_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    adapt(tracks(1), tracks(6))
+    assert "2 tracks are very thin beside those of training (A H3K4me3 x 6; A" in caplog.text
+    assert "compared over 6 windows only" in caplog.text
+
+
+def test_other_units_are_refused_with_the_way_out() -> None:
+    with pytest.raises(ModelMismatchError, match="in mean_signal, and the model") as caught:
+        adapt(tracks(units="mean_signal"), tracks())
+    assert "--match-distribution" in str(caught.value)
+
+
+def test_counts_per_million_are_scaled_to_reads_and_refused_unscaled() -> None:
+    data = tracks(2, units="CPM")
+    adapted = adapt(data, tracks())
+    assert adapted.changes == ["H3K4me3 x 0.5, H3K27me3 x 0.5"]
+    assert adapted.dataset["signal"].attrs["units"] == "reads"
+    with pytest.raises(ModelMismatchError, match="The signal is in CPM"):
+        adapt(data, tracks(), depth_scaling=False)
+
+
+def test_other_units_can_be_matched_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    data = tracks(units="mean_signal")
+    data["signal"] = data["signal"].astype(np.float32) ** 3 / 7
+    adapted = adapt(data, tracks(), match_distribution=True)
+    # 24 bins of 1 to 6: the middle ranks are 1/12, 3/12, … , where the training's are 1, 2, ….
+    np.testing.assert_allclose(adapted.dataset["signal"], tracks()["signal"], atol=0.05)
+    assert adapted.dataset["signal"].attrs["units"] == "reads"
+    assert adapted.changes == ["H3K4me3 matched, H3K27me3 matched"]
+    assert "values of 2 tracks were replaced by those of the same rank" in caplog.text
+
+
+def test_run_of_an_older_version_scales_nothing_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data, encoder = tracks(3), RawWindow().fit(tracks())
+    assert adapt_signal(data, encoder, None, GENES).dataset is data
+    assert "has no signal_profile.json" in caplog.text
+    with pytest.raises(ModelFormatError, match="does not know the distribution"):
+        adapt_signal(data, encoder, None, GENES, match_distribution=True)
+
+
+def test_mark_without_signal_is_not_scaled() -> None:
+    assert adapt(tracks(0), tracks()).changes == [""]
+
+
+def test_twice_the_reads_are_predicted_as_before(run: Run, one: xr.Dataset) -> None:
+    deep = one.assign(signal=one["signal"] * 2)
+    deep["signal"].attrs = dict(one["signal"].attrs)
+    table = predict_with_run(run.folder, deep)
+    assert table.columns[-1] == "signal_changed"
+    assert table["signal_changed"].unique().tolist() == [
+        "H3K27me3 x 0.5, H3K36me3 x 0.5, H3K4me1 x 0.5, H3K4me3 x 0.5, H3K9me3 x 0.5"
+    ]
+    np.testing.assert_allclose(table["probability"], run.predictions["probability"], rtol=1e-4)
+    unscaled = predict_with_run(run.folder, deep, depth_scaling=False)
+    assert "signal_changed" not in unscaled
+    assert np.abs(unscaled["probability"] - table["probability"]).max() > 0.01
+
+
+def test_latents_are_scaled_as_predictions_are(run: Run, one: xr.Dataset) -> None:
+    deep = one.assign(signal=one["signal"] * 2)
+    deep["signal"].attrs = dict(one["signal"].attrs)
+    scaled, before = encode_with_run(run.folder, deep), encode_with_run(run.folder, one)
+    np.testing.assert_allclose(scaled["pc_1"], before["pc_1"], atol=1e-4)
+    assert scaled["signal_changed"].str.contains("H3K4me3 x 0.5").all()
+    assert "signal_changed" not in before

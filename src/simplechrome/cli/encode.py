@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import depth_options, output_option, overwrite_option, talk
 
 
 @click.command("encode")
@@ -12,11 +14,13 @@ from simplechrome.cli.options import output_option, overwrite_option, talk
 @click.argument("dataset", type=click.Path())
 @output_option
 @overwrite_option
+@depth_options
 @talk
-def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
+def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) -> None:
     """Write the latents of every gene of DATASET under the encoder of RUN.
 
-    The ending of the output says the format: .parquet, .csv or .tsv.
+    The ending of the output says the format: .parquet, .csv or .tsv. Each mark is brought to the
+    depth of training, as `simplechrome predict` does.
 
     \b
     Example:
@@ -30,6 +34,6 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     check_free(output, overwrite=overwrite)
     check_table_path(output)
     data = open_dataset(dataset)
-    table = encode_with_run(run, data)
+    table = encode_with_run(run, data, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} rows")

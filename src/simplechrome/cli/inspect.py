@@ -4,24 +4,51 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import talk
+from simplechrome.cli.options import overwrite_option, talk
 
 
 @click.command("inspect")
 @click.argument("dataset", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o", "--output", type=click.Path(), help="An HTML page with the same and figures (.html)."
+)
+@overwrite_option
 @talk
-def command(dataset: str, as_json: bool) -> None:
+def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) -> None:
     """Say what is in a dataset: sizes, class balance, mark levels, warnings.
 
+    Warnings come with advice: tracks that are empty, of another kind than the units say, or whose
+    shape at promoters or likeness to other cell types is that of another mark, as after a mix-up
+    of files.
+
     \b
-    Example:
+    Examples:
       simplechrome inspect e012.zarr
+      simplechrome inspect e012.zarr -o quality.html
     """
     import json
+    from pathlib import Path
 
+    from simplechrome.atomic import check_free
     from simplechrome.dataset.inspect import describe, format_description
     from simplechrome.dataset.store import open_dataset
+    from simplechrome.errors import ConfigError
 
-    description = describe(open_dataset(dataset))
+    if output is not None:
+        if not output.endswith(".html"):
+            raise ConfigError(
+                f"The ending of {output} does not say what to write.",
+                found=repr(Path(output).suffix),
+                expected=".html",
+            )
+        check_free(output, overwrite=overwrite)
+    data = open_dataset(dataset)
+    description = describe(data)
     click.echo(json.dumps(description, indent=1) if as_json else format_description(description))
+    if output is not None:
+        from simplechrome.report.quality_page import inspect_command, write_quality_page
+
+        name = Path(dataset).name
+        write_quality_page(data, output, name=name, command=inspect_command(dataset, output))
+        click.echo(f"page: {output}", err=as_json)

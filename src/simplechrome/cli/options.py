@@ -71,6 +71,30 @@ resume_option = click.option(
 )
 
 
+def depth_options(function: F) -> F:
+    """Give a verb that uses a run on other data the options that bring these to its depth."""
+    for option in reversed(
+        [
+            click.option(
+                "--depth-scaling/--no-depth-scaling",
+                default=True,
+                show_default=True,
+                help="Multiply each mark of each cell type so that it is as deep as in training, "
+                "and say by how much.",
+            ),
+            click.option(
+                "--match-distribution",
+                is_flag=True,
+                help="Replace each mark's values by those of the same rank in training: for "
+                "signal in other units than the run's (p-values, fold change), which is refused "
+                "otherwise.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
 def annotation_options(function: F) -> F:
     """Give a building verb the options that place genes and label them."""
     for option in reversed(

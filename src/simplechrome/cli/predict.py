@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import depth_options, output_option, overwrite_option, talk
 
 
 @click.command("predict")
@@ -12,8 +14,9 @@ from simplechrome.cli.options import output_option, overwrite_option, talk
 @click.argument("dataset", type=click.Path())
 @output_option
 @overwrite_option
+@depth_options
 @talk
-def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
+def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) -> None:
     """Predict the expression of every gene of DATASET with the model of RUN.
 
     The column `split` says on which side each gene was when the model was fitted; only `test`
@@ -22,9 +25,13 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     promised, for data like those that it was fitted on. The ending of the output says the format:
     .parquet, .csv or .tsv.
 
+    Each mark is brought to the depth of training, and the column `signal_changed` says by which
+    factor; a run on the data that it was fitted on changes nothing.
+
     \b
-    Example:
+    Examples:
       simplechrome predict runs/e012 e012.zarr -o predictions.parquet
+      simplechrome predict runs/e012 p_values.zarr -o predictions.parquet --match-distribution
     """
     from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset
@@ -34,6 +41,6 @@ def command(run: str, dataset: str, output: str, overwrite: bool) -> None:
     check_free(output, overwrite=overwrite)
     check_table_path(output)
     data = open_dataset(dataset)
-    table = predict_with_run(run, data)
+    table = predict_with_run(run, data, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} predictions")

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simplechrome.dataset.quality import level_correlations, likely_swaps, quality_advice
 from simplechrome.dataset.transforms import present_marks
 from simplechrome.metrics import auroc
 from simplechrome.schema import UNKNOWN_LABEL
 
 _UNBALANCED = 0.1  # share of the smaller class below which a constant guess looks good
-_USUAL_DIRECTION = {"H3K27me3": -1, "H3K36me3": 1, "H3K4me3": 1, "H3K27ac": 1, "H3K9ac": 1}
+_USUAL_DIRECTION = {
+    **{"H3K27me3": -1, "H3K9me3": -1, "H3K36me3": 1},
+    **{"H3K4me1": 1, "H3K4me3": 1, "H3K27ac": 1, "H3K9ac": 1},
+}
 _WRONG_WAY = 0.45  # AUROC of a mark's level in its usual direction, below which it is suspicious
 _DEPTH_RATIO = 2.0
 
@@ -41,7 +45,9 @@ def _describe_mark(
         if mean and near.any()
         else None,
         "share_of_empty_windows": _rounded(float((values.max(axis=1) == 0).mean())),
+        "smallest_bin": _rounded(float(values.min())),
         "largest_bin": _rounded(float(values.max())),
+        "whole_numbers": bool(values.dtype.kind == "u" or (values == np.rint(values)).all()),
         "share_observed": _rounded(float(seen.mean())),
         "auroc_of_level": _rounded(auroc(label[seen][known], level[known])) if both else None,
     }
@@ -53,8 +59,10 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
     Returns
     -------
     Plain JSON: sizes, window, cell types (labels, class balance, expression, marks with their
-    mean level, enrichment within 1 kb of the TSS and the AUROC of their level alone),
-    chromosomes, published split, and `warnings`, each a sentence with advice.
+    mean level, enrichment within 1 kb of the TSS, the AUROC of their level alone and the mean
+    correlation of their levels with those of the same mark in other cell types), chromosomes,
+    published split, marks that look exchanged (see `likely_swaps`), and `warnings`, each a
+    sentence with advice.
     """
     present = present_marks(dataset)
     starts = dataset["bin_start"].values
@@ -77,6 +85,10 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
                 for column, mark in enumerate(dataset["mark"].values)
             },
         }
+    correlations = level_correlations(dataset)
+    for name, mark in correlations.tracks:
+        alike = correlations.with_mark(name, mark, mark)
+        cell_types[name]["marks"][mark]["correlation_with_same_mark"] = _rounded(alike)
     result: dict[str, Any] = {
         "sizes": {str(name): int(size) for name, size in dataset.sizes.items()},
         "window": {
@@ -91,6 +103,7 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
         "cell_types": cell_types,
         "chromosomes": _chromosomes(dataset),
         "published_split": _published_split(dataset),
+        "likely_swaps": [list(swap) for swap in likely_swaps(correlations)],
     }
     result["warnings"] = _advise(result)
     return result
@@ -128,6 +141,7 @@ def _advise(description: dict[str, Any]) -> list[str]:
             "The genes have no place: build with --genes FILE, or whole chromosomes cannot be "
             "held out."
         )
+    advice += quality_advice(description)
     for name, cell in description["cell_types"].items():
         share = cell["share_high"]
         if share is None:
@@ -164,7 +178,8 @@ def _advise(description: dict[str, Any]) -> list[str]:
         if len(levels) > 1 and max(levels) > _DEPTH_RATIO * min(levels):
             advice.append(
                 f"{mark}: the mean per bin runs from {min(levels):.2g} to {max(levels):.2g} "
-                "between cell types; a model moved between them is miscalibrated."
+                "between cell types; `simplechrome predict` scales what it is given to the depth "
+                "of training, and says by how much."
             )
     published = description["published_split"]
     shares = {

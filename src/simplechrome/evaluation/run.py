@@ -19,6 +19,7 @@ from simplechrome.config import RunConfig, SplitConfig, make_config, read_config
 from simplechrome.dataset import splits
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.depth import profile_signal, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
 from simplechrome.evaluation.held_out import fit_and_hold_out
 from simplechrome.evaluation.models import make_encoder, make_predictor
@@ -145,8 +146,8 @@ def fit_run(
         All options.
     folder
         Becomes the run folder: config.toml, encoder/, predictor/, ensemble/ (its members from the
-        second on), calibration.json, history.csv, split.parquet, environment.json, checkpoints/,
-        predictions.parquet and metrics.json.
+        second on), calibration.json, signal_profile.json, history.csv, split.parquet,
+        environment.json, checkpoints/, predictions.parquet and metrics.json.
     overwrite
         Replace a run folder that is there.
     resume
@@ -263,6 +264,7 @@ def _fit(
     encoder = make_encoder(config)
     encoder.fit(parts.train, validation=parts.validation, **_checkpoints(encoder, folder))
     encoder.save(folder / "encoder", overwrite=True)
+    write_signal_profile(profile_signal(parts.train), folder)
     if hasattr(encoder, "activity_"):
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
         log.info("Standard deviation of each latent over the training windows: %s", shares)

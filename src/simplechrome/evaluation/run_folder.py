@@ -19,10 +19,11 @@ from simplechrome.config import read_config
 from simplechrome.errors import ConfigError, MissingInputError, OutputExistsError
 from simplechrome.unfinished import unfinished_folder
 
+PROFILE_FILE = "signal_profile.json"
 RUN_CONTENTS = frozenset(
     {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
     | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
-    | {"calibration.json", "ensemble"}
+    | {"calibration.json", "ensemble", PROFILE_FILE}
     # What the demonstration adds.
     | {"inputs", "demo.zarr", "label_efficiency.csv"}
 )

@@ -6,17 +6,19 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
 from simplechrome.errors import MissingInputError, ModelFormatError
+from simplechrome.evaluation.depth import read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
 from simplechrome.evaluation.predictions import latent_table, predict_genes
 from simplechrome.evaluation.run_folder import describe_run
 from simplechrome.evaluation.scores import coverage_columns, known_rows
-from simplechrome.evaluation.transfer import warn_of_transfer
+from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
@@ -26,6 +28,8 @@ from simplechrome.unfinished import unfinished_folder
 log = logging.getLogger(__name__)
 
 NEW = "new"
+CHANGED = "signal_changed"
+"""Column of tables: what depth scaling or matching did to the signal; there where it did any."""
 
 
 class Models(NamedTuple):
@@ -97,7 +101,13 @@ def load_run(folder: str | Path) -> Models:
     return Models(config, load_encoder(path / "encoder"), predictor, split, read_uncertainty(path))
 
 
-def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
+def predict_with_run(
+    folder: str | Path,
+    dataset: xr.Dataset,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> pd.DataFrame:
     """What does a run's model predict for every gene of a dataset?
 
     Cell types that lack a mark, or whose levels are far from those of training, are named in the
@@ -107,23 +117,65 @@ def predict_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
     The column `split` says on which side each gene was when the model was fitted, whatever cell
     type it is now predicted in: only `test` and `new` genes are fair to score.
 
+    Parameters
+    ----------
+    folder
+        Of the run.
+    dataset
+        All genes rather than a selection: their levels are compared with those of training.
+    depth_scaling
+        Bring each mark of each cell type to the depth of training; see `adapt_signal`.
+    match_distribution
+        Give each mark the distribution of training instead, for signal in other units.
+
     Returns
     -------
-    See `predict_genes`.
+    See `predict_genes`. Where signal was scaled or matched, the last column, `signal_changed`,
+    says so.
 
     Raises
     ------
     ModelMismatchError
-        If the windows are not the model's, or no mark is.
+        If the windows are not the model's, or no mark is; or if the signal has other units than
+        the model's and `match_distribution` is False.
+    ModelFormatError
+        If distributions are to be matched, and the run does not know those of its training.
     """
     models = load_run(folder)
-    warn_of_transfer(dataset, models.encoder)
+    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
+    dataset = adapted.dataset
     split = models.split.reindex(dataset["gene_id"].values).fillna(NEW).to_numpy()
     _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
     table = predict_genes(dataset, latents, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
+    return _say_changes(table, adapted)
+
+
+def _adapt(
+    folder: str | Path,
+    models: Models,
+    dataset: xr.Dataset,
+    depth_scaling: bool,
+    match_distribution: bool,
+) -> Adapted:
+    """The dataset as the run's model is to see it; what remains different is said."""
+    adapted = adapt_signal(
+        dataset,
+        models.encoder,
+        read_signal_profile(folder),
+        models.split.index[models.split == "train"].astype(str).tolist(),
+        depth_scaling=depth_scaling,
+        match_distribution=match_distribution,
+    )
+    warn_of_transfer(adapted.dataset, models.encoder)
+    return adapted
+
+
+def _say_changes(table: pd.DataFrame, adapted: Adapted) -> pd.DataFrame:
+    if any(adapted.changes):
+        table[CHANGED] = np.repeat(adapted.changes, adapted.dataset.sizes["gene"])
     return table
 
 
@@ -163,12 +215,23 @@ def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:
         )
 
 
-def encode_with_run(folder: str | Path, dataset: xr.Dataset) -> pd.DataFrame:
-    """What are a dataset's latents under a run's encoder? See `latent_table`.
+def encode_with_run(
+    folder: str | Path,
+    dataset: xr.Dataset,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> pd.DataFrame:
+    """What are a dataset's latents under a run's encoder?
 
     Cell types that lack a mark, or whose levels are far from those of training, are named in the
-    log.
+    log. Parameters and errors are those of `predict_with_run`.
+
+    Returns
+    -------
+    See `latent_table`. Where signal was scaled or matched, the last column, `signal_changed`, says
+    so.
     """
-    encoder = load_run(folder).encoder
-    warn_of_transfer(dataset, encoder)
-    return latent_table(dataset, encoder)
+    models = load_run(folder)
+    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
+    return _say_changes(latent_table(adapted.dataset, models.encoder), adapted)

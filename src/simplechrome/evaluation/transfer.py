@@ -1,14 +1,26 @@
-"""Are the data that a model is asked about like those that it was fitted on?"""
+"""Are the data that a model is asked about like those that it was fitted on, or can they be?"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.transforms import SignalTransform
+from simplechrome.dataset.transforms import SignalTransform, present_marks
+from simplechrome.errors import ModelFormatError, ModelMismatchError
+from simplechrome.evaluation.depth import (
+    SignalProfile,
+    TrackProfile,
+    depth_factor,
+    profile_track,
+    reference_track,
+)
+from simplechrome.evaluation.distribution import match_values
+from simplechrome.evaluation.run_folder import PROFILE_FILE
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
@@ -17,8 +29,198 @@ log = logging.getLogger(__name__)
 
 LARGE_SHIFT = 0.25
 """In standard deviations of a mark's bins in training; beyond it the depth or antibody differs."""
+NEAR = 1.1
+"""Tracks that differ by a smaller factor are as deep as those of training, and left as they are."""
+THIN = 5.0
+"""Factor from which counts are so few that no scaling makes up for it."""
+FEW_WINDOWS = 100
+"""Below which the factor itself is unsure."""
 
+_PROPORTIONAL = {"reads", "CPM"}  # to each other: one factor leads from one to the other
 _EXAMPLES = 5  # in a message
+
+
+class Adapted(NamedTuple):
+    """A dataset as a model is to see it.
+
+    dataset : the one that was given, where nothing had to change
+    changes : (cell_type,), what was done to each, as `H3K4me3 x 2.4, H3K27me3 x 0.7`; empty where
+        nothing was
+    """
+
+    dataset: xr.Dataset
+    changes: list[str]
+
+
+def adapt_signal(
+    dataset: xr.Dataset,
+    encoder: Encoder,
+    profile: SignalProfile | None,
+    train_genes: Sequence[str],
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> Adapted:
+    """What are these data at the depth, or with the distribution, of the training?
+
+    Each mark of each cell type is multiplied with one factor, before any logarithm, so that zero
+    stays zero: `depth_factor`. A cell type that is in the training is compared with itself, others
+    with the mean of those that are. What is done is said in the log.
+
+    Parameters
+    ----------
+    dataset
+        What is to be encoded or predicted: all genes rather than a selection, since levels are
+        compared over the training genes where the dataset has half of these or more, and over all
+        of its windows otherwise.
+    encoder
+        Fitted.
+    profile
+        Of its training windows; None for runs that do not know it.
+    train_genes
+        Ids of the training genes.
+    depth_scaling
+        False leaves the signal as it is.
+    match_distribution
+        Replace each bin's value by that of the same rank in training, in place of scaling: for
+        signal in other units.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the signal has other units than the training's, and distributions are not to be matched.
+    ModelFormatError
+        If they are to be matched, and the run does not know the training's.
+    """
+    _require_units(dataset, encoder, depth_scaling, match_distribution)
+    untouched = Adapted(dataset, [""] * dataset.sizes["cell_type"])
+    if not (depth_scaling or match_distribution):
+        return untouched
+    if profile is None:
+        if match_distribution:
+            raise ModelFormatError(
+                "The run does not know the distribution of the signal it was fitted on.",
+                found=f"no {PROFILE_FILE} in the run folder",
+                cause="a run of an older version",
+                remedy="fit it again with `simplechrome fit --overwrite`",
+            )
+        log.warning(
+            "The run has no %s (it is of an older version): depths cannot be compared and are not "
+            "scaled; fit it again to have them",
+            PROFILE_FILE,
+        )
+        return untouched
+    changed = _Changes()
+    signal = dataset["signal"].values
+    present = present_marks(dataset)
+    compared = pd.Index(dataset["gene_id"].values.astype(str)).isin(train_genes)
+    if 2 * compared.sum() < len(train_genes):
+        compared[:] = True
+    adapted: np.ndarray | None = None
+    for row, cell_type in enumerate(map(str, dataset["cell_type"].values)):
+        for column, mark in enumerate(map(str, dataset["mark"].values)):
+            then = reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
+            seen = present[row, :, column]
+            if then is None or not seen.any():
+                continue
+            sample = seen & compared if (seen & compared).any() else seen
+            depth = float(dataset["depth"].values[row, column])
+            now = profile_track(signal[row, sample, :, column], depth)
+            if match_distribution:
+                values = signal[row, seen, :, column]
+                new = match_values(values, signal[row, sample, :, column], then.bins)
+                text = f"{mark} matched"
+            else:
+                factor = depth_factor(now, then)
+                if not np.isfinite(factor) or 1 / NEAR <= factor <= NEAR:
+                    continue
+                new = signal[row, seen, :, column] * np.float32(factor)
+                text = changed.scaled(cell_type, mark, factor, now, then)
+            if adapted is None:
+                adapted = signal.astype(np.float32)
+            adapted[row, seen, :, column] = new
+            changed.add(cell_type, text, int(sample.sum()))
+    if adapted is None:
+        return untouched
+    changed.say(match_distribution)
+    attributes = {**dataset["signal"].attrs, "units": encoder.units_}
+    cells = [str(name) for name in dataset["cell_type"].values]
+    return Adapted(
+        dataset.assign(signal=(dataset["signal"].dims, adapted, attributes)),
+        [", ".join(changed.texts.get(name, [])) for name in cells],
+    )
+
+
+def _require_units(
+    dataset: xr.Dataset, encoder: Encoder, depth_scaling: bool, match_distribution: bool
+) -> None:
+    """Is the signal in units that the model knows, or can it be brought to them?"""
+    units = str(dataset["signal"].attrs.get("units", ""))
+    known = bool(units and encoder.units_)
+    proportional = depth_scaling and {units, encoder.units_} <= _PROPORTIONAL
+    if match_distribution or not known or units == encoder.units_ or proportional:
+        return
+    raise ModelMismatchError(
+        f"The signal is in {units}, and the model was fitted on {encoder.units_}.",
+        found=units,
+        expected=encoder.units_,
+        cause="p-values and fold change are no read counts, and no factor makes them so",
+        remedy="build the dataset from the same kind of tracks, fit a model on this kind, or pass "
+        "--match-distribution (match_distribution=True), which replaces values by those of the "
+        "same rank in training, mark by mark",
+    )
+
+
+class _Changes:
+    """What was changed, and how much of it is worth a warning."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, list[str]] = {}
+        self._thin: list[str] = []
+        self._unsure: set[int] = set()
+
+    def add(self, cell_type: str, text: str, windows: int) -> None:
+        self.texts.setdefault(cell_type, []).append(text)
+        if windows < FEW_WINDOWS:
+            self._unsure.add(windows)
+
+    def scaled(
+        self, cell_type: str, mark: str, factor: float, now: TrackProfile, then: TrackProfile
+    ) -> str:
+        if factor > THIN:
+            self._thin.append(f"{cell_type} {mark} x {factor:.3g}")
+        libraries = then.depth / now.depth if now.depth else np.nan
+        known = f" (library sizes: x {libraries:.3g})" if np.isfinite(libraries) else ""
+        return f"{mark} x {factor:.3g}{known}"
+
+    def say(self, matched: bool) -> None:
+        each = _some([f"{name}: {', '.join(texts)}" for name, texts in self.texts.items()])
+        n = sum(map(len, self.texts.values()))
+        if matched:
+            log.warning(
+                "The values of %d tracks were replaced by those of the same rank in training (%s). "
+                "How much of a mark there is in all, and how far peaks stand out, is now the "
+                "training's by force: trust the ranks of genes (AUROC) more than probabilities and "
+                "intervals, which were calibrated on other data",
+                *(n, each),
+            )
+        else:
+            log.info(
+                "Depth scaling brought %d tracks to the level of training (%s); "
+                "--no-depth-scaling leaves them as they are",
+                *(n, each),
+            )
+        if self._thin:
+            log.warning(
+                "%d tracks are very thin beside those of training (%s): scaling does not bring "
+                "back what few reads leave out, and probabilities stay off",
+                *(len(self._thin), _some(self._thin)),
+            )
+        if self._unsure:
+            log.warning(
+                "Depths were compared over %d windows only, and are unsure: give it all genes",
+                min(self._unsure),
+            )
 
 
 def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
@@ -34,17 +236,10 @@ def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
     Parameters
     ----------
     dataset
-        What is to be encoded or predicted.
+        What is to be encoded or predicted, as `adapt_signal` leaves it.
     encoder
         Fitted.
     """
-    units = str(dataset["signal"].attrs.get("units", ""))
-    if units and encoder.units_ and units != encoder.units_:
-        log.warning(
-            "The signal is in %s, and the model was fitted on %s: build the dataset from the same "
-            "kind of tracks, or fit a model on this one",
-            *(units, encoder.units_),
-        )
     have = [str(mark) for mark in dataset["mark"].values]
     shared = [mark for mark in encoder.marks_ if mark in have]
     lacking: list[str] = []
