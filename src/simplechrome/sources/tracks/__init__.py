@@ -1,0 +1,1 @@
+"""Signal tracks to values per bin: which file, which windows, what counts."""

@@ -1,0 +1,94 @@
+"""How many reads fall into each bin?"""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from simplechrome.sources.tracks.counting import (
+    Reads,
+    bin_edges,
+    count_overlaps,
+    count_positions,
+    count_reads,
+)
+from simplechrome.sources.tracks.read_rule import ReadRule
+
+
+def reads(*intervals: tuple[int, int, str]) -> Reads:
+    starts, ends, strands = zip(*intervals, strict=True)
+    return Reads(
+        np.array(starts, np.int64), np.array(ends, np.int64), np.array(strands, object) == "-"
+    )
+
+
+def edges(*starts: int, n_bins: int = 3, bin_size: int = 10) -> NDArray[np.int64]:
+    return bin_edges(np.array(starts, np.int64), n_bins, bin_size)
+
+
+def test_edges_run_from_the_window_start() -> None:
+    assert edges(-5, 100).tolist() == [[-5, 5, 15, 25], [100, 110, 120, 130]]
+
+
+def test_read_counts_in_each_bin_it_touches() -> None:
+    # [9, 21) has its first base in bin 0, its last, 20, in bin 2.
+    assert count_reads(reads((9, 21, "+")), ReadRule(), edges(0)).tolist() == [[1, 1, 1]]
+
+
+def test_read_that_ends_where_a_bin_starts_does_not_touch_it() -> None:
+    assert count_reads(reads((5, 10, "+")), ReadRule(), edges(0)).tolist() == [[1, 0, 0]]
+
+
+def test_read_counts_in_each_of_overlapping_windows() -> None:
+    counts = count_reads(reads((12, 14, "+")), ReadRule(), edges(0, 10, 13))
+    assert counts.tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
+
+
+def test_five_prime_end_is_the_last_base_on_the_minus_strand() -> None:
+    both = reads((5, 25, "+"), (5, 25, "-"))  # bases 5 and 24
+    assert count_reads(both, ReadRule("five-prime"), edges(0)).tolist() == [[1, 0, 1]]
+
+
+def test_shift_runs_in_the_read_s_own_direction() -> None:
+    both = reads((5, 25, "+"), (5, 25, "-"))  # 5 + 7 = 12, 24 - 7 = 17
+    rule = ReadRule("five-prime", shift=7)
+    assert count_reads(both, rule, edges(0)).tolist() == [[0, 2, 0]]
+    rule = ReadRule("five-prime", shift=-6)  # 5 - 6 = -1: off the chromosome; 24 + 6 = 30
+    assert count_reads(both, rule, edges(-10, 10)).tolist() == [[0, 0, 0], [0, 0, 1]]
+
+
+def test_end_shifted_behind_the_chromosome_counts_nowhere() -> None:
+    one = reads((5, 25, "+"))
+    rule = ReadRule("five-prime", shift=10)
+    assert count_reads(one, rule, edges(0), size=15).sum() == 0
+    assert count_reads(one, rule, edges(0), size=16).sum() == 1
+
+
+def test_midpoint_is_start_plus_half_the_length_rounded_down() -> None:
+    # 5 + 9 // 2 = 9 and 5 + 10 // 2 = 10
+    both = reads((5, 14, "+"), (5, 15, "-"))
+    assert count_reads(both, ReadRule("midpoint"), edges(0)).tolist() == [[1, 1, 0]]
+
+
+intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), max_size=25)
+windows = st.lists(st.integers(-40, 90), min_size=1, max_size=6)
+
+
+@given(intervals, windows, st.integers(1, 5), st.integers(1, 13))
+def test_counts_equal_brute_force(
+    drawn: list[tuple[int, int]], starts: list[int], n_bins: int, bin_size: int
+) -> None:
+    begins = np.sort(np.array([start for start, _ in drawn], np.int64))
+    ends = np.sort(np.array([start + length for start, length in drawn], np.int64))
+    where = edges(*starts, n_bins=n_bins, bin_size=bin_size)
+    overlaps = count_overlaps(begins, ends, where)
+    positions = count_positions(begins, where)
+    for window, start in enumerate(starts):
+        for each in range(n_bins):
+            low = start + each * bin_size
+            high = low + bin_size
+            touching = sum(first < high and first + length > low for first, length in drawn)
+            assert overlaps[window, each] == touching
+            assert positions[window, each] == sum(low <= first < high for first, _ in drawn)
