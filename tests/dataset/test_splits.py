@@ -317,6 +317,13 @@ def test_genes_without_a_label_are_not_drawn(make_dataset: MakeDataset) -> None:
     assert sorted(draw_labels(train, 2)) == [0, 2]
 
 
+def test_regression_draws_measured_genes_without_a_label_too(make_dataset: MakeDataset) -> None:
+    train = make_dataset(label=np.array([[0, -1, -1, 1]] * 2), expression=np.ones((2, 4)))
+    assert sorted(draw_labels(train, 4, task="regression")) == [0, 1, 2, 3]
+    with pytest.raises(MissingExpressionError):
+        draw_labels(train, 4)
+
+
 @pytest.mark.parametrize(
     ("label", "n", "said"),
     [

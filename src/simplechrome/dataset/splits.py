@@ -331,7 +331,9 @@ def split_by_fold(dataset: xr.Dataset, fold: int, n_folds: int = 5) -> Split:
     return apply_assignment(dataset, assign_by_fold(dataset, fold, n_folds))
 
 
-def draw_labels(train: xr.Dataset, n: int, seed: int = 0) -> np.ndarray:
+def draw_labels(
+    train: xr.Dataset, n: int, seed: int = 0, *, task: str = "classification"
+) -> np.ndarray:
     """Which `n` training genes are the ones whose labels are known?
 
     The draw of the benchmark protocol: ``numpy.random.default_rng(seed).choice`` without
@@ -346,6 +348,9 @@ def draw_labels(train: xr.Dataset, n: int, seed: int = 0) -> np.ndarray:
         How many genes. In several cell types the same genes are labelled.
     seed
         Number of the draw.
+    task
+        For `regression` genes are drawn whose expression is known: rules like tertiles leave
+        measured genes without a label.
 
     Returns
     -------
@@ -356,7 +361,11 @@ def draw_labels(train: xr.Dataset, n: int, seed: int = 0) -> np.ndarray:
     MissingExpressionError
         If fewer than `n` genes have a label.
     """
-    labelled = np.flatnonzero((train["label"].values != UNKNOWN_LABEL).any(axis=0))
+    if task == "regression":
+        known = np.isfinite(train["expression"].values)
+    else:
+        known = train["label"].values != UNKNOWN_LABEL
+    labelled = np.flatnonzero(known.any(axis=0))
     if not 0 < n <= labelled.size:
         raise MissingExpressionError(
             f"{n} labelled genes cannot be drawn.",

@@ -107,7 +107,7 @@ def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
 def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) -> np.ndarray:
     """Positions of the training genes that the predictor learns from; fails before long work."""
     if config.labels is not None:
-        genes = splits.draw_labels(train, config.labels, config.seed)
+        genes = splits.draw_labels(train, config.labels, config.seed, task=config.task)
     else:
         known = known_targets(target, config.task).reshape(target.shape)
         genes = np.flatnonzero(known.any(axis=0))
