@@ -295,6 +295,37 @@ def add_genes(dataset: xr.Dataset, genes: pd.DataFrame) -> xr.Dataset:
     return validate(dataset.assign_coords(coordinates))
 
 
+def match_expression(
+    expression: pd.DataFrame, gene_ids: np.ndarray, cell_types: Sequence[str] | np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Which row of the expression table is each gene's, and which cell types does it lack?
+
+    Returns
+    -------
+    (gene,), -1 where the table has no such gene; and names.
+
+    Raises
+    ------
+    InputFormatError
+        If the table shares no gene, or no cell type, or holds one twice.
+    """
+    if expression.columns.has_duplicates:
+        raise InputFormatError(
+            "Cell types are in the expression table more than once.",
+            found=", ".join(map(str, expression.columns[expression.columns.duplicated()][:3])),
+            expected="one column per cell type",
+        )
+    absent = [name for name in cell_types if name not in expression.columns]
+    if len(absent) == len(cell_types):
+        raise InputFormatError(
+            "The expression table has none of the dataset's cell types.",
+            found="columns " + ", ".join(map(str, expression.columns[:8])),
+            expected=" or ".join(cell_types[:8]),
+            remedy="rename the columns, or the cell types, so that they agree",
+        )
+    return _match(gene_ids, expression.index, "expression table"), absent
+
+
 def add_expression(
     dataset: xr.Dataset,
     expression: pd.DataFrame,
@@ -326,24 +357,10 @@ def add_expression(
     InputFormatError
         If the table shares no gene, or no cell type, with the dataset, or holds one twice.
     """
-    if expression.columns.has_duplicates:
-        raise InputFormatError(
-            "Cell types are in the expression table more than once.",
-            found=", ".join(map(str, expression.columns[expression.columns.duplicated()][:3])),
-            expected="one column per cell type",
-        )
     cell_types = dataset["cell_type"].values
-    absent = [name for name in cell_types if name not in expression.columns]
-    if len(absent) == len(cell_types):
-        raise InputFormatError(
-            "The expression table has none of the dataset's cell types.",
-            found="columns " + ", ".join(map(str, expression.columns[:8])),
-            expected=" or ".join(cell_types[:8]),
-            remedy="rename the columns, or the cell types, so that they agree",
-        )
+    rows, absent = match_expression(expression, dataset["gene_id"].values, cell_types)
     if absent:
         log.warning("The table has no expression of %s: left as it was", ", ".join(absent))
-    rows = _match(dataset["gene_id"].values, expression.index, "expression table")
     if (rows < 0).any():
         log.warning("%d of %d genes have no expression", (rows < 0).sum(), rows.size)
     table = expression.reindex(columns=cell_types).to_numpy(np.float32)

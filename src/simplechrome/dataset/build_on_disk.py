@@ -119,17 +119,8 @@ def build_deepchrome_on_disk(
     if isinstance(cell_types, str):
         cell_types = [cell_types]
     target = Path(output).resolve() if Path(output).is_symlink() else Path(output)
-    settle(target)
-    if resume and not overwrite and is_dataset(target) and not unfinished_folder(target).exists():
-        log.warning(
-            "%s is finished: there is nothing to resume. Whether it was made of these files, with "
-            "these options, is not checked; --overwrite builds it anew",
-            output,
-        )
+    if is_finished_build(target, resume=resume, overwrite=overwrite):
         return Path(output)
-    if not (resume or overwrite):
-        # Asked again under the lock; this spares reading the tables.
-        refuse_existing(target, describe_build)
     annotation = read_annotation(
         genes,
         expression,
@@ -143,8 +134,8 @@ def build_deepchrome_on_disk(
         "simplechrome": simplechrome.__version__,
         "input": str(Path(path).resolve()),
         "cell types": None if cell_types is None else list(cell_types),
-        "genes sha256": _checksum(genes),
-        "expression sha256": _checksum(expression),
+        "genes sha256": checksum(genes),
+        "expression sha256": checksum(expression),
         "label rule": label_rule,
         "relabel": relabel,
         "chromosome style": chrom_style,
@@ -160,17 +151,44 @@ def build_deepchrome_on_disk(
         overwrite=overwrite,
         describe=describe_build,
         require_ours=require_dataset_only,
-        worth_keeping=lambda begun: _is_joined(begun) or any((begun / PARTS).glob(f"*{WHOLE}")),
+        worth_keeping=lambda begun: (
+            is_joined(begun, PARTS) or any((begun / PARTS).glob(f"*{WHOLE}"))
+        ),
     ) as work:
-        if _is_joined(work.folder):
+        if is_joined(work.folder, PARTS):
             log.info("All cell types were read and joined before; their files are not read again")
         else:
             record: dict[str, Any] = {"bin_size": bin_size, "assembly": assembly, "note": note}
             parts = _read_parts(path, work.folder / PARTS, cell_types, on_bad_cell_type, record)
             kept = with_usual_windows(parts, on_bad_cell_type)
             _join(kept, work.folder / PARTS, annotation, work.folder / JOINED)
-        _move_up(work.folder)
+        move_up(work.folder, PARTS)
     return Path(output)
+
+
+def is_finished_build(target: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Is there nothing to resume?
+
+    Asked before tables are read, and again under the lock.
+
+    Raises
+    ------
+    OutputExistsError
+        If something is there, and neither `resume` nor `overwrite` allows for it.
+    OutputError
+        If another process is at work on it.
+    """
+    settle(target)
+    if resume and not overwrite and is_dataset(target) and not unfinished_folder(target).exists():
+        log.warning(
+            "%s is finished: there is nothing to resume. Whether it was made of these files, with "
+            "these options, is not checked; --overwrite builds it anew",
+            target,
+        )
+        return True
+    if not (resume or overwrite):
+        refuse_existing(target, describe_build)
+    return False
 
 
 def describe_build(folder: Path) -> str:
@@ -190,7 +208,8 @@ def describe_build(folder: Path) -> str:
     return ", ".join(names[:8]) or "nothing read yet"
 
 
-def _checksum(path: str | Path | None) -> str | None:
+def checksum(path: str | Path | None) -> str | None:
+    """Of a file's content; None where no file is named."""
     return None if path is None else fingerprint("", read_bytes(Path(path)))["sha256"]
 
 
@@ -219,7 +238,7 @@ def _read_parts(
         cell_types,
         on_bad_cell_type=on_bad_cell_type,
     )
-    with _progress("Reading") as bar:
+    with progress_bar("Reading") as bar:
         for reading in changes:
             part = known.pop(reading.cell_type, None)
             if reading.counts is not None:
@@ -305,7 +324,7 @@ class _Names:
 def _join(parts: Sequence[xr.Dataset], folder: Path, annotation: Annotation, joined: Path) -> None:
     """Store what the parts become together."""
     merged = annotate(merge_outlines(parts), annotation)
-    with whole_folder(joined) as temporary, _progress("Joining") as bar:
+    with whole_folder(joined) as temporary, progress_bar("Joining") as bar:
         store = GrowingStore(merged, temporary, LARGE)
         for row, part in enumerate(parts):
             path = _part(folder, part["cell_type"].values[0])
@@ -318,18 +337,25 @@ def _join(parts: Sequence[xr.Dataset], folder: Path, annotation: Annotation, joi
             bar.update((row + 1) / len(parts) - bar.n)
 
 
-def _is_joined(folder: Path) -> bool:
-    return (folder / JOINED).is_dir() or (is_dataset(folder) and not (folder / PARTS).exists())
+def is_joined(folder: Path, parts: str) -> bool:
+    """Is the dataset whole, in `joined` or moved up already? `parts` holds what it is made of."""
+    return (folder / JOINED).is_dir() or (is_dataset(folder) and not (folder / parts).exists())
 
 
-def _move_up(folder: Path) -> None:
-    """Leave the joined dataset alone in the folder."""
+def move_up(folder: Path, parts: str) -> None:
+    """Leave the joined dataset alone in the folder; the parts it is made of go.
+
+    Raises
+    ------
+    OutputError
+        If files there cannot be moved or deleted.
+    """
     joined = folder / JOINED
     if not joined.is_dir():
         return
     try:
-        if (folder / PARTS).exists():
-            shutil.rmtree(folder / PARTS)
+        if (folder / parts).exists():
+            shutil.rmtree(folder / parts)
         for entry in sorted(joined.iterdir()):
             entry.replace(folder / entry.name)
         joined.rmdir()
@@ -342,7 +368,7 @@ def _move_up(folder: Path) -> None:
         ) from error
 
 
-def _progress(what: str) -> tqdm:
+def progress_bar(what: str) -> tqdm:
     """A bar that runs from 0 to 1, with the time left; only on a terminal."""
     quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
     form = "{desc}: {percentage:3.0f} % |{bar}| {elapsed}, {remaining} left"
