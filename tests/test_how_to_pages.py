@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from page_examples import read_page, run_commands, write_published_files
+from track_files import write_bigwig
 
 import simplechrome
 from simplechrome.dataset.assemble import build_from_deepchrome
 from simplechrome.evaluation.benchmark_config import choose_models, make_benchmark_config
 
 BENCHMARK = "docs/how-to/benchmark.md"
+TRACKS = "docs/how-to/tracks.md"
 
 
 def test_commands_of_the_benchmark_page_run(
@@ -25,6 +29,41 @@ def test_commands_of_the_benchmark_page_run(
     monkeypatch.chdir(tmp_path)
     run_commands(BENCHMARK)
     assert (tmp_path / "bench" / "report.html").is_file()
+
+
+def test_commands_of_the_page_on_tracks_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two simulated tracks; promoters of every second gene hold much of the first mark."""
+    sizes = {"chr1": 2_400_000, "chr2": 1_200_000, "chr3": 2_400_000}
+    genes = [(chrom, tss) for chrom, size in sizes.items() for tss in range(15_000, size, 20_000)]
+    random = np.random.default_rng(0)
+    high = random.random(len(genes)) < 0.5
+    (tmp_path / "genes.gtf").write_text(
+        "".join(
+            f'{chrom[3:]}\tx\tgene\t{tss + 1}\t{tss + 4000}\t.\t+\t.\tgene_id "g{k:03}";\n'
+            for k, (chrom, tss) in enumerate(genes)
+        )
+    )
+    level = np.where(high, 20, 1) * random.lognormal(0, 0.5, len(genes))
+    (tmp_path / "rpkm.tsv").write_text(
+        "gene_id\tmine\n" + "".join(f"g{k:03}\t{x:.3f}\n" for k, x in enumerate(level))
+    )
+    for mark, strength in (("H3K4me3", high), ("H3K27me3", ~high)):
+        rows = [
+            (chrom, start, start + 500, float(1 + 9 * strong * random.random()))
+            for (chrom, tss), strong in zip(genes, strength, strict=True)
+            for start in range(tss - 5000, tss + 5000, 500)
+        ]
+        write_bigwig(tmp_path / f"{mark}.bigWig", sizes, rows)
+    (tmp_path / "samples.tsv").write_text(
+        "cell_type\tmark\tpath\nmine\tH3K4me3\tH3K4me3.bigWig\nmine\tH3K27me3\tH3K27me3.bigWig\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    run_commands(TRACKS)
+    assert (tmp_path / "quality.html").is_file()
+    metrics = json.loads((tmp_path / "runs" / "mine" / "metrics.json").read_text())
+    assert metrics["test"]["auroc"] > 0.9
 
 
 def test_settings_of_the_benchmark_page_are_understood() -> None:

@@ -2,8 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simplechrome.errors import ConfigError, GenomeMismatchError
-from simplechrome.sources.chromosomes import detect_style, match_names, translate_to_ucsc
+from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
+from simplechrome.sources.chromosomes import (
+    detect_style,
+    match_names,
+    read_aliases,
+    translate_to_ucsc,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +138,39 @@ def test_nothing_wanted_matches_nothing():
 def test_unknown_mode_is_refused():
     with pytest.raises(ConfigError, match="'auto' or 'exact'"):
         match(["1"], ["1"], mode="fuzzy")
+
+
+def test_aliases_match_accessions(tmp_path):
+    path = tmp_path / "chromAlias.txt"
+    path.write_text("# ucsc\tncbi\trefseq\nchr1\t1\tNC_000001.10\nchr2\t2\tNC_000002.11\n")
+    aliases = read_aliases(path)
+    assert aliases["NC_000002.11"] == "chr2"
+    found = match_names(
+        ["NC_000001.10", "NC_000002.11"],
+        ["chr1", "chr2"],
+        aliases=aliases,
+        wanted_in="genes",
+        available_in="track",
+    )
+    assert found == {"NC_000001.10": "chr1", "NC_000002.11": "chr2"}
+    # The other way round, to Ensembl's names, and by aliases alone.
+    for mode in ("auto", "exact"):
+        found = match_names(
+            ["chr1"],
+            ["NC_000001.10"],
+            mode=mode,
+            aliases=aliases,
+            wanted_in="genes",
+            available_in="track",
+        )
+        assert found == {"chr1": "NC_000001.10"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("chr1\n", "single name"), ("a\tb\nc\tb\n", "two chromosomes"), ("# x\n", "holds no names")],
+)
+def test_tables_of_aliases_that_say_nothing_are_refused(tmp_path, text, said):
+    (tmp_path / "aliases.tsv").write_text(text)
+    with pytest.raises(InputFormatError, match=said):
+        read_aliases(tmp_path / "aliases.tsv")

@@ -14,6 +14,7 @@ from simplechrome.cli.options import (
     resume_option,
     talk,
 )
+from simplechrome.cli.track_options import track_options
 
 
 @click.group("build")
@@ -87,3 +88,48 @@ def arrays(paths: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     dataset = build_from_npz(paths, **options)
     save_dataset(dataset, output, overwrite=overwrite)
     _say_sizes(output, dataset.sizes)
+
+
+@command.command("tracks")
+@click.option(
+    "--sheet",
+    required=True,
+    type=click.Path(),
+    help="TSV or CSV: cell_type, mark, path, and if wanted format, control, scale.",
+)
+@click.option(
+    "--genes",
+    required=True,
+    type=click.Path(),
+    help="GTF, GFF3, BED6, or a table with gene_id, chrom, tss, strand. Plain or gz.",
+)
+@click.option("--expression", type=click.Path(), help="RPKM or TPM: genes × cell types, or long.")
+@track_options
+@click.option(
+    "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Tracks at a time."
+)
+@output_option
+@overwrite_option
+@resume_option
+@talk
+def tracks(sheet: str, output: str, **options: Any) -> None:
+    """Count or average signal tracks (bigWig, BAM, CRAM, BED, bedGraph) around each gene.
+
+    Tracks and genes are checked against each other before any is read. Bins hold the mean of a
+    bigWig's or bedGraph's per-base values, bases without data counting as 0; of BAM, CRAM and BED
+    the number of reads. A mark that a cell type lacks is missing, not zero. Stopped or killed, it
+    goes on with --resume.
+
+    \b
+    Examples:
+      simplechrome build tracks --sheet samples.tsv --genes genes.gtf.gz -o mine.zarr
+      simplechrome build tracks --sheet samples.tsv --genes genes.gtf.gz -o mine.zarr \\
+          --expression tpm.tsv --expression-units TPM --assembly hg38 --jobs 2
+      simplechrome build tracks --sheet bams.tsv --genes genes.gtf.gz -o mine.zarr \\
+          --count five-prime --shift 75 --min-mapping-quality 20
+    """
+    from simplechrome.dataset.build_tracks import build_tracks_on_disk
+    from simplechrome.dataset.store import stored_sizes
+
+    build_tracks_on_disk(sheet, output, **options)
+    _say_sizes(output, stored_sizes(output))

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _N_FIELDS = 9
 # Where an annotation has no gene features, the next level down says where its genes are. In
 # Ensembl's GFF3, two more types stand for what its GTF of the same release calls "gene".
-_LEVELS = {
+LEVELS = {
     "gene": 0,
     "ncRNA_gene": 0,
     "pseudogene": 0,
@@ -31,7 +31,7 @@ _PLURALS = ("genes", "transcripts", "exons")
 _GFF3_ATTRIBUTES = re.compile(r"\s*[\w.-]+=")
 # key "value; with anything"; or key value;
 _GTF_ATTRIBUTE = re.compile(r'([\w.-]+)\s+(?:"([^"]*)"|([^";]+))\s*(?:;|$)')
-_GFF3_ID_PREFIX = re.compile(r"gene[:-]")
+_GFF3_ID_PREFIX = re.compile(r"(?:gene|transcript|rna)[:-]")
 
 
 class _Feature(NamedTuple):
@@ -44,7 +44,8 @@ class _Feature(NamedTuple):
     strand: str
 
 
-def _attributes(text: str) -> dict[str, str]:
+def parse_attributes(text: str) -> dict[str, str]:
+    """What does the last field of a GTF or GFF3 line say? Of repeated keys, the first."""
     found: dict[str, str] = {}
     if _GFF3_ATTRIBUTES.match(text):
         for item in text.split(";"):
@@ -57,7 +58,13 @@ def _attributes(text: str) -> dict[str, str]:
     return found
 
 
-def _coordinates(name: str, line: int, start: str, end: str) -> tuple[int, int]:
+def plain_id(text: str) -> str:
+    """What is an ID of GFF3 without the type that Ensembl and NCBI put before it?"""
+    return _GFF3_ID_PREFIX.sub("", text, count=1) if _GFF3_ID_PREFIX.match(text) else text
+
+
+def parse_coordinates(name: str, line: int, start: str, end: str) -> tuple[int, int]:
+    """Where does a feature lie: 0-based, one past the last base? `InputFormatError` if unknown."""
     for label, text in (("start", start), ("end", end)):
         if not (text.isascii() and text.isdecimal() and len(text) <= 18):
             raise InputFormatError(
@@ -76,7 +83,7 @@ def _coordinates(name: str, line: int, start: str, end: str) -> tuple[int, int]:
 
 def _parse_feature(name: str, line: int, text: str, level: int) -> _Feature:
     chrom, _, _, start_text, end_text, _, strand, _, attribute_text = text.split("\t", 8)
-    start, end = _coordinates(name, line, start_text, end_text)
+    start, end = parse_coordinates(name, line, start_text, end_text)
     if strand == "?":  # GFF3: stranded, but nobody knows which way
         strand = "."
     if strand not in ("+", "-", ".") or not chrom.strip():
@@ -84,10 +91,10 @@ def _parse_feature(name: str, line: int, text: str, level: int) -> _Feature:
             f"{name}, line {line}: chromosome {chrom!r}, strand {strand!r}.",
             expected="a name, and one of + - . ?",
         )
-    attributes = _attributes(attribute_text)
+    attributes = parse_attributes(attribute_text)
     gene_id = attributes.get("gene_id", "")
     if not gene_id and level == 0:  # the ID of a transcript or exon is its own, not its gene's
-        gene_id = _GFF3_ID_PREFIX.sub("", attributes.get("ID", ""), count=1)
+        gene_id = plain_id(attributes.get("ID", ""))
     if not gene_id:
         raise InputFormatError(
             f"{name}, line {line}: no gene id.",
@@ -150,7 +157,7 @@ def _select_features(lines: Iterable[tuple[int, str]], name: str) -> tuple[int, 
                 cause="a damaged or cut-off file",
             )
         n_lines += 1
-        level = _LEVELS.get(fields[2], _NO_LEVEL)
+        level = LEVELS.get(fields[2], _NO_LEVEL)
         if level < best:
             best, selected = level, []
         if level == best < _NO_LEVEL:

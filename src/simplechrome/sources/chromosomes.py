@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal
 
-from simplechrome.errors import ConfigError, GenomeMismatchError
+from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
+from simplechrome.sources.text import open_text
 
 Style = Literal["UCSC", "Ensembl", "RefSeq", "GenBank", "mixed", "unknown"]
 MatchMode = Literal["auto", "exact"]
@@ -95,12 +97,14 @@ def match_names(
     available: Iterable[str],
     *,
     mode: MatchMode = "auto",
+    aliases: Mapping[str, str] | None = None,
     wanted_in: str,
     available_in: str,
 ) -> dict[str, str]:
     """Under which name does each chromosome of one input occur in another?
 
-    The same name wins; with mode "auto", names that `translate_to_ucsc` makes equal match too.
+    The same name wins; then names that `aliases` call the same; with mode "auto", names that
+    `translate_to_ucsc` makes equal match too.
 
     Parameters
     ----------
@@ -108,6 +112,8 @@ def match_names(
         The names in the two inputs, in any order, repeats allowed.
     mode
         "auto" or "exact".
+    aliases
+        Name → the name that it stands for; see `read_aliases`.
     wanted_in, available_in
         What to call the two inputs in a message: file names.
 
@@ -128,16 +134,20 @@ def match_names(
     available_names = list(dict.fromkeys(available))
     present = set(available_names)
     by_ucsc: dict[str, list[str]] = {}
-    for name, ucsc in translate_to_ucsc(available_names).items():
+    for name, ucsc in _common_names(available_names, aliases or {}).items():
         by_ucsc.setdefault(ucsc, []).append(name)
 
     matched: dict[str, str] = {}
     translatable = False
-    for name, ucsc in translate_to_ucsc(wanted_names).items():
+    for name, ucsc in _common_names(wanted_names, aliases or {}).items():
         candidates = [name] if name in present else by_ucsc.get(ucsc, [])
         if name not in present and mode == "exact":
-            translatable |= bool(candidates)
-            continue
+            by_alias = (aliases or {}).get(name, name)
+            aliased = [
+                other for other in candidates if (aliases or {}).get(other, other) == by_alias
+            ]
+            translatable |= bool(candidates) and not aliased
+            candidates = aliased
         if len(candidates) > 1:
             raise GenomeMismatchError(
                 f"{name} of {wanted_in} matches more than one chromosome of {available_in}.",
@@ -150,6 +160,58 @@ def match_names(
     if wanted_names and not matched:
         _raise_mismatch(wanted_names, available_names, wanted_in, available_in, translatable)
     return matched
+
+
+def _common_names(names: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:
+    """What are these chromosomes called when aliases are followed, and styles translated?"""
+    followed = {name: aliases.get(name, name) for name in names}
+    ucsc = translate_to_ucsc(followed.values())
+    return {name: ucsc[other] for name, other in followed.items()}
+
+
+def read_aliases(path: str | Path) -> dict[str, str]:
+    """Which names of chromosomes are the same?
+
+    Parameters
+    ----------
+    path
+        Tab-separated: in each line names of one chromosome, as in UCSC's chromAlias.txt or in a
+        table of two columns. Lines that begin with # are passed over.
+
+    Returns
+    -------
+    Each name → the first name of its line.
+
+    Raises
+    ------
+    MissingInputError
+        If the file cannot be opened.
+    InputFormatError
+        If a line has a single name, or a name stands in two lines.
+    """
+    file = Path(path)
+    aliases: dict[str, str] = {}
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace() or line.startswith("#"):
+                continue
+            names = [name.strip() for name in line.split("\t") if name.strip()]
+            if len(names) < 2:
+                raise InputFormatError(
+                    f"{file.name}, line {number} has a single name.",
+                    found=repr(line.strip()[:60]),
+                    expected="names of one chromosome, separated by tabs",
+                )
+            for name in names:
+                if aliases.setdefault(name, names[0]) != names[0]:
+                    raise InputFormatError(
+                        f"{file.name}, line {number}: {name} stands for two chromosomes.",
+                        found=f"{aliases[name]} and {names[0]}",
+                        expected="each name in one line",
+                    )
+    if not aliases:
+        raise InputFormatError(f"{file.name} holds no names.", expected="a line per chromosome")
+    return aliases
 
 
 def _examples(names: list[str]) -> str:
@@ -173,8 +235,8 @@ def _raise_mismatch(
     elif {detect_style(wanted), detect_style(available)} & {"RefSeq", "GenBank"}:
         cause = "one of the two names chromosomes by accession"
         remedy = (
-            '"auto" translates between Ensembl and UCSC names only; '
-            "rename accessions in the file (NC_000001 is chr1 of human)"
+            '"auto" translates between Ensembl and UCSC names; accessions need a table: pass '
+            "--chrom-aliases FILE (UCSC's chromAlias.txt of the assembly has them)"
         )
     else:
         cause = "the two are of different genomes"

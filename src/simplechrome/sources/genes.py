@@ -14,13 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from simplechrome.errors import InputFormatError
+from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.schema import PUBLISHED_SPLITS, STRANDS
 from simplechrome.sources.annotation import parse_annotation
 from simplechrome.sources.chromosomes import MatchMode, check_match_mode, translate_to_ucsc
 from simplechrome.sources.delimited import DelimitedTable, parse_delimited
 from simplechrome.sources.gene_ids import GENE_ID_COLUMNS, normalize_header, tidy_gene_ids
 from simplechrome.sources.text import open_text
+from simplechrome.sources.transcripts import TSSRule, check_tss_rule, parse_transcripts
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,12 @@ _MAX_DIGITS = 18  # all that surely fits into int64
 
 
 def read_genes(
-    path: str | Path, *, chrom_style: MatchMode = "auto", strip_version: bool = False
+    path: str | Path,
+    *,
+    chrom_style: MatchMode = "auto",
+    strip_version: bool = False,
+    tss: TSSRule = "gene",
+    protein_coding: bool = False,
 ) -> pd.DataFrame:
     """Which genes does this file know, and where does each start?
 
@@ -71,6 +77,9 @@ def read_genes(
         names as they are.
     strip_version
         Take the version off Ensembl ids: ENSG00000000003.14 becomes ENSG00000000003.
+    tss, protein_coding
+        Whose start, and which genes; other values than the defaults ask for GTF or GFF3. See
+        `transcripts.parse_transcripts`.
 
     Returns
     -------
@@ -84,15 +93,30 @@ def read_genes(
     InputFormatError
         If it is of no known format, damaged, or holds values without meaning.
     ConfigError
-        If `chrom_style` is unknown.
+        If `chrom_style` or `tss` is unknown, or asks for transcripts of a file that has none.
     """
     check_match_mode(chrom_style, "chrom_style")
+    check_tss_rule(tss)
     path = Path(path)
     with open_text(path) as stream:
         head: list[str] = []
         file_format = _detect_format(head, stream, path.name)
         lines = itertools.chain(head, stream)
-        if file_format == "annotation":
+        by_transcript = tss != "gene" or protein_coding
+        if by_transcript and file_format != "annotation":
+            raise ConfigError(
+                f"{path.name} knows no transcripts and no kinds of genes.",
+                found="a BED file" if file_format == "bed" else "a table",
+                expected="GTF or GFF3, for "
+                + (f"--tss {tss}" if tss != "gene" else "")
+                + (" --protein-coding" if protein_coding else ""),
+                remedy="take the genome's annotation as GTF, or leave these options out",
+            )
+        if by_transcript:
+            genes = parse_transcripts(
+                enumerate(lines, start=1), path.name, rule=tss, protein_coding=protein_coding
+            )
+        elif file_format == "annotation":
             genes = parse_annotation(enumerate(lines, start=1), path.name)
         elif file_format == "bed":
             genes = _parse_bed(enumerate(lines, start=1), path.name)

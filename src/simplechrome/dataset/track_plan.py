@@ -1,0 +1,224 @@
+"""What shall be read for which genes, and can it be? All that can be known before the long work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from simplechrome.dataset.track_options import TrackOptions
+from simplechrome.errors import GenomeMismatchError, InputFormatError
+from simplechrome.sources.assembly import check_assembly, check_fit
+from simplechrome.sources.chromosomes import match_names, read_aliases
+from simplechrome.sources.genes import read_genes
+from simplechrome.sources.regions import blacklisted_share, read_regions
+from simplechrome.sources.tracks.bin_track import names_in_text, track_chromosomes
+from simplechrome.sources.tracks.kinds import Kind, kind_of
+from simplechrome.sources.tracks.sheet import Sample, read_sheet
+from simplechrome.sources.tracks.windows import Windows
+
+log = logging.getLogger(__name__)
+
+_EXAMPLES = 5  # in a message
+
+
+class TrackFile(NamedTuple):
+    """A file that is read, once, whatever it is named for.
+
+    path : of a file, or a URL
+    names : chromosome of the genes → the file's name for it
+    sizes : lengths of chromosomes under the file's names; None where nobody knows them
+    """
+
+    path: str
+    kind: Kind
+    names: dict[str, str]
+    sizes: dict[str, int] | None
+
+
+class Plan(NamedTuple):
+    """What is to be read.
+
+    genes : those of the dataset, as `read_genes` gives them
+    windows : of these genes, under the genes' chromosome names
+    files : by path; samples and their controls
+    """
+
+    samples: list[Sample]
+    genes: pd.DataFrame
+    windows: Windows
+    files: dict[str, TrackFile]
+    assembly: str
+
+
+def make_plan(
+    sheet: str | Path,
+    genes: str | Path,
+    options: TrackOptions,
+    *,
+    chrom_aliases: str | Path | None = None,
+    blacklist: str | Path | None = None,
+) -> Plan:
+    """Which tracks are to be read in which windows?
+
+    Every track is opened, none is read. A wrong file costs least here.
+
+    Raises
+    ------
+    InputFormatError, MissingInputError
+        If the sheet, the genes or a track are not what they should be.
+    GenomeMismatchError
+        If chromosomes have other names or lengths in one input than in another.
+    ConfigError
+        If options contradict each other.
+    """
+    samples = read_sheet(sheet)
+    reading = options.reading
+    table = read_genes(
+        genes,
+        chrom_style=options.chrom_style,
+        strip_version=options.strip_version,
+        tss=options.tss,
+        protein_coding=options.protein_coding,
+    )
+    table = _without(table, options.exclude_chroms, Path(genes).name)
+    aliases = None if chrom_aliases is None else read_aliases(chrom_aliases)
+    chroms = list(dict.fromkeys(table["chrom"]))
+    files: dict[str, TrackFile] = {}
+    for path, kind in _paths(samples, use_controls=options.subtract_control):
+        sizes = track_chromosomes(path, kind, reading)
+        if sizes is None:
+            names = names_in_text(path, chroms)
+        else:
+            names = match_names(
+                chroms,
+                sizes,
+                mode=options.chrom_style,
+                aliases=aliases,
+                wanted_in=Path(genes).name,
+                available_in=Path(path).name,
+            )
+        files[path] = TrackFile(path, kind, names, sizes)
+    lengths = {Path(file.path).name: _under_gene_names(file) for file in files.values()}
+    known = {name: sizes for name, sizes in lengths.items() if sizes}
+    assembly = check_assembly(options.assembly, known)
+    if known:
+        every = {chrom: size for sizes in known.values() for chrom, size in sizes.items()}
+        check_fit(table, every, genes_in=Path(genes).name)
+        files = {path: _with_sizes(file, every) for path, file in files.items()}
+    _say_unmatched(table, files.values())
+    if blacklist is not None:
+        table = _outside(table, blacklist, options)
+    windows = Windows.around_tss(table, flank=options.flank, bin_size=options.bin_size)
+    return Plan(samples, table, windows, files, assembly)
+
+
+def _paths(samples: Sequence[Sample], *, use_controls: bool) -> Iterable[tuple[str, Kind]]:
+    """Every file, once, with its kind."""
+    kinds: dict[str, Kind] = {sample.path: sample.kind for sample in samples}
+    with_control = [sample for sample in samples if sample.control]
+    if use_controls:
+        if not with_control:
+            raise InputFormatError(
+                "The sheet names no control to subtract.",
+                found=f"{len(samples)} samples without one",
+                expected="a column control, with the path of an input or IgG track",
+                remedy="add it, or leave --subtract-control out",
+            )
+        for sample in with_control:
+            if sample.control not in kinds:
+                kinds[sample.control] = kind_of(sample.control)
+    elif with_control:
+        log.info(
+            "%d samples have a control, which is not used; --subtract-control would",
+            len(with_control),
+        )
+    return kinds.items()
+
+
+def _without(genes: pd.DataFrame, chroms: Sequence[str], name: str) -> pd.DataFrame:
+    if not chroms:
+        return genes
+    absent = [chrom for chrom in chroms if chrom not in set(genes["chrom"])]
+    if absent:
+        log.warning("No gene of %s lies on %s, which was to be excluded", name, ", ".join(absent))
+    kept = genes[~genes["chrom"].isin(chroms)]
+    log.info("%d genes on %s are left out", len(genes) - len(kept), ", ".join(chroms))
+    return _require_genes(kept, name, "they all lie on excluded chromosomes")
+
+
+def _require_genes(genes: pd.DataFrame, name: str, cause: str) -> pd.DataFrame:
+    if genes.empty:
+        raise InputFormatError(f"No gene of {name} is left.", expected="one or more", cause=cause)
+    return genes.reset_index(drop=True)
+
+
+def _under_gene_names(file: TrackFile) -> dict[str, int]:
+    if file.sizes is None:
+        return {}
+    return {chrom: file.sizes[theirs] for chrom, theirs in file.names.items()}
+
+
+def _with_sizes(file: TrackFile, sizes: Mapping[str, int]) -> TrackFile:
+    """The file with the lengths of chromosomes that other files know."""
+    if file.sizes is not None:
+        return file
+    theirs = {file.names[chrom]: size for chrom, size in sizes.items() if chrom in file.names}
+    return file._replace(sizes=theirs)
+
+
+def _say_unmatched(genes: pd.DataFrame, files: Iterable[TrackFile]) -> None:
+    """Which genes lie on chromosomes that no track has?"""
+    known = {chrom for file in files for chrom in file.names}
+    lost = genes[~genes["chrom"].isin(known)]
+    if lost.empty:
+        return
+    counts = lost["chrom"].value_counts()
+    log.warning(
+        "%d of %d genes lie on %d chromosomes that no track has (%s): they have no data",
+        *(len(lost), len(genes), len(counts)),
+        ", ".join(f"{chrom}: {n}" for chrom, n in counts.head(_EXAMPLES).items()),
+    )
+
+
+def _outside(genes: pd.DataFrame, blacklist: str | Path, options: TrackOptions) -> pd.DataFrame:
+    """The genes whose windows touch no region of the list."""
+    regions = read_regions(blacklist)
+    windows = Windows.around_tss(genes, flank=options.flank, bin_size=options.bin_size)
+    names = match_names(
+        regions["chrom"],
+        genes["chrom"],
+        mode=options.chrom_style,
+        wanted_in=Path(blacklist).name,
+        available_in="the gene table",
+    )
+    regions = regions.assign(chrom=regions["chrom"].map(names)).dropna(subset=["chrom"])
+    touched = blacklisted_share(windows, regions) > 0
+    log.info(
+        "%d of %d genes are left out: their windows touch regions of %s",
+        *(int(touched.sum()), len(genes), Path(blacklist).name),
+    )
+    return _require_genes(genes[~touched], Path(blacklist).name, "all windows touch its regions")
+
+
+def require_placed(plan: Plan, observed: np.ndarray, path: str) -> None:
+    """Did a text file, whose chromosomes only reading shows, know any of the genes' places?
+
+    Raises
+    ------
+    GenomeMismatchError
+        If it holds nothing on any of the genes' chromosomes.
+    """
+    if observed.any():
+        return
+    file = plan.files[path]
+    raise GenomeMismatchError(
+        f"{path} has no data in any of the {len(plan.genes)} windows.",
+        expected=f"lines on chromosomes such as {', '.join(list(file.names.values())[:3])}",
+        cause="other chromosome names, another genome, or a track of regions without genes",
+        remedy="look at its first column; --chrom-aliases FILE translates names",
+    )
