@@ -105,3 +105,51 @@ def test_tables_know_no_transcripts(tmp_path: Path) -> None:
         read_genes(tmp_path / "g.tsv", tss="longest")
     with pytest.raises(ConfigError, match="no such rule"):
         read_genes(tmp_path / "g.tsv", tss="nearest")  # type: ignore[arg-type]
+
+
+def read_text(folder: Path, text: str, rule: str) -> list[int]:
+    (folder / "g.gff").write_text(text)
+    return read_genes(folder / "g.gff", tss=rule)["tss"].tolist()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [GTF, GFF3], ids=["gtf", "gff3"])
+@pytest.mark.parametrize("rule", ["longest", "most-upstream", "canonical"])
+def test_the_order_of_lines_does_not_matter(tmp_path: Path, text: str, rule: str) -> None:
+    backwards = "".join(reversed(text.splitlines(keepends=True)))
+    assert sorted(read_text(tmp_path, backwards, rule)) == read_text(tmp_path, text, rule)
+
+
+def test_an_id_that_stands_for_two_genes(tmp_path: Path) -> None:
+    """As in the pseudoautosomal regions: the first is kept, with the transcripts beside it."""
+    both = gtf("gene", 1001, 5000, "+", A) + gtf(
+        "transcript", 2001, 5000, "+", f'{A} transcript_id "T1";'
+    )
+    on_y = both.replace("chr1", "chrY").replace("2001", "3001")
+    assert read_text(tmp_path, both + on_y, "most-upstream") == [2000]
+
+
+def test_of_equally_long_transcripts_the_first_id_counts(tmp_path: Path) -> None:
+    text = "".join(
+        [
+            gtf("gene", 1001, 5000, "+", A),
+            gtf("transcript", 3001, 3100, "+", f'{A} transcript_id "T9";'),
+            gtf("transcript", 2001, 2100, "+", f'{A} transcript_id "T1";'),
+        ]
+    )
+    assert read_text(tmp_path, text, "longest") == [2000]
+
+
+def test_genes_that_only_their_transcripts_tell_of(tmp_path: Path) -> None:
+    lines = [line for line in GTF.splitlines(keepends=True) if "\tgene\t" not in line]
+    assert read_text(tmp_path, "".join(lines), "canonical") == [2000, 8899]
+
+
+def test_basic_and_ccds_together_are_better_than_ccds(tmp_path: Path) -> None:
+    text = "".join(
+        [
+            gtf("gene", 1001, 5000, "+", A),
+            gtf("transcript", 1001, 4000, "+", f'{A} transcript_id "T1"; tag "CCDS";'),
+            gtf("transcript", 2001, 4000, "+", f'{A} transcript_id "T2"; tag "CCDS"; tag "basic";'),
+        ]
+    )
+    assert read_text(tmp_path, text, "canonical") == [2000]

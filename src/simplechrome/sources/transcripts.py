@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from functools import cache
+from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
 
 from simplechrome.errors import ConfigError, InputFormatError, did_you_mean
 from simplechrome.sources.annotation import (
     LEVELS,
-    parse_attributes,
+    Feature,
+    attribute,
+    feature_lines,
+    gene_table,
+    is_gff3,
+    merge_into_genes,
     parse_coordinates,
+    parse_feature,
+    parse_place,
     plain_id,
 )
 
@@ -24,12 +31,20 @@ log = logging.getLogger(__name__)
 TSSRule = Literal["gene", "canonical", "longest", "most-upstream"]
 TSS_RULES: tuple[TSSRule, ...] = get_args(TSSRule)
 
-_NAMES = ("gene_name", "Name", "gene")
-_BIOTYPES = ("gene_biotype", "gene_type", "biotype", "gbkey")
-# The first that any transcript of a gene has decides.
-_CANONICAL = ("Ensembl_canonical", "MANE_Select", "appris_principal_1", "appris_principal", "CCDS")
-_GTF_TAG = re.compile(r'\btag "([^"]*)"')
-_GFF3_TAG = re.compile(r"\btag=([^;]*)")
+# The first that any transcript of a gene has decides. GENCODE numbers its principal isoforms only
+# since release 20, and Ensembl has no `basic` before release 76.
+_CANONICAL: tuple[frozenset[str], ...] = (
+    frozenset({"Ensembl_canonical"}),
+    frozenset({"MANE_Select"}),
+    frozenset({"RefSeq_Select"}),
+    frozenset({"appris_principal_1"}),
+    frozenset({"appris_principal"}),
+    frozenset({"basic", "CCDS"}),
+    frozenset({"CCDS"}),
+)
+_NOT_CANONICAL = len(_CANONICAL)
+_CANONICAL_TAGS = "Ensembl_canonical, MANE_Select, RefSeq_Select, appris_principal_1, CCDS"
+_GTF_TAG = re.compile(r'tag(?<![\w.-]tag)\s+"([^"]*)"')
 _EXAMPLES = 8
 
 
@@ -44,28 +59,34 @@ def check_tss_rule(rule: str) -> None:
         )
 
 
-@dataclass
-class _Transcript:
+class _Transcript(NamedTuple):
+    """A transcript, and the gene that it says it belongs to.
+
+    own_id : what its exons call it
+    rank : in `_CANONICAL`
+    """
+
+    feature: Feature
     name: str
-    start: int  # 0-based
-    end: int  # one past the last base
-    tags: frozenset[str]
-    exons: int = 0  # bases in exons
+    own_id: str
+    rank: int
 
-    def tss(self, strand: str) -> int:
-        return self.end - 1 if strand == "-" else self.start
+    @property
+    def span(self) -> int:
+        return self.feature.end - self.feature.start
 
 
-@dataclass
-class _Gene:
-    gene_id: str
-    name: str
-    chrom: str
-    strand: str
-    start: int
-    end: int
-    biotype: str
-    transcripts: list[_Transcript] = field(default_factory=list)
+class _Annotation(NamedTuple):
+    """All that a file says of starts, in whatever order its lines are.
+
+    bases : (chromosome, transcript's own id) → bases in its exons
+    tags : how many transcripts have just these
+    """
+
+    genes: list[Feature]
+    transcripts: list[_Transcript]
+    bases: dict[tuple[str, str], int]
+    tags: Counter[frozenset[str]]
 
 
 def parse_transcripts(
@@ -76,20 +97,21 @@ def parse_transcripts(
     Parameters
     ----------
     lines
-        Line number, from 1, and line, of GTF or GFF3 with gene features.
+        Line number, from 1, and line, of GTF or GFF3, in any order.
     name
         The file's name, for messages.
     rule
-        `gene`: the start of the gene, which is that of its outermost transcript.
+        `gene`: the start of the gene.
         `canonical`: of the transcript with the tag Ensembl_canonical, or else MANE_Select,
-        appris_principal_1, appris_principal or CCDS; a gene without any keeps its own start, and
-        is counted.
-        `longest`: of the transcript with the most bases in exons (with the longest span, where
-        the file has no exons of the gene).
+        RefSeq_Select, appris_principal_1, appris_principal, basic together with CCDS, or CCDS.
+        `longest`: of the transcript with the most bases in exons, or with the longest span where
+        no exons of the gene are in the file.
         `most-upstream`: of the transcript that starts first in the gene's direction.
-        Ties go to the transcript whose id sorts first.
+        Ties go to the transcript whose id sorts first. A gene without such a transcript keeps its
+        own start, and is counted. Without gene features, a gene is the outermost extent of its
+        transcripts.
     protein_coding
-        Only genes with this biotype (gene_biotype, gene_type or biotype).
+        Only genes with this biotype (gene_biotype, gene_type, biotype or locus_type).
 
     Returns
     -------
@@ -99,17 +121,19 @@ def parse_transcripts(
     ------
     InputFormatError
         If the file has no genes, or not what the rule asks for.
+
+    References
+    ----------
+    Ensembl, GFF/GTF file format and Canonical transcripts; Morales et al., Nature 2022 (MANE);
+    Rodriguez et al., Nucleic Acids Research 2022 (APPRIS).
     """
-    genes = _read_genes(lines, name)
-    if not genes:
-        raise InputFormatError(
-            f"{name} has no gene features.",
-            expected="features of type gene, and of their transcripts",
-            remedy="take the annotation with genes, or use --tss gene",
-        )
+    found = _read(lines, name, rule)
+    genes = found.genes or _merge(found.transcripts, name)
     if protein_coding:
         genes = _only_protein_coding(genes, name)
-    if rule != "gene" and not any(gene.transcripts for gene in genes):
+    if rule == "gene":
+        return gene_table(genes, [gene.tss for gene in genes])
+    if not found.transcripts:
         raise InputFormatError(
             f"{name} has no transcripts.",
             found=f"{len(genes)} genes alone",
@@ -117,120 +141,184 @@ def parse_transcripts(
             remedy="take the full annotation, or use --tss gene",
         )
     if rule == "canonical":
-        _require_canonical(genes, name)
-    starts = {gene.gene_id: _start(gene, rule) for gene in genes}
-    own = [gene.gene_id for gene in genes if starts[gene.gene_id] is None]
-    if own:
+        _require_canonical(found, name)
+    by_gene, elsewhere = _by_gene(genes, found.transcripts)
+    if elsewhere and found.genes:  # otherwise the merging has told it
         log.warning(
-            "%s: %d of %d genes have no %s transcript (%s); they start where the gene does",
-            name,
-            len(own),
-            len(genes),
-            rule,
-            ", ".join(own[:3]),
+            "%s: %d transcripts lie on another chromosome or strand than their gene, and are left "
+            "out (%s)",
+            *(name, len(elsewhere), ", ".join(elsewhere[:3])),
         )
-    moved = sum(starts[gene.gene_id] not in (None, _gene_start(gene)) for gene in genes)
-    log.info("%s: %d of %d genes start elsewhere by the rule %r", name, moved, len(genes), rule)
-    tss = [
-        _gene_start(gene) if (start := starts[gene.gene_id]) is None else start for gene in genes
+    starts = [
+        _start(gene, transcripts, rule, found.bases)
+        for gene, transcripts in zip(genes, by_gene, strict=True)
     ]
-    return pd.DataFrame(
-        {
-            "gene_id": [gene.gene_id for gene in genes],
-            "gene_name": [gene.name for gene in genes],
-            "chrom": [gene.chrom for gene in genes],
-            "tss": tss,
-            "strand": [gene.strand for gene in genes],
-        }
+    _report(genes, starts, rule, name)
+    return gene_table(
+        genes,
+        [gene.tss if start is None else start for gene, start in zip(genes, starts, strict=True)],
     )
 
 
-def _gene_start(gene: _Gene) -> int:
-    return gene.end - 1 if gene.strand == "-" else gene.start
+def _is_transcript(kind: str) -> bool:
+    """In GFF3 they have many types: mRNA, lnc_RNA, pseudogenic_transcript, V_gene_segment, …"""
+    kind = kind.lower()
+    return kind.endswith(("transcript", "rna", "gene_segment", "transcript_variant"))
 
 
-def _start(gene: _Gene, rule: TSSRule) -> int | None:
-    transcripts = sorted(gene.transcripts, key=lambda each: each.name)
-    if rule == "gene":
-        return _gene_start(gene)
+def _read(lines: Iterable[tuple[int, str]], name: str, rule: TSSRule) -> _Annotation:
+    """One pass over the lines, which reads of each only what the rule asks for."""
+    found = _Annotation([], [], defaultdict(int), Counter())
+    roles: dict[str, str] = {kind: "gene" for kind, level in LEVELS.items() if level == 0}
+    roles["exon"] = "exon"
+    for number, kind, line in feature_lines(lines, name):
+        role = roles.get(kind)
+        if role is None:
+            role = roles[kind] = "transcript" if _is_transcript(kind) else "other"
+        if role == "gene":
+            found.genes.append(parse_feature(name, number, line.rstrip("\n"), 0))
+        elif role == "transcript":
+            # Where nothing but genes is asked for, transcripts stand in for missing ones.
+            if rule != "gene" or not found.genes:
+                _add_transcript(found, name, number, line, rule)
+        elif role == "exon" and rule == "longest":
+            fields = line.rstrip("\n").split("\t", 8)
+            start, end = parse_coordinates(name, number, fields[3], fields[4])
+            gff3 = is_gff3(fields[8])
+            owner = attribute(fields[8], "Parent" if gff3 else "transcript_id", gff3=gff3)
+            for own_id in owner.split(","):
+                found.bases[fields[0].strip(), own_id] += end - start
+    if not (found.genes or found.transcripts):
+        raise InputFormatError(
+            f"{name} has no genes.",
+            expected="features of type gene, and of their transcripts",
+            remedy="take the genome's full annotation, or use --tss gene",
+        )
+    return found
+
+
+def _add_transcript(found: _Annotation, name: str, number: int, line: str, rule: TSSRule) -> None:
+    fields = line.rstrip("\n").split("\t", 8)
+    text = fields[8]
+    gff3 = is_gff3(text)
+    gene_id = attribute(text, "gene_id", gff3=gff3)
+    if not found.genes and gene_id:
+        feature = parse_feature(name, number, line.rstrip("\n"), 1)
+    else:
+        feature = Feature(gene_id, "", *parse_place(name, number, fields), "", "")
+    if gff3:
+        feature = feature._replace(own_id=attribute(text, "Parent", gff3=True))
+    own_id = attribute(text, "ID" if gff3 else "transcript_id", gff3=gff3)
+    tags = _tags(text, gff3=gff3) if rule == "canonical" else frozenset()
+    found.tags[tags] += 1
+    name_in_gff3 = attribute(text, "transcript_id", gff3=True) if gff3 else ""
+    found.transcripts.append(
+        _Transcript(feature, name_in_gff3 or plain_id(own_id), own_id, _rank(tags))
+    )
+
+
+def _tags(text: str, *, gff3: bool) -> frozenset[str]:
+    """A tag may stand several times in GTF; in GFF3 tags are separated by commas."""
+    tags = attribute(text, "tag", gff3=True).split(",") if gff3 else _GTF_TAG.findall(text)
+    return frozenset(tag.strip().replace(" ", "_") for tag in tags if tag.strip())
+
+
+@cache
+def _rank(tags: frozenset[str]) -> int:
+    """How canonical is a transcript with these tags? 0 is best."""
+    return next((k for k, wanted in enumerate(_CANONICAL) if wanted <= tags), _NOT_CANONICAL)
+
+
+def _merge(transcripts: list[_Transcript], name: str) -> list[Feature]:
+    """The genes of a file without gene features."""
+    parts = [each.feature for each in transcripts if each.feature.gene_id]
+    if not parts:
+        raise InputFormatError(
+            f"{name} has no gene features, and its transcripts name no gene.",
+            found=f"{len(transcripts)} transcripts",
+            expected='features of type gene, or transcripts with gene_id "…"',
+            remedy="take the genome's full annotation",
+        )
+    genes = merge_into_genes(parts, name)
+    log.info(
+        "%s has no gene features: its %d genes are the outermost extent of their transcripts",
+        *(name, len(genes)),
+    )
+    return genes
+
+
+def _by_gene(
+    genes: list[Feature], transcripts: list[_Transcript]
+) -> tuple[list[list[_Transcript]], list[str]]:
+    """Which transcripts has each gene on its own chromosome and strand, and which lie elsewhere?
+
+    The same id may stand for two genes, as in the pseudoautosomal regions of X and Y.
+    """
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, gene in enumerate(genes):
+        for key in {gene.gene_id, gene.own_id} - {""}:
+            rows[key].append(row)
+    result: list[list[_Transcript]] = [[] for _ in genes]
+    elsewhere: list[str] = []
+    for each in transcripts:
+        part = each.feature
+        keys = {part.gene_id, *(plain_id(parent) for parent in part.own_id.split(","))}
+        owners = {row for key in keys for row in rows.get(key, ())}
+        near = [
+            row
+            for row in owners
+            if genes[row].chrom == part.chrom and genes[row].strand == part.strand
+        ]
+        for row in near:
+            result[row].append(each)
+        if owners and not near:
+            elsewhere.append(each.name)
+    return result, elsewhere
+
+
+def _start(
+    gene: Feature,
+    transcripts: list[_Transcript],
+    rule: TSSRule,
+    bases: dict[tuple[str, str], int],
+) -> int | None:
+    """The start by the rule; None where no transcript of the gene fulfills it."""
+    if rule == "canonical":
+        transcripts = [each for each in transcripts if each.rank < _NOT_CANONICAL]
     if not transcripts:
         return None
-    if rule == "longest":
-        with_exons = any(each.exons for each in transcripts)
-        return max(
-            transcripts, key=lambda each: each.exons if with_exons else each.end - each.start
-        ).tss(gene.strand)
-    if rule == "most-upstream":
-        starts = [each.tss(gene.strand) for each in transcripts]
-        return max(starts) if gene.strand == "-" else min(starts)
-    for tag in _CANONICAL:
-        for each in transcripts:
-            if tag in each.tags:
-                return each.tss(gene.strand)
-    return None
+    if rule == "canonical":
+        chosen = min(transcripts, key=lambda each: (each.rank, each.name))
+    elif rule == "most-upstream":
+        sign = -1 if gene.strand == "-" else 1
+        chosen = min(transcripts, key=lambda each: (sign * each.feature.tss, each.name))
+    else:
+        exonic = [bases.get((gene.chrom, each.own_id), 0) for each in transcripts]
+        sizes = exonic if any(exonic) else [each.span for each in transcripts]
+        _, _, chosen = min(
+            (-size, each.name, each) for size, each in zip(sizes, transcripts, strict=True)
+        )
+    return chosen.feature.tss
 
 
-def _read_genes(lines: Iterable[tuple[int, str]], name: str) -> list[_Gene]:
-    """All genes with their transcripts, and how many bases of these are exons."""
-    genes: dict[str, _Gene] = {}
-    transcripts: dict[str, _Transcript] = {}
-    for number, line in lines:
-        if line.startswith("#"):
-            if line.startswith("##FASTA"):
-                break
-            continue
-        fields = line.rstrip("\n").split("\t")
-        if len(fields) < 9:
-            if line.isspace() or not line:
-                continue
-            raise InputFormatError(
-                f"{name}, line {number} has {len(fields)} tab-separated fields.",
-                found=repr(line.rstrip("\n")[:60]),
-                expected="9, as GTF and GFF3 have",
-                cause="a damaged or cut-off file",
-            )
-        kind = fields[2]
-        is_gene, is_exon = LEVELS.get(kind) == 0, kind == "exon"
-        # In GFF3 a transcript has many types (lnc_RNA, …) and is told by its parent.
-        if not (is_gene or is_exon or "ranscript" in kind or kind.endswith("RNA")):
-            continue
-        attributes = parse_attributes(fields[8])
-        start, end = parse_coordinates(name, number, fields[3], fields[4])
-        parent = plain_id(attributes.get("Parent", ""))
-        if is_gene:
-            gene_id = attributes.get("gene_id") or plain_id(attributes.get("ID", ""))
-            biotype = next((attributes[key] for key in _BIOTYPES if key in attributes), "")
-            title = next((attributes[key] for key in _NAMES if key in attributes), "")
-            strand = fields[6] if fields[6] in ("+", "-") else "."
-            gene = _Gene(gene_id, title, fields[0], strand, start, end, biotype)
-            genes.setdefault(gene_id, gene)
-            genes.setdefault(plain_id(attributes.get("ID", gene_id)), gene)
-        elif is_exon:
-            own = attributes.get("transcript_id") or parent
-            if own in transcripts or parent in transcripts:
-                transcripts[own if own in transcripts else parent].exons += end - start
-        else:
-            owner = genes.get(attributes.get("gene_id", "")) or genes.get(parent)
-            title = attributes.get("transcript_id") or plain_id(attributes.get("ID", ""))
-            if owner is not None:
-                transcript = _Transcript(title, start, end, _tags(fields[8]))
-                owner.transcripts.append(transcript)
-                transcripts[title] = transcript
-                transcripts.setdefault(plain_id(attributes.get("ID", title)), transcript)
-    return list({id(gene): gene for gene in genes.values()}.values())
+def _report(genes: list[Feature], starts: list[int | None], rule: TSSRule, name: str) -> None:
+    own = [gene.gene_id for gene, start in zip(genes, starts, strict=True) if start is None]
+    if own:
+        log.warning(
+            "%s: %d of %d genes have no %s (%s); they start where the gene does",
+            name,
+            len(own),
+            len(genes),
+            "canonical transcript" if rule == "canonical" else "transcript",
+            ", ".join(own[:3]),
+        )
+    moved = sum(start not in (None, gene.tss) for gene, start in zip(genes, starts, strict=True))
+    log.info("%s: %d of %d genes start elsewhere by the rule %r", name, moved, len(genes), rule)
 
 
-def _tags(text: str) -> frozenset[str]:
-    """A tag may stand several times in GTF; in GFF3 tags are separated by commas."""
-    tags = set(_GTF_TAG.findall(text))
-    for match in _GFF3_TAG.findall(text):
-        tags.update(part.strip() for part in match.split(","))
-    return frozenset(tag.replace(" ", "_") for tag in tags)
-
-
-def _only_protein_coding(genes: list[_Gene], name: str) -> list[_Gene]:
+def _only_protein_coding(genes: list[Feature], name: str) -> list[Feature]:
     kinds = Counter(gene.biotype for gene in genes)
-    if set(kinds) <= {"", "Gene"}:
+    if set(kinds) == {""}:
         raise InputFormatError(
             f"{name} does not say which genes code for proteins.",
             expected="gene_biotype, gene_type or biotype on each gene",
@@ -247,14 +335,17 @@ def _only_protein_coding(genes: list[_Gene], name: str) -> list[_Gene]:
     return kept
 
 
-def _require_canonical(genes: list[_Gene], name: str) -> None:
-    tags = Counter(tag for gene in genes for each in gene.transcripts for tag in each.tags)
-    if not any(tag in tags for tag in _CANONICAL):
-        raise InputFormatError(
-            f"{name} does not say which transcripts are canonical.",
-            found="tags " + ", ".join(tag for tag, _ in tags.most_common(_EXAMPLES))
-            if tags
-            else "no tags",
-            expected="one of the tags " + ", ".join(_CANONICAL),
-            remedy="take a newer annotation, or --tss longest or most-upstream",
-        )
+def _require_canonical(found: _Annotation, name: str) -> None:
+    if any(each.rank < _NOT_CANONICAL for each in found.transcripts):
+        return
+    tags: Counter[str] = Counter()
+    for several, n in found.tags.items():
+        tags.update(dict.fromkeys(several, n))
+    raise InputFormatError(
+        f"{name} does not say which transcripts are canonical.",
+        found="tags " + ", ".join(tag for tag, _ in tags.most_common(_EXAMPLES))
+        if tags
+        else "no tags",
+        expected="one of the tags " + _CANONICAL_TAGS,
+        remedy="take a newer annotation, or --tss longest or most-upstream",
+    )
