@@ -32,13 +32,24 @@ def run_python(page: str) -> dict[str, Any]:
 
 
 def run_commands(page: str) -> None:
-    """Run the page's commands in the present folder, one after the other."""
+    """Do in the present folder what the page says: save its tables, run its commands.
+
+    A block ```` ```tsv NAME ```` is a file of that name.
+    """
     from simplechrome.cli.main import cli
 
-    for line in only_block(page, "bash").splitlines():
-        program, *arguments = shlex.split(line)
-        assert program == "simplechrome"
-        cli.main([*arguments, "-q"], standalone_mode=False)
+    blocks = re.findall(
+        r"^```(bash|tsv (\S+))\n(.*?)^```", read_page(page), re.DOTALL | re.MULTILINE
+    )
+    assert blocks
+    for _, name, text in blocks:
+        if name:
+            Path(name).write_text(text, encoding="utf-8")
+            continue
+        for line in text.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "simplechrome"
+            cli.main([*arguments, "-q"], standalone_mode=False)
 
 
 def write_published_files(folder: Path, cell_type: str, n_genes: int) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from page_examples import read_page, run_commands, write_published_files
 from track_files import write_bigwig
@@ -15,9 +16,11 @@ from track_files import write_bigwig
 import simplechrome
 from simplechrome.dataset.assemble import build_from_deepchrome
 from simplechrome.evaluation.benchmark_config import choose_models, make_benchmark_config
+from simplechrome.metrics import auroc
 
 BENCHMARK = "docs/how-to/benchmark.md"
 TRACKS = "docs/how-to/tracks.md"
+TUTORIAL = "docs/tutorial/own_tracks.md"
 
 
 def test_commands_of_the_benchmark_page_run(
@@ -64,6 +67,31 @@ def test_commands_of_the_page_on_tracks_run(
     assert (tmp_path / "quality.html").is_file()
     metrics = json.loads((tmp_path / "runs" / "mine" / "metrics.json").read_text())
     assert metrics["test"]["auroc"] > 0.9
+
+
+@pytest.mark.real_data
+def test_the_tutorial_runs_on_real_tracks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Path
+) -> None:
+    tracks = (shared_data / "tracks_pilot_hg19").glob("*.bigWig")
+    reads = (shared_data / "bam_chr21_hg19").glob("*.bam*")
+    tables = (shared_data / "genes_hg19.gtf.gz", shared_data / "rpkm_54cells.tsv.gz")
+    for path in (*tracks, *reads, *tables):
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "E012.tar.gz").symlink_to(shared_data / "deepchrome_layout_E012.tar.gz")
+    monkeypatch.chdir(tmp_path)
+    run_commands(TUTORIAL)
+    for page in ("known", "new", "checked", "reads"):
+        assert (tmp_path / f"{page}.html").is_file()
+    new, checked, from_reads = (
+        pd.read_csv(tmp_path / f"{name}_predictions.tsv", sep="\t")
+        for name in ("new", "checked", "reads")
+    )
+    assert new["probability"].tolist() == checked["probability"].tolist()
+    scored = checked[(checked["split"] == "test") & (checked["label"] >= 0)]
+    assert auroc(scored["label"].to_numpy(), scored["probability"].to_numpy()) > 0.7
+    assert set(from_reads["chrom"]) == {"chr21"}
+    assert from_reads["signal_changed"].str.contains("H3K4me3 x 3").all()
 
 
 def test_settings_of_the_benchmark_page_are_understood() -> None:

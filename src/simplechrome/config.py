@@ -55,6 +55,8 @@ class RunConfig(Section):
         `classification` (high or low) or `regression` (log2 of expression + 1).
     cell_types
         Those of the dataset that are used; None for all.
+    marks
+        Those of the dataset that are used, as those that other data have; None for all.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -71,6 +73,7 @@ class RunConfig(Section):
 
     task: Task = "classification"
     cell_types: tuple[str, ...] | None = None
+    marks: tuple[str, ...] | None = None
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)

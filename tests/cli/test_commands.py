@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import simplechrome
+from simplechrome.evaluation.saved_run import load_run
 
 Call = Callable[..., tuple[int, str, str]]
 VERBS = ("demo", "build", "merge", "inspect", "fit", "encode", "predict", "benchmark")
@@ -250,6 +251,47 @@ def test_unlabelled_data_can_be_predicted(
     assert (table["label"] == -1).all()
     known = pd.read_parquet(finished / "predictions.parquet")
     assert (table["probability"] == known["probability"]).all()
+
+
+def test_predictions_are_scored_where_expression_is_known(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path
+) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())["test"]
+    output, page = tmp_path / "p.tsv", tmp_path / "p.html"
+    code, out, _ = call("predict", finished, workshop / "one.zarr", "-o", output, "--report", page)
+    assert code == 0
+    genes = f"genes that the run did not learn from ({metrics['n_genes']} genes)"
+    assert f"{genes}: AUROC {metrics['auroc']:.4f}" in out
+    text = page.read_text(encoding="utf-8")
+    assert f"{metrics['auroc']:.3f}" in text
+    assert "Against what was measured" in text
+    assert f"simplechrome predict {finished.name} one.zarr -o p.tsv --report p.html" in text
+    unlabelled = tmp_path / "unlabelled.html"
+    data = workshop / "unlabelled.zarr"
+    code, out, _ = call("predict", finished, data, "-o", tmp_path / "u.tsv", "--report", unlabelled)
+    assert (code, "AUROC" in out) == (0, False)
+    assert "Against what was measured" not in unlabelled.read_text(encoding="utf-8")
+
+
+def test_page_is_not_written_over_another_file(
+    call: Call, finished: Path, workshop: Path, tmp_path: Path
+) -> None:
+    predict = ("predict", finished, workshop / "one.zarr", "-o", tmp_path / "p.tsv", "--report")
+    code, _, err = call(*predict, tmp_path / "p.pdf")
+    assert (code, "expected: .html" in err) == (1, True)
+    (tmp_path / "p.html").write_text("mine")
+    code, _, err = call(*predict, tmp_path / "p.html")
+    assert (code, (tmp_path / "p.html").read_text()) == (1, "mine")
+    assert not (tmp_path / "p.tsv").exists()
+
+
+def test_marks_can_be_chosen(call: Call, workshop: Path, tmp_path: Path) -> None:
+    fit = ("fit", workshop / "one.zarr", "-o", tmp_path / "run", "--encoder", "log_means")
+    code, _, err = call(*fit, "--mark", "H3K4me3", "--mark", "H3K27me3")
+    assert code == 0, err
+    assert load_run(tmp_path / "run").encoder.marks_ == ["H3K4me3", "H3K27me3"]
+    code, _, err = call(*fit, "--mark", "H3K4me9", "--overwrite")
+    assert (code, "has no mark 'H3K4me9'" in err) == (1, True)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -93,7 +93,7 @@ def test_what_is_not_there_is_masked(inputs: Path, caplog: pytest.LogCaptureFixt
 def test_genes_without_data_are_dropped_on_request(inputs: Path) -> None:
     dataset = simplechrome.open_dataset(build(inputs, drop_unobserved=0.7))
     assert dataset["gene_id"].values.tolist() == ["A", "B"]
-    assert dataset.attrs["build"]["genes_left_out_as_unobserved"] == 2
+    assert dataset.attrs["build"]["genes_left_out"]["observed too little"] == 2
 
 
 def test_reads_are_counted_and_stay_whole_numbers(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.inspect import describe, format_description
+from simplechrome.dataset.inspect import describe, format_description, say_lost_genes
 
 MakeDataset = Callable[..., xr.Dataset]
 
@@ -166,3 +166,22 @@ def test_describing_changes_nothing(dataset: xr.Dataset) -> None:
     before = dataset.copy(deep=True)
     describe(dataset)
     assert dataset.identical(before)
+
+
+def test_genes_without_data_are_told(dataset: xr.Dataset) -> None:
+    """g1 has no data anywhere, g2 none in A; 3 more genes of the annotation were left out."""
+    dataset["observed"][:, 0] = 0
+    dataset["observed"][0, 1] = 0
+    left_out = {"on excluded chromosomes": 3, "observed too little": 0}
+    dataset = dataset.assign_attrs(build={"genes_left_out": left_out})
+    described = describe(dataset)
+    assert described["genes_without_data"] == 1
+    assert described["cell_types"]["A"]["genes_without_data"] == 2
+    text = format_description(described)
+    assert "genes without data in any track: 1" in text
+    assert "genes left out: 3 on excluded chromosomes" in text
+    assert say_lost_genes(dataset) == [
+        "1 of 4 genes have no data in any track; they are kept, and masked.",
+        "Genes masked for lack of data in one cell type, and not in all: 1 in A.",
+        "Genes of the annotation that were left out: 3 on excluded chromosomes.",
+    ]

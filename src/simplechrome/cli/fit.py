@@ -59,6 +59,13 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     callback=lambda context, parameter, value: value or None,
     help="Use only this one of the dataset; may be repeated.",
 )
+@click.option(
+    "--mark",
+    "marks",
+    multiple=True,
+    callback=lambda context, parameter, value: value or None,
+    help="Use only this mark, as those that other data have; may be repeated.",
+)
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
 @click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
@@ -107,7 +114,7 @@ def command(
     import sys
     from pathlib import Path
 
-    from simplechrome.dataset.store import open_dataset
+    from simplechrome.dataset.store import choose_marks, open_dataset
     from simplechrome.evaluation.run import fit_run
     from simplechrome.evaluation.run_folder import begun_config, require_outside
     from simplechrome.evaluation.summary import format_metrics
@@ -119,6 +126,8 @@ def command(
     begun = begun_config(output, or_finished=not overwrite) if resume else None
     resolved = merge_options(config or begun, options)
     data = open_dataset(dataset, resolved.cell_types)
+    if resolved.marks is not None:
+        data = choose_marks(data, resolved.marks, dataset)
     run = fit_run(
         data,
         resolved,

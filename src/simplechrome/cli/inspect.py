@@ -30,19 +30,12 @@ def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) ->
     import json
     from pathlib import Path
 
-    from simplechrome.atomic import check_free
+    from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.inspect import describe, format_description
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.errors import ConfigError
 
     if output is not None:
-        if not output.endswith(".html"):
-            raise ConfigError(
-                f"The ending of {output} does not say what to write.",
-                found=repr(Path(output).suffix),
-                expected=".html",
-            )
-        check_free(output, overwrite=overwrite)
+        check_page_path(output, overwrite=overwrite)
     data = open_dataset(dataset)
     description = describe(data)
     click.echo(json.dumps(description, indent=1) if as_json else format_description(description))

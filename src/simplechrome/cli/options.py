@@ -159,3 +159,19 @@ def chromosome_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def check_page_path(path: str, *, overwrite: bool) -> None:
+    """Can a page be written here, as far as its name and what is there say?"""
+    from pathlib import Path
+
+    from simplechrome.atomic import check_free
+    from simplechrome.errors import ConfigError
+
+    if not path.endswith(".html"):
+        raise ConfigError(
+            f"The ending of {path} does not say what to write.",
+            found=repr(Path(path).suffix),
+            expected=".html",
+        )
+    check_free(path, overwrite=overwrite)

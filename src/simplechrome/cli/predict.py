@@ -13,10 +13,13 @@ from simplechrome.cli.options import depth_options, output_option, overwrite_opt
 @click.argument("run", type=click.Path())
 @click.argument("dataset", type=click.Path())
 @output_option
+@click.option("--report", type=click.Path(), help="A page about the predictions (.html).")
 @overwrite_option
 @depth_options
 @talk
-def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) -> None:
+def command(
+    run: str, dataset: str, output: str, report: str | None, overwrite: bool, **depth: Any
+) -> None:
     """Predict the expression of every gene of DATASET with the model of RUN.
 
     The column `split` says on which side each gene was when the model was fitted; only `test`
@@ -28,19 +31,45 @@ def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) 
     Each mark is brought to the depth of training, and the column `signal_changed` says by which
     factor; a run on the data that it was fitted on changes nothing.
 
+    Where DATASET has expression, genes that the run did not learn from are scored.
+
     \b
     Examples:
       simplechrome predict runs/e012 e012.zarr -o predictions.parquet
+      simplechrome predict runs/e012 mine.zarr -o mine.tsv --report mine.html
       simplechrome predict runs/e012 p_values.zarr -o predictions.parquet --match-distribution
     """
+    from pathlib import Path
+
     from simplechrome.atomic import check_free
+    from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import predict_with_run
+    from simplechrome.evaluation.saved_run import fair_rows, predict_with_run, task_of
+    from simplechrome.evaluation.scores import score_predictions
+    from simplechrome.evaluation.summary import format_part
 
     check_free(output, overwrite=overwrite)
     check_table_path(output)
+    if report is not None:
+        check_page_path(report, overwrite=overwrite)
     data = open_dataset(dataset)
     table = predict_with_run(run, data, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} predictions")
+    fair = fair_rows(table)
+    if not fair.empty:
+        scores = score_predictions(fair, task_of(table))
+        part = "genes that the run did not learn from"
+        click.echo("\n".join(format_part(scores, task_of(table), part)))
+    if report is not None:
+        from simplechrome.report.prediction_page import predict_command, write_prediction_page
+
+        name = Path(run).name
+        flags = {
+            "no_depth_scaling": not depth["depth_scaling"],
+            "match_distribution": depth["match_distribution"],
+        }
+        command_line = predict_command(name, dataset, output, report, **flags)
+        write_prediction_page(table, data, report, run=name, command=command_line)
+        click.echo(f"page: {report}")

@@ -278,10 +278,10 @@ def _join(material: _Material, annotation: Annotation, joined: Path) -> None:
 
 def _record(material: _Material, rows: np.ndarray) -> dict[str, Any]:
     """How the dataset was made, for whoever opens it."""
-    n = len(material.plan.genes)
+    unobserved = len(material.plan.genes) - len(rows)
     return {
         "command": "build tracks",
         "simplechrome": simplechrome.__version__,
-        "genes_left_out_as_unobserved": n - len(rows),
+        "genes_left_out": {**material.plan.left_out, "observed too little": unobserved},
         **material.options.model_dump(mode="json"),
     }

@@ -19,6 +19,7 @@ _USUAL_DIRECTION = {
 }
 _WRONG_WAY = 0.45  # AUROC of a mark's level in its usual direction, below which it is suspicious
 _DEPTH_RATIO = 2.0
+_SHOWN = 5
 
 
 def _rounded(value: float, digits: int = 4) -> float | None:
@@ -61,8 +62,8 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
     Plain JSON: sizes, window, cell types (labels, class balance, expression, marks with their
     mean level, enrichment within 1 kb of the TSS, the AUROC of their level alone and the mean
     correlation of their levels with those of the same mark in other cell types), chromosomes,
-    published split, marks that look exchanged (see `likely_swaps`), and `warnings`, each a
-    sentence with advice.
+    genes without data, genes that the build left out and why, published split, marks that look
+    exchanged (see `likely_swaps`), and `warnings`, each a sentence with advice.
     """
     present = present_marks(dataset)
     starts = dataset["bin_start"].values
@@ -74,6 +75,7 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
             "genes_with_label": int(known.size),
             "share_high": _rounded(known.mean()) if known.size else None,
             "genes_with_expression": int(np.isfinite(dataset["expression"].values[row]).sum()),
+            "genes_without_data": int((~present[row].any(axis=1)).sum()),
             "marks": {
                 str(mark): _describe_mark(
                     dataset["signal"].values[row, :, :, column],
@@ -102,6 +104,8 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
         "note": dataset.attrs.get("note", ""),
         "cell_types": cell_types,
         "chromosomes": _chromosomes(dataset),
+        "genes_without_data": int((~present.any(axis=(0, 2))).sum()),
+        "genes_left_out": dict(dataset.attrs.get("build", {}).get("genes_left_out", {})),
         "published_split": _published_split(dataset),
         "likely_swaps": [list(swap) for swap in likely_swaps(correlations)],
     }
@@ -115,6 +119,40 @@ def _chromosomes(dataset: xr.Dataset) -> dict[str, int] | None:
     names, counts = np.unique(dataset["chrom"].values.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {names[i] or "(no place)": int(counts[i]) for i in order}
+
+
+def say_lost_genes(dataset: xr.Dataset) -> list[str]:
+    """Which genes have no data, and which of the annotation are not in the dataset at all?
+
+    Returns
+    -------
+    Sentences; none where every gene is there and has data in every cell type.
+    """
+    said = []
+    unseen = ~present_marks(dataset).any(axis=2)
+    never = int(unseen.all(axis=0).sum())
+    if never:
+        said.append(
+            f"{never:,} of {unseen.shape[1]:,} genes have no data in any track; they are kept, and "
+            "masked."
+        )
+    counts = unseen.sum(axis=1) - never
+    partly = [
+        f"{count:,} in {name}"
+        for name, count in zip(dataset["cell_type"].values, counts, strict=True)
+        if count
+    ]
+    if partly:
+        more = f" and {len(partly) - _SHOWN} more cell types" if len(partly) > _SHOWN else ""
+        said.append(
+            "Genes masked for lack of data in one cell type, and not in all: "
+            f"{', '.join(partly[:_SHOWN])}{more}."
+        )
+    left_out = dataset.attrs.get("build", {}).get("genes_left_out", {})
+    reasons = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
+    if reasons:
+        said.append(f"Genes of the annotation that were left out: {', '.join(reasons)}.")
+    return said
 
 
 def _published_split(dataset: xr.Dataset) -> dict[str, Any] | None:
@@ -209,9 +247,15 @@ def format_description(description: dict[str, Any]) -> str:
     if description["chromosomes"]:
         shown = list(description["chromosomes"].items())
         lines.append("genes per chromosome: " + ", ".join(f"{n} {c}" for n, c in shown[:30]))
+    if description["genes_without_data"]:
+        lines.append(f"genes without data in any track: {description['genes_without_data']}")
+    left_out = {why: count for why, count in description["genes_left_out"].items() if count}
+    if left_out:
+        reasons = ", ".join(f"{count} {why}" for why, count in left_out.items())
+        lines.append(f"genes left out: {reasons}")
     lines += [
         "",
-        f"{'cell type':<10} {'labels':>7} {'high':>6}  mean reads per bin (AUROC of level)",
+        f"{'cell type':<10} {'labels':>7} {'high':>6}  mean per bin (AUROC of level)",
     ]
     for name, cell in description["cell_types"].items():
         share = cell["share_high"]

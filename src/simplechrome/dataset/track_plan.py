@@ -46,6 +46,7 @@ class Plan(NamedTuple):
     genes : those of the dataset, as `read_genes` gives them
     windows : of these genes, under the genes' chromosome names
     files : by path; samples and their controls
+    left_out : reason → number of genes of the annotation that are not among `genes`
     """
 
     samples: list[Sample]
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
     windows: Windows
     files: dict[str, TrackFile]
     assembly: str
+    left_out: dict[str, int]
 
 
 def make_plan(
@@ -85,7 +87,9 @@ def make_plan(
         tss=options.tss,
         protein_coding=options.protein_coding,
     )
+    n_genes = len(table)
     table = _without(table, options.exclude_chroms, Path(genes).name)
+    left_out = {"on excluded chromosomes": n_genes - len(table)}
     aliases = None if chrom_aliases is None else read_aliases(chrom_aliases)
     chroms = list(dict.fromkeys(table["chrom"]))
     files: dict[str, TrackFile] = {}
@@ -112,9 +116,11 @@ def make_plan(
         files = {path: _with_sizes(file, every) for path, file in files.items()}
     _say_unmatched(table, files.values())
     if blacklist is not None:
+        n_genes = len(table)
         table = _outside(table, blacklist, options)
+        left_out["in blacklisted regions"] = n_genes - len(table)
     windows = Windows.around_tss(table, flank=options.flank, bin_size=options.bin_size)
-    return Plan(samples, table, windows, files, assembly)
+    return Plan(samples, table, windows, files, assembly, left_out)
 
 
 def _paths(samples: Sequence[Sample], *, use_controls: bool) -> Iterable[tuple[str, Kind]]:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
-from simplechrome.dataset.store import choose_cell_types
+from simplechrome.dataset.store import choose_cell_types, choose_marks
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
@@ -174,6 +174,8 @@ def fit_run(
     path = Path(folder)
     if config.cell_types is not None:
         dataset = choose_cell_types(dataset, config.cell_types)
+    if config.marks is not None:
+        dataset = choose_marks(dataset, config.marks)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)

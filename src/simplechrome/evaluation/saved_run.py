@@ -201,10 +201,20 @@ def _warn_of_promises(
         )
 
 
+def fair_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Which predictions can be scored: of known expression, of genes that the run never saw?"""
+    known = known_rows(table, task_of(table))
+    return known[known["split"].isin(("test", NEW))]
+
+
+def task_of(table: pd.DataFrame) -> str:
+    """`classification` or `regression`: what do these predictions speak of?"""
+    return "classification" if "probability" in table else "regression"
+
+
 def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:
     """How many genes that can be scored lie inside of their sets or intervals?"""
-    fair = known_rows(table, uncertainty.task)
-    fair = fair[fair["split"].isin(("test", NEW))]
+    fair = fair_rows(table)
     if not fair.empty:
         covered = coverage_columns(fair, uncertainty.task)["coverage"]
         log.info(

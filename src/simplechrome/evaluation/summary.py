@@ -66,19 +66,23 @@ def format_metrics(metrics: dict[str, Any]) -> str:
         lines[0] += f", ensemble of {metrics['ensemble']}"
     lines += [text] if (text := format_uncertainty(metrics)) else []
     for part in ("validation", "test"):
-        scores = metrics[part]
-        names = [*SHOWN[metrics["task"]], *(["coverage"] if "coverage" in scores else [])]
-        shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in names]
-        cell_types = scores.get("cell_types", {})
-        size = f"{scores['n_genes']} genes"
-        if cell_types:
-            size += f" in {len(cell_types)} cell types, means over these"
-        lines.append(f"{part} ({size}): " + ", ".join(shown))
-        for name, cell in cell_types.items():
-            first = SHOWN[metrics["task"]][0]
-            lines.append(f"  {name}: {NAMES[first]} {format_score(cell, first)}")
-        lines += [f"  {what}: {why}" for what, why in scores.get("undefined", {}).items()]
+        lines += format_part(metrics[part], metrics["task"], part)
     return "\n".join(lines)
+
+
+def format_part(scores: dict[str, Any], task: str, part: str) -> list[str]:
+    """What do these scores say, as lines for a terminal? `part`: whose genes they are of."""
+    names = [*SHOWN[task], *(["coverage"] if "coverage" in scores else [])]
+    shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in names]
+    cell_types = scores.get("cell_types", {})
+    size = f"{scores['n_genes']} genes"
+    if cell_types:
+        size += f" in {len(cell_types)} cell types, means over these"
+    lines = [f"{part} ({size}): " + ", ".join(shown)]
+    first = SHOWN[task][0]
+    for name, cell in cell_types.items():
+        lines.append(f"  {name}: {NAMES[first]} {format_score(cell, first)}")
+    return lines + [f"  {what}: {why}" for what, why in scores.get("undefined", {}).items()]
 
 
 def paired_margins(scores: pd.DataFrame) -> pd.DataFrame:

@@ -182,7 +182,8 @@ def write_run_report(
     cells = [str(name) for name in dataset["cell_type"].values]
     shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
     units = str(dataset["expression"].attrs.get("units", ""))
-    sections = [*first_sections, score_section(predictions, metrics, units=units)]
+    test = predictions[predictions["split"] == "test"]
+    sections = [*first_sections, score_section(test, metrics, units=units)]
     if latent := _latent_block(dataset, models.encoder):
         sections.append(page.Section("The latent", [latent]))
     sections.append(signal_section(dataset))

@@ -44,21 +44,18 @@ def headline(metrics: dict[str, Any]) -> list[page.HeadlineNumber]:
     return numbers
 
 
-def score_section(
-    predictions: pd.DataFrame, metrics: dict[str, Any], *, units: str = ""
-) -> page.Section:
+def score_section(test: pd.DataFrame, metrics: dict[str, Any], *, units: str = "") -> page.Section:
     """How good are the predictions of test genes, in figures?
 
     Parameters
     ----------
-    predictions
-        As in predictions.parquet of a run.
+    test
+        Predictions of test genes, as in predictions.parquet of a run.
     metrics
         As in metrics.json of a run.
     units
         Of the expression.
     """
-    test = predictions[predictions["split"] == "test"]
     known = known_rows(test, metrics["task"])
     rows = {str(name): rows for name, rows in known.groupby("cell_type", sort=False)}
     several = len(rows) > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from simplechrome.dataset.inspect import say_lost_genes
 from simplechrome.dataset.transforms import present_marks
 from simplechrome.report import page
 from simplechrome.report.figures_signal import (
@@ -62,6 +63,7 @@ def _profile(
     dataset: xr.Dataset, name: str, profiles: np.ndarray, classes: list[str]
 ) -> page.Figure:
     units = str(dataset["signal"].attrs.get("units", ""))
+    shown = f"{' and '.join(classes)} genes" if classes[1:] else "all genes"
     return page.Figure(
         mean_profile_figure(
             profiles,
@@ -71,11 +73,15 @@ def _profile(
             units,
             int(dataset.attrs["bin_size"]),
         ),
-        f"{name}: where each mark lies in {' and '.join(classes)} genes",
-        f"Mean {units or 'signal'} per bin of {dataset.attrs['bin_size']} bp, from upstream (left) "
+        f"{name}: where each mark lies in {shown}",
+        f"Mean {_plain(units)} per bin of {dataset.attrs['bin_size']} bp, from upstream (left) "
         "to downstream of the TSS (right), over all genes of the class.",
         name=f"profile_{name}",
     )
+
+
+def _plain(units: str) -> str:
+    return "signal" if units in ("", "mean_signal") else units
 
 
 def _levels(dataset: xr.Dataset) -> page.Figure:
@@ -107,7 +113,9 @@ def signal_section(dataset: xr.Dataset) -> page.Section:
     names = [str(name) for name in dataset["cell_type"].values]
     many = len(names) > CELL_TYPES_DRAWN
     found = [mean_profiles(dataset, k) for k in range(len(names))]
-    blocks: list[page.Block] = [_levels(dataset)] if len(names) > 1 else []
+    blocks: list[page.Block] = [page.Text(said) for said in say_lost_genes(dataset)]
+    if len(names) > 1:
+        blocks.append(_levels(dataset))
     if many and any(classes == ["high", "low"] for _, classes in found):
         blocks.append(
             page.Figure(

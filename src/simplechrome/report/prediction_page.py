@@ -1,0 +1,165 @@
+"""What a run says of other data, on one page: its predictions, and how far to trust them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+import simplechrome
+from simplechrome.evaluation.saved_run import CHANGED, fair_rows, task_of
+from simplechrome.evaluation.scores import score_predictions
+from simplechrome.report import page
+from simplechrome.report.figures_predictions import predicted_figure
+from simplechrome.report.scores_section import CELL_TYPES_DRAWN, headline, score_section
+from simplechrome.report.signal_section import signal_section
+from simplechrome.report.style import counted
+
+_AXES = {
+    "classification": ("probability", "probability of being high", 0.5),
+    "regression": ("predicted_log2_expression", "predicted log₂(expression + 1)", 1.0),
+}
+
+
+def write_prediction_page(
+    table: pd.DataFrame,
+    dataset: xr.Dataset,
+    path: str | Path,
+    *,
+    run: str,
+    command: str = "",
+) -> Path:
+    """What does a run predict of this dataset, and can it be trusted?
+
+    Parameters
+    ----------
+    table
+        As `predict_with_run` gives it.
+    dataset
+        That it was made of. Where it has labels or expression, genes that the run did not learn
+        from are scored.
+    path
+        Of the page; one that is there is replaced.
+    run
+        The run's name.
+    command
+        That makes the page again, for its end.
+
+    Returns
+    -------
+    The path. The same table and dataset give the same bytes.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written.
+    """
+    cells = [str(name) for name in dataset["cell_type"].values]
+    note = dataset.attrs.get("note")
+    notes = [page.Note(f"{note}.", "warning")] if note else []
+    if CHANGED in table:
+        notes.append(page.Note(_changes(table), "warning"))
+    sections = [page.Section("What was predicted", _predicted(table))]
+    numbers = _headline(table)
+    fair = fair_rows(table)
+    if not fair.empty:
+        metrics = {"task": task_of(table), "test": score_predictions(fair, task_of(table))}
+        numbers = headline(metrics)
+        units = str(dataset["expression"].attrs.get("units", ""))
+        scores = score_section(fair, metrics, units=units)
+        sections.append(scores._replace(title="Against what was measured"))
+    sections.append(signal_section(dataset))
+    return page.write_page(
+        path,
+        f"{', '.join(cells[:3])}{' and more' if cells[3:] else ''}: predictions of {run}",
+        f"{counted(dataset.sizes['gene'], 'gene')} in {counted(len(cells), 'cell type')}"
+        + ("" if fair.empty else f"; scored: genes that {run} did not learn from"),
+        numbers,
+        sections,
+        page.Provenance(
+            version=simplechrome.__version__,
+            command=command,
+            files=[
+                (str(source["name"]), f"{source.get('bytes', '?')} bytes")
+                for source in dataset.attrs.get("sources", ())
+            ],
+        ),
+        notes=notes,
+    )
+
+
+def predict_command(run: str, dataset: str, output: str, report: str, **flags: Any) -> str:
+    """Which command makes this page? Without the folders of one machine."""
+    names = [PurePath(each).name for each in (dataset, output, report)]
+    chosen = [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
+    return shlex.join(
+        ["simplechrome", "predict", run, names[0], "-o", names[1], "--report", names[2], *chosen]
+    )
+
+
+def _changes(table: pd.DataFrame) -> str:
+    """What was done to the signal before the model saw it, by cell type."""
+    changed = table[table[CHANGED] != ""].drop_duplicates("cell_type")
+    each = [f"{row['cell_type']}: {row[CHANGED]}" for _, row in changed.iterrows()]
+    more = f"; and {len(each) - CELL_TYPES_DRAWN} more" if len(each) > CELL_TYPES_DRAWN else ""
+    return (
+        "The signal was brought to the level of training. "
+        f"{'; '.join(each[:CELL_TYPES_DRAWN])}{more}."
+    )
+
+
+def _headline(table: pd.DataFrame) -> list[page.HeadlineNumber]:
+    numbers = [page.HeadlineNumber("genes", table["gene_id"].nunique())]
+    if task_of(table) == "classification":
+        high = float((table["probability"] > 0.5).mean())
+        numbers.append(page.HeadlineNumber("predicted high", high, note="probability above 0.5"))
+        if "label_set" in table:
+            sure = float(table["label_set"].isin(("high", "low")).mean())
+            numbers.append(
+                page.HeadlineNumber("decided", sure, note="share of sets with a single label")
+            )
+    else:
+        level = float(table["predicted_log2_expression"].median())
+        numbers.append(
+            page.HeadlineNumber("median level", level, note="of predicted log₂(expression + 1)")
+        )
+    return numbers
+
+
+def _predicted(table: pd.DataFrame) -> list[page.Block]:
+    column, label, middle = _AXES[task_of(table)]
+    by_cell = {str(name): rows for name, rows in table.groupby("cell_type", sort=False)}
+    drawn = dict(list(by_cell.items())[:CELL_TYPES_DRAWN])
+    left = len(by_cell) - len(drawn)
+    rows = []
+    for name, own in by_cell.items():
+        row: dict[str, Any] = {"cell type": name, "genes": len(own)}
+        if column == "probability":
+            row["predicted high"] = float((own[column] > middle).mean())
+        else:
+            row["median level"] = float(own[column].median())
+        for label_set in ("low", "high", "low or high", "neither"):
+            if "label_set" in own:
+                row[f"set: {label_set}"] = int((own["label_set"] == label_set).sum())
+        rows.append(row)
+    return [
+        page.Figure(
+            predicted_figure(
+                {name: own[column] for name, own in drawn.items()}, label, middle=middle
+            ),
+            "What was predicted for the genes of each cell type",
+            "Number of genes by prediction, each cell type on a scale of its own."
+            + (f" The other {left} cell types are in the table." if left else ""),
+            name="predicted",
+        ),
+        page.Table(
+            pd.DataFrame(rows),
+            "Predictions by cell type",
+            "Sets hold the labels that cannot be ruled out; how often they hold the truth is "
+            "promised for data like those of training only.",
+            formats={"predicted high": ".1%"} if column == "probability" else {},
+        ),
+    ]
