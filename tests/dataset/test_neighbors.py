@@ -12,7 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simplechrome
-from simplechrome.dataset.neighbors import genomic_neighbors, require_places
+from simplechrome.dataset.neighbors.genomic import (
+    expected_contact,
+    genomic_neighbors,
+    power_law_neighbors,
+    require_places,
+)
 from simplechrome.errors import ConfigError, MissingCoordinatesError
 from simplechrome.sources.genes import read_genes
 
@@ -27,7 +32,7 @@ def test_three_genes_on_both_strands_by_hand(place: MakePlaced) -> None:
         ("d", "chr2", 150, "+"),
         ("b", "chr1", 400, "-"),
     )
-    found = genomic_neighbors(dataset, 2)
+    found = genomic_neighbors(dataset, 2).padded(2)
     ids = dataset["gene_id"].values[found.position]
     assert ids.tolist() == [["b", "a"], ["b", "c"], ["d", "d"], ["a", "c"]]
     # b reads to the left: a at 300 bp less is downstream of it, c upstream.
@@ -37,7 +42,7 @@ def test_three_genes_on_both_strands_by_hand(place: MakePlaced) -> None:
 
 def test_beyond_the_last_gene_of_a_chromosome_is_masked(place: MakePlaced) -> None:
     dataset = place(("a", "chr1", 100, "+"), ("b", "chr1", 300, "."))
-    found = genomic_neighbors(dataset, 3)
+    found = genomic_neighbors(dataset, 3).padded(3)
     assert found.mask.tolist() == [[True, False, False]] * 2
     assert found.position.tolist() == [[1, 0, 0], [0, 1, 1]]  # its own where masked
     assert found.distance.tolist() == [[200, 0, 0], [-200, 0, 0]]
@@ -45,7 +50,7 @@ def test_beyond_the_last_gene_of_a_chromosome_is_masked(place: MakePlaced) -> No
 
 def test_at_the_end_of_a_chromosome_all_neighbors_are_on_one_side(place: MakePlaced) -> None:
     dataset = place(*((f"g{tss}", "chr1", tss, "+") for tss in (0, 10, 20, 30, 40)))
-    found = genomic_neighbors(dataset, 3)
+    found = genomic_neighbors(dataset, 3).padded(3)
     assert found.distance[0].tolist() == [10, 20, 30]
     assert found.distance[4].tolist() == [-10, -20, -30]
     # In the middle, of two at 10 bp the one with the smaller coordinate comes first.
@@ -57,19 +62,19 @@ def test_a_tie_is_won_by_the_smaller_coordinate(
     place: MakePlaced, strand: str, distance: list[int]
 ) -> None:
     genes = [("right", "chr1", 20, "+"), ("own", "chr1", 10, strand), ("left", "chr1", 0, "+")]
-    assert genomic_neighbors(place(*genes), 2).distance[1].tolist() == distance
+    assert genomic_neighbors(place(*genes), 2).padded(2).distance[1].tolist() == distance
 
 
 def test_on_the_minus_strand_too_a_tie_is_won_by_the_smaller_coordinate(place: MakePlaced) -> None:
     dataset = place(("r", "chr1", 20, "+"), ("own", "chr1", 10, "-"), ("l", "chr1", 0, "+"))
-    found = genomic_neighbors(dataset, 1)
+    found = genomic_neighbors(dataset, 1).padded(1)
     assert found.position[1].tolist() == [2]
     assert found.distance[1].tolist() == [10]  # left of a minus-strand gene is downstream
 
 
 def test_genes_that_start_together_are_neighbors_at_distance_0(place: MakePlaced) -> None:
     dataset = place(("a", "chr1", 5, "+"), ("b", "chr1", 5, "-"), ("c", "chr1", 6, "+"))
-    found = genomic_neighbors(dataset, 2)
+    found = genomic_neighbors(dataset, 2).padded(2)
     assert found.position[:2].tolist() == [[1, 2], [0, 2]]
     assert sorted(found.position[2].tolist()) == [0, 1]
     assert found.distance.tolist() == [[0, 1], [0, -1], [-1, -1]]
@@ -84,7 +89,7 @@ def test_genes_without_a_place_have_no_neighbors_and_are_none(place: MakePlaced)
         ("half lost", "chr1", -1, "+"),
         ("b", "chr1", 9, "+"),
     )
-    found = genomic_neighbors(dataset, 2)
+    found = genomic_neighbors(dataset, 2).padded(2)
     assert found.mask.tolist() == [[True, False], *[[False] * 2] * 3, [True, False]]
     assert found.position.tolist() == [[4, 0], [1, 1], [2, 2], [3, 3], [0, 4]]
 
@@ -98,7 +103,7 @@ def test_neighbors_equal_those_of_brute_force(
     place: MakePlaced, genes: list[tuple[str, int, str]], n: int
 ) -> None:
     dataset = place(*((f"g{k}", *gene) for k, gene in enumerate(genes)))
-    found = genomic_neighbors(dataset, n)
+    found = genomic_neighbors(dataset, n).padded(n)
     for own, (chrom, tss, strand) in enumerate(genes):
         near = sorted(
             (abs(other[1] - tss), other[1])
@@ -125,7 +130,7 @@ def test_every_neighbor_lies_on_the_same_chromosome() -> None:
         cell_types=made.cell_types,
         genes=made.genes,
     )
-    found = genomic_neighbors(dataset, 20)
+    found = genomic_neighbors(dataset, 20).padded(20)
     chrom = dataset["chrom"].values
     assert found.mask.any()
     assert (chrom[:, None] == chrom[found.position])[found.mask].all()
@@ -143,7 +148,9 @@ def test_every_neighbor_of_real_genes_lies_on_the_same_chromosome(shared_data: P
         cell_types=["A"],
         genes=genes,
     )
-    found = genomic_neighbors(dataset, 20)  # the original's: 36.6 % on the same chromosome
+    found = genomic_neighbors(dataset, 20).padded(
+        20
+    )  # the original's: 36.6 % on the same chromosome
     chrom, tss = dataset["chrom"].values, dataset["tss"].values
     assert (chrom[:, None] == chrom[found.position])[found.mask].all()
     apart = np.abs(tss[:, None] - tss[found.position])
@@ -162,3 +169,27 @@ def test_without_places_the_error_says_what_to_pass() -> None:
 def test_a_negative_number_of_neighbors_is_refused(place: MakePlaced) -> None:
     with pytest.raises(ConfigError, match="number of neighbors makes no sense"):
         genomic_neighbors(place(("a", "chr1", 1, "+")), -1)
+
+
+def test_all_within_a_distance(place: MakePlaced) -> None:
+    # a at 0, b at 10, c at 25, d at 26: within 15 bp of b lie a (10) and c (15), not d (16).
+    genes = [(name, "chr1", tss, "+") for name, tss in zip("abcd", (0, 10, 25, 26), strict=True)]
+    graph = genomic_neighbors(place(*genes), within=15)
+    assert graph.degree.tolist() == [1, 2, 2, 1]
+    edges = graph.to_frame().groupby("gene_id")["neighbor_id"].agg("".join)
+    assert edges.to_dict() == {"a": "b", "b": "ac", "c": "db", "d": "c"}
+    assert genomic_neighbors(place(*genes), 1, within=15).degree.tolist() == [1, 1, 1, 1]
+    assert genomic_neighbors(place(*genes), within=0).n_edges == 0
+
+
+def test_expected_contact_falls_with_distance(place: MakePlaced) -> None:
+    assert expected_contact(np.array([0, 5_000, -10_000, 50_000])).tolist() == [1, 1, 0.5, 0.1]
+    dataset = place(("a", "chr1", 0, "+"), ("b", "chr1", 20_000, "+"))
+    graph = power_law_neighbors(dataset, 1)
+    assert graph.kinds == ("contact",)
+    assert graph.weight.tolist() == [0.25, 0.25]
+
+
+def test_it_must_be_said_how_many(place: MakePlaced) -> None:
+    with pytest.raises(ConfigError, match="not said how many neighbors"):
+        genomic_neighbors(place(("a", "chr1", 1, "+")))

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.neighbors import genomic_neighbors, require_places
+from simplechrome.dataset.neighbors.genomic import genomic_neighbors, require_places
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import UnknownGeneError, did_you_mean
 
 
@@ -22,12 +23,13 @@ class GeneData(NamedTuple):
 
 
 class NeighborsData(NamedTuple):
-    """One gene's neighbors, nearest first.
+    """One gene's neighbors, nearest or strongest first.
 
     windows : (cell_type, neighbor, bin, mark); 0 where masked
     mask : (neighbor,) bool, False where the chromosome holds no further gene
     gene_id : (neighbor,), empty where masked
-    distance : (neighbor,) bp from TSS to TSS in the gene's own direction; negative is upstream
+    distance : (neighbor,) bp from TSS to TSS in the gene's own direction; negative is upstream;
+        NaN on another chromosome
     """
 
     windows: xr.DataArray
@@ -105,32 +107,57 @@ def get_gene_data(
     return GeneData(gene["signal"], gene["expression"])
 
 
-def get_neighbors_data(dataset: xr.Dataset, gene_id: str, n: int = 10) -> NeighborsData:
-    """What is the signal around the `n` genes nearest to one gene on its chromosome?
+def get_neighbors_data(
+    dataset: xr.Dataset,
+    gene_id: str,
+    n: int = 10,
+    *,
+    kind: str = "",
+    graph: NeighborGraph | None = None,
+) -> NeighborsData:
+    """What is the signal around the neighbors of one gene?
 
     Parameters
     ----------
     dataset
-        With chrom, tss and strand.
+        With chrom, tss and strand, or with a `graph`.
     gene_id
         A gene_id, or a gene_name that only one gene has.
     n
-        Neighbors on both sides together, by distance between TSSs.
+        At most so many neighbors, the first ones: without a graph those nearest on the
+        chromosome, both sides together, by distance between TSSs.
+    kind
+        Of the graph's kinds the one that is meant; all if empty.
+    graph
+        Other neighbors, as `simplechrome.open_neighbors` gives them.
 
     Raises
     ------
     MissingCoordinatesError
-        If the dataset has no coordinates.
+        If the dataset has no coordinates, and there is no graph.
     UnknownGeneError
         If no gene, or more than one, has that name.
+    ConfigError
+        If the graph has no such kind.
     """
-    require_places(dataset)
+    if graph is None:
+        require_places(dataset)
     position = _gene(dataset, gene_id)
-    same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
-    local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
-    row = int(np.flatnonzero(same == position)[0])
-    mask, index = local.mask[row], same[local.position[row]]
+    if graph is None:
+        same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
+        local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
+        local = local if not kind else local.of_kind(kind)
+        row = int(np.flatnonzero(same == position)[0])
+    else:
+        same, row = np.arange(dataset.sizes["gene"]), position
+        local = graph.on(dataset["gene_id"].values)
+        local = local if not kind else local.of_kind(kind)
+    edges = slice(local.offsets[row], min(local.offsets[row + 1], local.offsets[row] + n))
+    found = same[local.neighbor[edges]]
+    mask = np.arange(n) < found.size
+    index = np.concatenate([found, np.full(n - found.size, position)])
+    distance = np.concatenate([local.distance[edges], np.zeros(n - found.size)])
     windows = dataset["signal"].isel(gene=xr.DataArray(index, dims="neighbor"))
     windows = windows * xr.DataArray(mask, dims="neighbor").astype(windows.dtype)
     names = np.where(mask, dataset["gene_id"].values[index], "")
-    return NeighborsData(windows, mask, names, local.distance[row])
+    return NeighborsData(windows, mask, names, distance)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.neighbors import require_places
+from simplechrome.dataset.neighbors.genomic import require_places
 from simplechrome.errors import MissingExpressionError, SplitError
 from simplechrome.schema import UNKNOWN_LABEL
 from simplechrome.sources.chromosomes import detect_style, translate_to_ucsc

@@ -1,0 +1,169 @@
+"""Neighbors in 3D: genes whose starts lie in fragments that were seen to touch."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from simplechrome.dataset.neighbors.distance import edge_distances
+from simplechrome.dataset.neighbors.genomic import (
+    CLOSE,
+    CONTACT,
+    EXPONENT,
+    expected_contact,
+    require_places,
+)
+from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
+from simplechrome.errors import InputFormatError
+from simplechrome.sources.chromosomes import MatchMode, match_names
+
+log = logging.getLogger(__name__)
+
+REACH = 1_000
+"""bp on either side of a TSS within which a fragment counts as the gene's."""
+_FEWEST = 20  # contacts at different distances, to see how their scores fall with distance
+
+
+def contact_neighbors(
+    dataset: xr.Dataset,
+    contacts: pd.DataFrame,
+    n: int | None = 50,
+    *,
+    reach: int = REACH,
+    chrom_style: MatchMode = "auto",
+    name: str = "the contacts",
+) -> NeighborGraph:
+    """Which genes touch each gene more often than their distance alone would make them?
+
+    A gene has a fragment that holds a base within `reach` of its TSS. Two genes of the same
+    chromosome are neighbors if a contact joins a fragment of one with a fragment of the other; of
+    several such contacts the one with the largest score counts.
+
+    Parameters
+    ----------
+    dataset
+        With chrom, tss and strand.
+    contacts : columns chrom_1, start_1, end_1, chrom_2, start_2, end_2, score
+        0-based, half-open; as `read_contacts` gives them.
+    n
+        At most so many per gene, largest weights first; all if None.
+    reach
+        bp.
+    chrom_style
+        `auto` translates chromosome names, `exact` leaves them.
+    name
+        Of the contacts, for messages.
+
+    Returns
+    -------
+    Edges of the kind `contact`. The weight is the score over what a power law, fitted to all
+    scores by distance, expects; where all scores are equal, or too few to fit, the law of
+    `expected_contact` takes its place. Contacts between chromosomes are left out, and counted.
+
+    Raises
+    ------
+    MissingCoordinatesError
+        If the dataset has no coordinates.
+    GenomeMismatchError
+        If the contacts' chromosomes are not the genes'.
+    InputFormatError
+        If no contact joins two genes.
+    """
+    require_places(dataset)
+    mapped = _on_gene_chromosomes(dataset, contacts, chrom_style, name)
+    inside = mapped["chrom_1"] == mapped["chrom_2"]
+    if not inside.all():
+        log.info("%d contacts between chromosomes are left out", int((~inside).sum()))
+    mapped = mapped[inside].reset_index(drop=True)
+    middle = [(mapped[f"start_{k}"] + mapped[f"end_{k}"]).to_numpy(float) / 2 for k in (1, 2)]
+    score = mapped["score"].to_numpy(float)
+    weight = score / expected_scores(np.abs(middle[1] - middle[0]), score)
+    one, other = (_genes_in(dataset, mapped, k, reach) for k in (1, 2))
+    pairs = one.merge(other, on="contact", suffixes=("_1", "_2"))
+    pairs = pairs[pairs["gene_1"] != pairs["gene_2"]]
+    if pairs.empty:
+        raise InputFormatError(
+            f"No contact of {name} joins two genes.",
+            found=f"{len(mapped)} contacts within a chromosome, "
+            f"{one['contact'].nunique()} and {other['contact'].nunique()} of them with a gene at "
+            "their first and second end",
+            expected=f"both ends within {reach} bp of a TSS",
+            cause="another assembly, or contacts of enhancers only",
+            remedy="pass a larger --reach, or leave the contacts out: distance alone stands in",
+        )
+    both_ways = pd.DataFrame(
+        {
+            "gene": np.concatenate([pairs["gene_1"], pairs["gene_2"]]),
+            "neighbor": np.concatenate([pairs["gene_2"], pairs["gene_1"]]),
+            "weight": np.tile(weight[pairs["contact"]], 2),
+        }
+    )
+    table = both_ways.groupby(["gene", "neighbor"])["weight"].max().reset_index()
+    gene, neighbor = table["gene"].to_numpy(), table["neighbor"].to_numpy()
+    log.info(
+        "%d contacts join %d pairs of genes; %d of %d genes have a neighbor",
+        *(len(mapped), len(table) // 2, np.unique(gene).size, dataset.sizes["gene"]),
+    )
+    graph = make_graph(
+        dataset["gene_id"].values,
+        gene,
+        neighbor=neighbor,
+        kind=np.zeros(len(table), np.int8),
+        distance=edge_distances(dataset, gene, neighbor),
+        weight=table["weight"].to_numpy(),
+        rank=rank_by(gene, -table["weight"].to_numpy(), neighbor),
+        kinds=(CONTACT,),
+    )
+    return graph if n is None else graph.first(n)
+
+
+def _on_gene_chromosomes(
+    dataset: xr.Dataset, contacts: pd.DataFrame, chrom_style: MatchMode, name: str
+) -> pd.DataFrame:
+    """Contacts under the names that the genes' chromosomes have."""
+    genes = [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
+    theirs = pd.unique(pd.concat([contacts["chrom_1"], contacts["chrom_2"]]))
+    names = match_names(
+        theirs, genes, mode=chrom_style, wanted_in=name, available_in="the gene table"
+    )
+    return contacts.assign(
+        chrom_1=contacts["chrom_1"].map(names), chrom_2=contacts["chrom_2"].map(names)
+    ).dropna(subset=["chrom_1", "chrom_2"])
+
+
+def expected_scores(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Which score does the distance, bp, alone make one expect?
+
+    A straight line through the logarithms, by least squares, where there are enough scores above
+    0 at different distances, and it falls; otherwise `expected_contact`.
+    """
+    usable = (score > 0) & (distance >= CLOSE)
+    x, y = np.log(distance[usable]), np.log(score[usable])
+    if x.size >= _FEWEST and np.ptp(x) > 1 and np.ptp(y) > 0:
+        slope, level = np.polyfit(x, y, 1)
+        if slope < 0:
+            log.info("scores fall with distance to the power of %.2f", slope)
+            return np.asarray(np.exp(level) * np.maximum(distance, CLOSE) ** slope)
+    log.info("scores do not tell how they fall with distance: a power of -%g is taken", EXPONENT)
+    return expected_contact(distance)
+
+
+def _genes_in(dataset: xr.Dataset, contacts: pd.DataFrame, end: int, reach: int) -> pd.DataFrame:
+    """Which genes have the fragment at this end of each contact? Columns contact, gene."""
+    chrom, tss = dataset["chrom"].values.astype(str), dataset["tss"].values
+    parts = []
+    for name, rows in contacts.groupby(f"chrom_{end}", sort=False).groups.items():
+        members = np.flatnonzero((chrom == name) & (tss >= 0))
+        members = members[np.argsort(tss[members], kind="stable")]
+        at = np.asarray(rows)
+        start = contacts[f"start_{end}"].to_numpy()[at] - reach
+        stop = contacts[f"end_{end}"].to_numpy()[at] + reach
+        first = np.searchsorted(tss[members], start, "left")
+        count = np.searchsorted(tss[members], stop, "left") - first
+        which = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        which += np.repeat(first, count)
+        parts.append(pd.DataFrame({"contact": np.repeat(at, count), "gene": members[which]}))
+    return pd.concat(parts, ignore_index=True)

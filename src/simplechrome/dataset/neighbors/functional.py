@@ -1,0 +1,255 @@
+"""Neighbors in function: co-expressed, in the same gene sets, or listed in pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy import sparse
+
+from simplechrome.dataset.neighbors.distance import edge_distances
+from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
+from simplechrome.errors import ConfigError, InputFormatError, MissingExpressionError
+
+log = logging.getLogger(__name__)
+
+COEXPRESSION, LISTED, SETS = "coexpression", "listed", "sets"
+FEWEST_CELL_TYPES = 5
+"""Below which correlations between genes are chance."""
+LARGEST_SET = 500
+"""Genes in a set, beyond which sharing it says little."""
+_AT_ONCE = 2_000  # genes whose correlations with all others are in memory
+
+
+def coexpression_neighbors(
+    dataset: xr.Dataset,
+    expression: pd.DataFrame,
+    n: int = 20,
+    *,
+    leave_out: Sequence[str],
+) -> NeighborGraph:
+    """Which genes rise and fall together over other cell types?
+
+    Parameters
+    ----------
+    dataset
+        Whose genes are meant.
+    expression : (gene_id, cell_type)
+        RPKM or TPM, as `read_expression` gives it.
+    n
+        Neighbors per gene.
+    leave_out
+        The cell types whose expression is to be predicted: a correlation that knew it would carry
+        the label of a test gene. Named even where the table does not hold them.
+
+    Returns
+    -------
+    Edges of the kind `coexpression`, weighted by Pearson's correlation of log2(expression + 1)
+    over the cell types that are left. Genes that do not vary, or that the table does not hold,
+    have no neighbors; correlations of 0 and below are no neighbors.
+
+    Raises
+    ------
+    ConfigError
+        If no cell type is left out, or `n` is negative.
+    MissingExpressionError
+        If too few cell types are left, or no gene is in the table.
+    """
+    if not leave_out:
+        raise ConfigError(
+            "It is not said which cell types are to be predicted.",
+            found="an empty leave_out",
+            expected="their names: co-expression must not know them",
+        )
+    if n < 0:
+        raise ConfigError("The number of neighbors makes no sense.", found=str(n), expected="≥ 0")
+    left = [name for name in expression.columns if str(name) not in set(leave_out)]
+    ids = dataset["gene_id"].values
+    held = pd.Index(ids).isin(expression.index)
+    if len(left) < FEWEST_CELL_TYPES or not held.any():
+        raise MissingExpressionError(
+            "Co-expression cannot be told.",
+            found=f"{len(left)} cell types besides {', '.join(leave_out)}, "
+            f"{int(held.sum())} of {ids.size} genes in the table",
+            expected=f"{FEWEST_CELL_TYPES} cell types or more, and genes of the dataset",
+            remedy="pass the expression of many cell types (--expression)",
+        )
+    level = np.log2(expression[left].reindex(ids).to_numpy(np.float64) + 1)
+    level = np.where(np.isfinite(level), level, np.nan)
+    # A gap counts as the gene's own mean.
+    mean = np.zeros((ids.size, 1))
+    known = np.isfinite(level).any(axis=1)
+    mean[known] = np.nanmean(level[known], axis=1, keepdims=True)
+    centered = np.nan_to_num(level - mean)
+    length = np.linalg.norm(centered, axis=1, keepdims=True)
+    varies = length[:, 0] > 1e-6
+    unit = np.where(varies[:, np.newaxis], centered / np.where(length > 0, length, 1), 0)
+    gene, neighbor, weight = _most_alike(unit.astype(np.float32), n)
+    log.info(
+        "co-expression over %d cell types: %d edges, %d of %d genes have none",
+        *(len(left), gene.size, ids.size - np.unique(gene).size, ids.size),
+    )
+    return _weighted(dataset, gene, neighbor, weight, COEXPRESSION)
+
+
+def _most_alike(unit: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges to the n rows with the largest positive product, of (gene, cell_type) unit vectors."""
+    genes, wanted = len(unit), min(n, len(unit) - 1)
+    if wanted < 1:
+        return np.empty(0, int), np.empty(0, int), np.empty(0)
+    parts = []
+    for start in range(0, genes, _AT_ONCE):
+        alike = unit[start : start + _AT_ONCE] @ unit.T
+        rows = np.arange(len(alike))
+        alike[rows, start + rows] = -1  # not itself
+        best = np.argpartition(-alike, wanted - 1, axis=1)[:, :wanted]
+        weight = np.take_along_axis(alike, best, axis=1)
+        positive = weight > 0
+        gene = np.broadcast_to((start + rows)[:, np.newaxis], best.shape)
+        parts.append((gene[positive], best[positive], weight[positive]))
+    gene, neighbor, weight = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    return gene, neighbor, weight
+
+
+def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 50) -> NeighborGraph:
+    """Which genes does a list of pairs, as of interacting proteins, call related?
+
+    Parameters
+    ----------
+    dataset
+        Whose genes are meant, by gene_id or by a gene_name that only one gene has.
+    pairs : columns one, other, weight
+        As `read_pairs` gives them. Each pair holds both ways; of repeated ones the largest weight
+        counts.
+    n
+        At most so many per gene, largest weights first; all if None.
+
+    Returns
+    -------
+    Edges of the kind `listed`.
+
+    Raises
+    ------
+    InputFormatError
+        If no pair leads from a gene of the dataset to another.
+    """
+    one, other = find_genes(dataset, pairs["one"]), find_genes(dataset, pairs["other"])
+    known = (one >= 0) & (other >= 0) & (one != other)
+    if not known.any():
+        raise InputFormatError(
+            "No pair of the list joins two genes of the dataset.",
+            found=", ".join(f"{a} – {b}" for a, b in pairs[["one", "other"]].head(3).to_numpy()),
+            expected="gene ids as " + ", ".join(map(str, dataset["gene_id"].values[:3])) + ", or "
+            "gene names",
+            cause="ids of proteins or of another annotation",
+            remedy="translate them to the ids of the gene table",
+        )
+    log.info("%d of %d pairs join two genes of the dataset", int(known.sum()), known.size)
+    table = pd.DataFrame(
+        {
+            "gene": np.concatenate([one[known], other[known]]),
+            "neighbor": np.concatenate([other[known], one[known]]),
+            "weight": np.tile(pairs["weight"].to_numpy(float)[known], 2),
+        }
+    )
+    table = table.groupby(["gene", "neighbor"])["weight"].max().reset_index()
+    gene, neighbor, weight = (table[c].to_numpy() for c in ("gene", "neighbor", "weight"))
+    graph = _weighted(dataset, gene, neighbor, weight, LISTED)
+    return graph if n is None else graph.first(n)
+
+
+def set_neighbors(
+    dataset: xr.Dataset,
+    sets: Mapping[str, Sequence[str]],
+    n: int | None = 50,
+    *,
+    largest: int = LARGEST_SET,
+) -> NeighborGraph:
+    """Which genes are in the same sets, as pathways?
+
+    Parameters
+    ----------
+    dataset
+        Whose genes are meant, by gene_id or by a gene_name that only one gene has.
+    sets
+        Name → members, as `read_gene_sets` gives them.
+    n
+        At most so many per gene, largest weights first; all if None.
+    largest
+        Sets of more genes of the dataset are left out, and counted.
+
+    Returns
+    -------
+    Edges of the kind `sets`. Each set that two genes share adds 1 / (its genes − 1) to the weight:
+    what is common to few counts most.
+
+    Raises
+    ------
+    InputFormatError
+        If no set holds two genes of the dataset.
+    """
+    members = [np.unique(find_genes(dataset, list(names))) for names in sets.values()]
+    members = [rows[rows >= 0] for rows in members]
+    usable = [rows for rows in members if 2 <= rows.size <= largest]
+    too_large = sum(rows.size > largest for rows in members)
+    if too_large:
+        log.info("%d sets of more than %d genes are left out", too_large, largest)
+    if not usable:
+        raise InputFormatError(
+            "No gene set joins two genes of the dataset.",
+            found=f"{len(sets)} sets, {too_large} of them of more than {largest} genes",
+            expected=f"sets of 2 to {largest} genes, by gene_id or gene_name",
+            cause="ids of another annotation",
+        )
+    rows = np.concatenate(usable)
+    columns = np.repeat(np.arange(len(usable)), [each.size for each in usable])
+    shape = (dataset.sizes["gene"], len(usable))
+    member = sparse.csr_array((np.ones(rows.size), (rows, columns)), shape=shape)
+    share = sparse.dia_array(
+        ([[1 / (each.size - 1) for each in usable]], [0]), shape=(len(usable),) * 2
+    )
+    together = (member @ share @ member.T).tocoo()
+    other = together.row != together.col
+    graph = _weighted(dataset, together.row[other], together.col[other], together.data[other], SETS)
+    return graph if n is None else graph.first(n)
+
+
+def find_genes(dataset: xr.Dataset, names: Sequence[str] | pd.Series) -> np.ndarray:
+    """Which row has each name: a gene_id, an id without its version, or a unique gene_name?
+
+    Returns
+    -------
+    (name,) int64, -1 where no gene, or more than one, has it.
+    """
+    asked = pd.Index(np.asarray(names, dtype=object).astype(str))
+    ids = pd.Index(dataset["gene_id"].values.astype(str))
+    found = ids.get_indexer(asked)
+    plain = asked.str.replace(r"\.\d+$", "", regex=True)
+    found = np.where(found < 0, ids.get_indexer(plain), found)
+    if "gene_name" in dataset.coords:
+        symbols = dataset["gene_name"].values.astype(str)
+        unique, first, counts = np.unique(symbols, return_index=True, return_counts=True)
+        sole = (counts == 1) & (unique != "")
+        at = pd.Index(unique[sole]).get_indexer(asked)
+        by_name = np.where(at >= 0, first[sole][at] if sole.any() else -1, -1)
+        found = np.where(found < 0, by_name, found)
+    return np.asarray(found, np.int64)
+
+
+def _weighted(
+    dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, kind: str
+) -> NeighborGraph:
+    """A graph of one kind, ranked by weight; of equal ones the first in the dataset comes first."""
+    return make_graph(
+        dataset["gene_id"].values,
+        gene,
+        neighbor=neighbor,
+        kind=np.zeros(len(gene), np.int8),
+        distance=edge_distances(dataset, gene, neighbor),
+        weight=weight,
+        rank=rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor)),
+        kinds=(kind,),
+    )

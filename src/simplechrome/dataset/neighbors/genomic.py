@@ -1,0 +1,173 @@
+"""Neighbors on the chromosome, never neighbors in gene number."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
+from simplechrome.errors import ConfigError, MissingCoordinatesError
+
+GENOMIC, CONTACT = "genomic", "contact"
+EXPONENT = 1.0
+"""How fast contact falls with distance d: as d to the power of minus this.
+
+Lieberman-Aiden et al., Science 2009, found 1.08 between 0.5 and 7 Mb.
+"""
+CLOSE = 5_000
+"""bp below which contact is not expected to rise further."""
+
+
+def require_places(dataset: xr.Dataset) -> None:
+    """Does the dataset know where its genes lie?
+
+    Raises
+    ------
+    MissingCoordinatesError
+        If it does not.
+    """
+    if "tss" not in dataset.coords:
+        raise MissingCoordinatesError(
+            "The dataset does not say where its genes lie.",
+            found="no chrom, tss and strand",
+            expected="a place for each gene",
+            cause="it was built without a gene table",
+            remedy="build it with --genes FILE, or from_arrays(…, genes=read_genes(FILE))",
+        )
+
+
+def genomic_neighbors(
+    dataset: xr.Dataset, n: int | None = None, *, within: float | None = None
+) -> NeighborGraph:
+    """Which genes lie nearest to each gene on its chromosome?
+
+    Distance is between TSSs; of two at the same distance the one with the smaller coordinate
+    comes first. Genes without a place have no neighbors, and are none.
+
+    Parameters
+    ----------
+    dataset
+        With chrom, tss and strand.
+    n
+        Neighbors per gene, on both sides together; all if None.
+    within
+        Only those up to so many bp away.
+
+    Returns
+    -------
+    Edges of the kind `genomic`, of weight 1.
+
+    Raises
+    ------
+    MissingCoordinatesError
+        If the dataset has no coordinates.
+    ConfigError
+        If neither `n` nor `within` is given, or one is negative.
+    """
+    require_places(dataset)
+    _check_limits(n, within)
+    parts = [
+        _on_chromosome(members, dataset["tss"].values[members], n, within)
+        for members in _chromosomes(dataset)
+    ]
+    gene, neighbor, offset, rank = (
+        np.concatenate([part[k] for part in parts]) if parts else np.empty(0, np.int64)
+        for k in range(4)
+    )
+    sign = np.where(dataset["strand"].values == "-", -1, 1)
+    return make_graph(
+        dataset["gene_id"].values,
+        gene,
+        neighbor=neighbor,
+        kind=np.zeros(gene.size, np.int8),
+        distance=offset * sign[gene],
+        weight=np.ones(gene.size),
+        rank=rank,
+        kinds=(GENOMIC,),
+    )
+
+
+def _check_limits(n: int | None, within: float | None) -> None:
+    if n is None and within is None:
+        raise ConfigError(
+            "It is not said how many neighbors a gene has.",
+            found="neither a number nor a distance",
+            expected="the nearest n, all within some bp, or both",
+        )
+    for value, what in ((n, "number of neighbors"), (within, "distance of neighbors")):
+        if value is not None and not value >= 0:
+            raise ConfigError(f"The {what} makes no sense.", found=str(value), expected="0 or more")
+
+
+def _chromosomes(dataset: xr.Dataset) -> list[np.ndarray]:
+    """Rows of the genes of each chromosome, by TSS."""
+    chrom, tss = dataset["chrom"].values.astype(str), dataset["tss"].values
+    placed = np.flatnonzero((chrom != "") & (tss >= 0))
+    order = placed[np.lexsort((tss[placed], chrom[placed]))]
+    return [
+        members
+        for members in np.split(order, np.flatnonzero(chrom[order][1:] != chrom[order][:-1]) + 1)
+        if members.size > 1
+    ]
+
+
+def _on_chromosome(
+    members: np.ndarray, tss: np.ndarray, n: int | None, within: float | None
+) -> tuple[np.ndarray, ...]:
+    """Gene, neighbor, offset in bp and rank of the edges of one chromosome.
+
+    The n nearest lie among the n before and the n after, all within some distance between two
+    places that a search finds.
+    """
+    count = members.size
+    own = np.arange(count)
+    low, high = np.zeros(count, np.int64), np.full(count, count)
+    if n is not None:
+        low, high = np.maximum(low, own - n), np.minimum(high, own + n + 1)
+    if within is not None:
+        low = np.maximum(low, np.searchsorted(tss, tss - within, "left"))
+        high = np.minimum(high, np.searchsorted(tss, tss + within, "right"))
+    size = high - low
+    gene = np.repeat(own, size)
+    neighbor = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + low[gene]
+    other = gene != neighbor
+    gene, neighbor = gene[other], neighbor[other]
+    offset = tss[neighbor] - tss[gene]
+    rank = rank_by(gene, np.abs(offset), neighbor)
+    near = rank < n if n is not None else np.ones(rank.size, bool)
+    return members[gene[near]], members[neighbor[near]], offset[near], rank[near]
+
+
+def expected_contact(distance: np.ndarray, exponent: float = EXPONENT) -> np.ndarray:
+    """How often do two places at this distance, bp, touch? 1 at `CLOSE` bp and nearer.
+
+    A power law of polymers, which Hi-C shows over three orders of magnitude (Lieberman-Aiden et
+    al., Science 2009); as a stand-in for measured contacts in the activity-by-contact model
+    (Fulco et al., Nature Genetics 2019).
+    """
+    return np.asarray((np.maximum(np.abs(distance), CLOSE) / CLOSE) ** -exponent)
+
+
+def power_law_neighbors(
+    dataset: xr.Dataset,
+    n: int | None = None,
+    *,
+    within: float | None = 1_000_000,
+    exponent: float = EXPONENT,
+) -> NeighborGraph:
+    """Which genes would each gene touch, if nothing but distance mattered?
+
+    Returns
+    -------
+    The edges of `genomic_neighbors`, of the kind `contact`, weighted by `expected_contact`.
+
+    Raises
+    ------
+    MissingCoordinatesError, ConfigError
+        See `genomic_neighbors`.
+    """
+    from dataclasses import replace
+
+    graph = genomic_neighbors(dataset, n, within=within)
+    weight = expected_contact(graph.distance, exponent).astype(np.float32)
+    return replace(graph, weight=weight, kinds=(CONTACT,))

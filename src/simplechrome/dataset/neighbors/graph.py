@@ -1,0 +1,264 @@
+"""A sparse table of who is whose neighbor, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from simplechrome.errors import ConfigError, InputFormatError, did_you_mean
+
+
+class PaddedNeighbors(NamedTuple):
+    """The first neighbors of each gene, as rectangles.
+
+    position : (gene, neighbor) int64, place in the dataset; the gene's own where masked
+    distance : (gene, neighbor) float64, as in `NeighborGraph`; 0 where masked
+    mask : (gene, neighbor) bool, False where a gene has no further neighbor
+    """
+
+    position: np.ndarray
+    distance: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NeighborGraph:
+    """Who is whose neighbor: edges of one or several kinds, those of a gene side by side.
+
+    Its size is that of the edges. Edges of a gene stand in the order of kinds, and within a kind
+    in that of rank.
+
+    Attributes
+    ----------
+    gene_id : (gene,) str
+        Whose rows `neighbor` counts.
+    offsets : (gene + 1,) int64
+        The edges of gene i are those from `offsets[i]` up to `offsets[i + 1]`.
+    neighbor : (edge,) int32
+    kind : (edge,) int8, place in `kinds`
+    distance : (edge,) float64
+        bp from the gene's TSS to the neighbor's in the gene's own direction of transcription:
+        negative is upstream. NaN on other chromosomes, and where places are unknown.
+    weight : (edge,) float32
+        Contact, correlation, …; 1 where the kind has none.
+    rank : (edge,) int32
+        0 for the first neighbor of this kind.
+    kinds
+        Their names.
+    """
+
+    gene_id: np.ndarray
+    offsets: np.ndarray
+    neighbor: np.ndarray
+    kind: np.ndarray
+    distance: np.ndarray
+    weight: np.ndarray
+    rank: np.ndarray
+    kinds: tuple[str, ...]
+
+    @property
+    def n_edges(self) -> int:
+        """Of all genes and kinds."""
+        return int(self.neighbor.size)
+
+    @property
+    def degree(self) -> np.ndarray:
+        """(gene,) number of neighbors."""
+        return np.diff(self.offsets)
+
+    @property
+    def gene(self) -> np.ndarray:
+        """(edge,) the row of the gene whose edge it is."""
+        return np.repeat(np.arange(self.gene_id.size), self.degree)
+
+    def keep(self, edges: np.ndarray) -> NeighborGraph:
+        """The same genes with some of the edges, (edge,) bool; ranks stay as they were."""
+        counts = np.bincount(self.gene[edges], minlength=self.gene_id.size)
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            **{name: getattr(self, name)[edges] for name in _EDGE_ARRAYS},
+        )
+
+    def first(self, n: int) -> NeighborGraph:
+        """At most the first `n` of each gene and kind, of those that are left."""
+        if n < 0:
+            raise ConfigError(
+                "The number of neighbors makes no sense.", found=str(n), expected="0 or more"
+            )
+        group = self.gene * len(self.kinds) + self.kind
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        place = np.arange(self.n_edges) - np.repeat(starts, np.diff(starts, append=self.n_edges))
+        return self.keep(place < n)
+
+    def of_kind(self, *names: str) -> NeighborGraph:
+        """Only edges of these kinds.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such kind.
+        """
+        for name in names:
+            if name not in self.kinds:
+                raise ConfigError(
+                    f"There are no neighbors of the kind {name!r}.",
+                    found=", ".join(self.kinds) or "no neighbors at all",
+                    remedy=did_you_mean(name, self.kinds),
+                )
+        wanted = np.isin(self.kind, [self.kinds.index(name) for name in names])
+        return self.keep(wanted)
+
+    def apart(self, width: float) -> NeighborGraph:
+        """Only neighbors whose windows, of `width` bp around the TSS, do not overlap the gene's."""
+        return self.keep(~(np.abs(self.distance) < width))
+
+    def between(self, low: float, high: float) -> NeighborGraph:
+        """Only neighbors from `low` up to, not at, `high` bp away on the same chromosome."""
+        away = np.abs(self.distance)
+        return self.keep((away >= low) & (away < high))
+
+    def on(self, gene_id: Sequence[str] | np.ndarray) -> NeighborGraph:
+        """The same neighborhood among other genes, or these in another order.
+
+        Edges are left out of which an end is not there; genes that the graph does not know have
+        no neighbors.
+        """
+        wanted = np.asarray(gene_id, dtype=object)
+        if wanted.shape == self.gene_id.shape and (wanted == self.gene_id).all():
+            return self
+        place = pd.Index(wanted).get_indexer(self.gene_id)
+        gene, neighbor = place[self.gene], place[self.neighbor]
+        known = (gene >= 0) & (neighbor >= 0)
+        parts = {name: getattr(self, name)[known] for name in _EDGE_ARRAYS}
+        return make_graph(
+            wanted, gene[known], kinds=self.kinds, **parts | {"neighbor": neighbor[known]}
+        )
+
+    def padded(self, n: int) -> PaddedNeighbors:
+        """The first `n` neighbors of each gene, of whatever kind, as rectangles."""
+        genes = self.gene_id.size
+        position = np.repeat(np.arange(genes)[:, np.newaxis], n, axis=1)
+        distance = np.zeros((genes, n))
+        mask = np.zeros((genes, n), bool)
+        gene = self.gene
+        slot = np.arange(self.n_edges) - self.offsets[gene]
+        near = slot < n
+        at = gene[near], slot[near]
+        position[at], distance[at], mask[at] = self.neighbor[near], self.distance[near], True
+        return PaddedNeighbors(position, distance, mask)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per edge: gene_id, neighbor_id, kind, distance, weight, rank."""
+        return pd.DataFrame(
+            {
+                "gene_id": self.gene_id[self.gene],
+                "neighbor_id": self.gene_id[self.neighbor],
+                "kind": np.asarray(self.kinds, dtype=object)[self.kind]
+                if self.kinds
+                else np.empty(0, object),
+                **{name: getattr(self, name) for name in ("distance", "weight", "rank")},
+            }
+        )
+
+
+_EDGE_ARRAYS = ("neighbor", "kind", "distance", "weight", "rank")
+
+
+def make_graph(
+    gene_id: Sequence[str] | np.ndarray,
+    gene: np.ndarray,
+    *,
+    neighbor: np.ndarray,
+    kind: np.ndarray,
+    distance: np.ndarray,
+    weight: np.ndarray,
+    rank: np.ndarray,
+    kinds: Sequence[str],
+) -> NeighborGraph:
+    """Which graph do these edges, in any order, make?
+
+    Parameters
+    ----------
+    gene : (edge,)
+        Row of the gene whose edge it is; the others as in `NeighborGraph`.
+
+    Raises
+    ------
+    InputFormatError
+        If an edge leads to a gene that is not there, or to the gene itself.
+    """
+    ids = np.asarray(gene_id, dtype=object)
+    gene, neighbor = np.asarray(gene, np.int64), np.asarray(neighbor, np.int64)
+    for name, rows in (("gene", gene), ("neighbor", neighbor)):
+        if rows.size and not (rows.min() >= 0 and rows.max() < ids.size):
+            raise InputFormatError(
+                f"Edges lead to a {name} that is not there.",
+                found=f"rows {rows.min()} to {rows.max()}",
+                expected=f"0 to {ids.size - 1}",
+            )
+    own = gene == neighbor
+    if own.any():
+        raise InputFormatError(
+            "A gene is its own neighbor.",
+            found=f"{int(own.sum())} edges, the first of {ids[gene[own][0]]}",
+            expected="edges between two genes",
+        )
+    order = np.lexsort((rank, kind, gene))
+    counts = np.bincount(gene, minlength=ids.size)
+    return NeighborGraph(
+        ids,
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        neighbor[order].astype(np.int32),
+        np.asarray(kind)[order].astype(np.int8),
+        np.asarray(distance, np.float64)[order],
+        np.asarray(weight, np.float32)[order],
+        np.asarray(rank)[order].astype(np.int32),
+        tuple(kinds),
+    )
+
+
+def union(*graphs: NeighborGraph) -> NeighborGraph:
+    """Which neighbors have genes in any of these graphs? A pair may have an edge of each kind.
+
+    Kinds of the same name are one kind; the order of genes is that of the first graph.
+
+    Raises
+    ------
+    ConfigError
+        If no graph is given, or two of them hold the same kind.
+    """
+    if not graphs:
+        raise ConfigError("A union of no graphs has no genes.", expected="one graph or more")
+    first = graphs[0]
+    aligned = [graph.on(first.gene_id) for graph in graphs]
+    kinds = [name for graph in aligned for name in graph.kinds]
+    if len(set(kinds)) < len(kinds):
+        raise ConfigError(
+            "Two graphs hold neighbors of the same kind.",
+            found=", ".join(kinds),
+            expected="each kind once",
+        )
+    shift = np.cumsum([0, *(len(graph.kinds) for graph in aligned)])
+    parts = {
+        name: np.concatenate([getattr(graph, name) for graph in aligned]) for name in _EDGE_ARRAYS
+    }
+    parts["kind"] = np.concatenate(
+        [graph.kind + start for graph, start in zip(aligned, shift, strict=False)]
+    )
+    gene = np.concatenate([graph.gene for graph in aligned])
+    return make_graph(first.gene_id, gene, kinds=kinds, **parts)
+
+
+def rank_by(gene: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """(edge,) place of each edge among those of its gene, smallest keys first."""
+    order = np.lexsort((*reversed(keys), gene))
+    starts = np.flatnonzero(np.diff(gene[order], prepend=-1))
+    place = np.arange(gene.size) - np.repeat(starts, np.diff(starts, append=gene.size))
+    rank = np.empty(gene.size, np.int64)
+    rank[order] = place
+    return rank
