@@ -32,6 +32,7 @@ def make(*edges: tuple[str, str, float], kind: str = "near") -> NeighborGraph:
         neighbor=np.array([places[edge[1]] for edge in edges], int),
         kind=np.zeros(len(edges), int),
         distance=np.array([edge[2] for edge in edges], float),
+        orientation=np.array([0 if np.isnan(edge[2]) else 1 for edge in edges]),
         weight=np.ones(len(edges)),
         rank=rank_by(gene, np.arange(len(edges))),
         kinds=(kind,),
@@ -93,7 +94,7 @@ def test_edges_that_make_no_sense_are_refused() -> None:
     with pytest.raises(InputFormatError, match="its own neighbor"):
         make(("a", "a", 0))
     nothing = np.zeros(1)
-    parts = dict.fromkeys(("kind", "distance", "weight", "rank"), nothing)
+    parts = dict.fromkeys(("kind", "distance", "orientation", "weight", "rank"), nothing)
     with pytest.raises(InputFormatError, match="neighbor that is not there"):
         make_graph(IDS, np.array([0]), neighbor=np.array([4]), kinds=("near",), **parts)
 
@@ -109,12 +110,13 @@ def test_shuffled_neighbors_keep_all_but_the_names() -> None:
         neighbor=neighbor,
         kind=np.zeros(gene.size, int),
         distance=random.normal(size=gene.size),
+        orientation=np.ones(gene.size),
         weight=random.random(gene.size),
         rank=np.tile(np.arange(5), genes),
         kinds=("near",),
     )
     shuffled = shuffled_neighbors(graph, seed=1)
-    for name in ("offsets", "kind", "distance", "weight", "rank"):
+    for name in ("offsets", "kind", "distance", "orientation", "weight", "rank"):
         assert getattr(shuffled, name) is getattr(graph, name)
     assert (shuffled.neighbor != shuffled.gene).all()
     assert (shuffled.neighbor == graph.neighbor).mean() < 0.05

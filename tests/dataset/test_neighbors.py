@@ -171,6 +171,13 @@ def test_a_negative_number_of_neighbors_is_refused(place: MakePlaced) -> None:
         genomic_neighbors(place(("a", "chr1", 1, "+")), -1)
 
 
+def test_genes_face_the_same_or_opposite_ways(place: MakePlaced) -> None:
+    genes = [("a", "chr1", 0, "+"), ("b", "chr1", 10, "-"), ("c", "chr1", 20, ".")]
+    table = genomic_neighbors(place(*genes), 2).to_frame()
+    facing = dict(zip(table["gene_id"] + table["neighbor_id"], table["orientation"], strict=True))
+    assert facing == {"ab": -1, "ac": 1, "ba": -1, "bc": -1, "ca": 1, "cb": -1}
+
+
 def test_all_within_a_distance(place: MakePlaced) -> None:
     # a at 0, b at 10, c at 25, d at 26: within 15 bp of b lie a (10) and c (15), not d (16).
     genes = [(name, "chr1", tss, "+") for name, tss in zip("abcd", (0, 10, 25, 26), strict=True)]

@@ -169,6 +169,14 @@ class NetworkPredictor(Predictor):
 
     def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
         """Cross-validation: with few labels a single held-out part would decide by chance."""
+        curve = self._held_out_losses(rows, folds)
+        # Ctrl-C ends the search, not the fit: the last training takes less than a fold's.
+        return max(1, self.epochs // 4) if curve is None else int(curve.argmin()) + 1
+
+    def _held_out_losses(
+        self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]
+    ) -> np.ndarray | None:
+        """(epoch,) mean loss of held-out rows; None if Ctrl-C came before any was there."""
         curves: list[list[float]] = []
         for number, (inside, out) in enumerate(folds, start=1):
             parts = Rows(rows.x[inside], rows.y[inside]), Rows(rows.x[out], rows.y[out])
@@ -183,10 +191,9 @@ class NetworkPredictor(Predictor):
             if self.interrupted_:
                 break
         if not curves:
-            # Ctrl-C ends the search, not the fit: the last training takes less than a fold's.
-            return max(1, self.epochs // 4)
+            return None
         shared = min(len(curve) for curve in curves)
-        return int(np.mean([curve[:shared] for curve in curves], axis=0).argmin()) + 1
+        return np.asarray(np.mean([curve[:shared] for curve in curves], axis=0))
 
     def _keep(self, module: nn.Module, result: TrainingResult) -> None:
         self.module_ = module

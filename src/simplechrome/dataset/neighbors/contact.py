@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.neighbors.distance import edge_distances
+from simplechrome.dataset.neighbors.distance import edge_places
 from simplechrome.dataset.neighbors.genomic import (
     CLOSE,
     CONTACT,
@@ -112,7 +112,7 @@ def contact_neighbors(
         gene,
         neighbor=neighbor,
         kind=np.zeros(len(table), np.int8),
-        distance=edge_distances(dataset, gene, neighbor),
+        **edge_places(dataset, gene, neighbor)._asdict(),
         weight=table["weight"].to_numpy(),
         rank=rank_by(gene, -table["weight"].to_numpy(), neighbor),
         kinds=(CONTACT,),

@@ -74,6 +74,7 @@ def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) 
         neighbor=graph.neighbor[edge],
         kind=graph.kind[edge],
         distance=graph.distance[edge],
+        orientation=graph.orientation[edge],
         weight=graph.weight[edge],
         rank=graph.rank[edge],
         kinds=graph.kinds,

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
-from simplechrome.dataset.neighbors.distance import edge_distances
+from simplechrome.dataset.neighbors.distance import edge_places
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
 from simplechrome.errors import ConfigError, InputFormatError, MissingExpressionError
 
@@ -248,7 +248,7 @@ def _weighted(
         gene,
         neighbor=neighbor,
         kind=np.zeros(len(gene), np.int8),
-        distance=edge_distances(dataset, gene, neighbor),
+        **edge_places(dataset, gene, neighbor)._asdict(),
         weight=weight,
         rank=rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor)),
         kinds=(kind,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from simplechrome.dataset.neighbors.distance import edge_places
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
 from simplechrome.errors import ConfigError, MissingCoordinatesError
 
@@ -70,17 +71,16 @@ def genomic_neighbors(
         _on_chromosome(members, dataset["tss"].values[members], n, within)
         for members in _chromosomes(dataset)
     ]
-    gene, neighbor, offset, rank = (
+    gene, neighbor, rank = (
         np.concatenate([part[k] for part in parts]) if parts else np.empty(0, np.int64)
-        for k in range(4)
+        for k in range(3)
     )
-    sign = np.where(dataset["strand"].values == "-", -1, 1)
     return make_graph(
         dataset["gene_id"].values,
         gene,
         neighbor=neighbor,
         kind=np.zeros(gene.size, np.int8),
-        distance=offset * sign[gene],
+        **edge_places(dataset, gene, neighbor)._asdict(),
         weight=np.ones(gene.size),
         rank=rank,
         kinds=(GENOMIC,),
@@ -114,7 +114,7 @@ def _chromosomes(dataset: xr.Dataset) -> list[np.ndarray]:
 def _on_chromosome(
     members: np.ndarray, tss: np.ndarray, n: int | None, within: float | None
 ) -> tuple[np.ndarray, ...]:
-    """Gene, neighbor, offset in bp and rank of the edges of one chromosome.
+    """Gene, neighbor and rank of the edges of one chromosome.
 
     The n nearest lie among the n before and the n after, all within some distance between two
     places that a search finds.
@@ -132,10 +132,9 @@ def _on_chromosome(
     neighbor = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + low[gene]
     other = gene != neighbor
     gene, neighbor = gene[other], neighbor[other]
-    offset = tss[neighbor] - tss[gene]
-    rank = rank_by(gene, np.abs(offset), neighbor)
+    rank = rank_by(gene, np.abs(tss[neighbor] - tss[gene]), neighbor)
     near = rank < n if n is not None else np.ones(rank.size, bool)
-    return members[gene[near]], members[neighbor[near]], offset[near], rank[near]
+    return members[gene[near]], members[neighbor[near]], rank[near]
 
 
 def expected_contact(distance: np.ndarray, exponent: float = EXPONENT) -> np.ndarray:

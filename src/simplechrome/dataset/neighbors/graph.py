@@ -43,6 +43,9 @@ class NeighborGraph:
     distance : (edge,) float64
         bp from the gene's TSS to the neighbor's in the gene's own direction of transcription:
         negative is upstream. NaN on other chromosomes, and where places are unknown.
+    orientation : (edge,) int8
+        1 if both genes are transcribed in the same direction, -1 if in opposite ones; 0 where
+        the distance is NaN.
     weight : (edge,) float32
         Contact, correlation, …; 1 where the kind has none.
     rank : (edge,) int32
@@ -56,6 +59,7 @@ class NeighborGraph:
     neighbor: np.ndarray
     kind: np.ndarray
     distance: np.ndarray
+    orientation: np.ndarray
     weight: np.ndarray
     rank: np.ndarray
     kinds: tuple[str, ...]
@@ -153,7 +157,7 @@ class NeighborGraph:
         return PaddedNeighbors(position, distance, mask)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per edge: gene_id, neighbor_id, kind, distance, weight, rank."""
+        """A row per edge: gene_id, neighbor_id, kind, distance, orientation, weight, rank."""
         return pd.DataFrame(
             {
                 "gene_id": self.gene_id[self.gene],
@@ -161,12 +165,15 @@ class NeighborGraph:
                 "kind": np.asarray(self.kinds, dtype=object)[self.kind]
                 if self.kinds
                 else np.empty(0, object),
-                **{name: getattr(self, name) for name in ("distance", "weight", "rank")},
+                **{
+                    name: getattr(self, name)
+                    for name in ("distance", "orientation", "weight", "rank")
+                },
             }
         )
 
 
-_EDGE_ARRAYS = ("neighbor", "kind", "distance", "weight", "rank")
+_EDGE_ARRAYS = ("neighbor", "kind", "distance", "orientation", "weight", "rank")
 
 
 def make_graph(
@@ -176,6 +183,7 @@ def make_graph(
     neighbor: np.ndarray,
     kind: np.ndarray,
     distance: np.ndarray,
+    orientation: np.ndarray,
     weight: np.ndarray,
     rank: np.ndarray,
     kinds: Sequence[str],
@@ -216,6 +224,7 @@ def make_graph(
         neighbor[order].astype(np.int32),
         np.asarray(kind)[order].astype(np.int8),
         np.asarray(distance, np.float64)[order],
+        np.asarray(orientation)[order].astype(np.int8),
         np.asarray(weight, np.float32)[order],
         np.asarray(rank)[order].astype(np.int32),
         tuple(kinds),

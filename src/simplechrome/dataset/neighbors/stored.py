@@ -88,6 +88,7 @@ def save_graph(
             "neighbor_id": named(graph.neighbor),
             "kind": pa.DictionaryArray.from_arrays(pa.array(graph.kind), kinds),
             "distance": graph.distance,
+            "orientation": graph.orientation,
             "weight": graph.weight,
             "rank": graph.rank,
         }
@@ -131,7 +132,7 @@ def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str,
             for column in ("gene_id", "neighbor_id", "kind")
         }
         kinds = table["kind"].combine_chunks().dictionary.to_pylist()
-        edges = {c: table[c].to_numpy() for c in ("distance", "weight", "rank")}
+        edges = {c: table[c].to_numpy() for c in ("distance", "orientation", "weight", "rank")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise DatasetFormatError(
             f"{path} cannot be read.",

@@ -1,0 +1,132 @@
+"""Genes with their neighbors, as predictors take them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.errors import InputFormatError
+from simplechrome.predictors.rows import PAIR
+
+_KB = 1_000.0
+_FAR = np.log1p(1e8 / _KB)  # the logarithm of a large chromosome's length, to bring features to 1
+
+
+class Surroundings(NamedTuple):
+    """The latents of all genes, and who is whose neighbor.
+
+    latents : (cell_type, gene, latent), as `encoder.transform` gives them. Of all genes, not of
+        the training genes alone: windows carry no labels, and a training gene's neighbor may be
+        a test gene. Who is learned from is said by the labels, -1 for all others
+    graph : neighbors of these genes
+    width : bp that a window spans; windows of genes that are nearer overlap
+    """
+
+    latents: xr.DataArray
+    graph: NeighborGraph
+    width: float
+
+
+def make_surroundings(
+    latents: xr.DataArray, graph: NeighborGraph, dataset: xr.Dataset
+) -> Surroundings:
+    """Which neighbors have the genes of these latents?
+
+    Parameters
+    ----------
+    latents : (cell_type, gene, latent)
+        Of the dataset, all genes.
+    graph
+        Of these or of other genes.
+    dataset
+        That says how wide windows are.
+
+    Raises
+    ------
+    InputFormatError
+        If latents are not (cell_type, gene, latent), or of other genes than the dataset.
+    """
+    if latents.dims[:2] != PAIR or latents.ndim != 3:
+        raise InputFormatError(
+            "These latents have the wrong dimensions.",
+            found=f"({', '.join(map(str, latents.dims))})",
+            expected="(cell_type, gene, latent), as encoder.transform returns them",
+        )
+    ids = dataset["gene_id"].values
+    if not np.array_equal(latents["gene_id"].values, ids):
+        raise InputFormatError(
+            "The latents are not of the dataset's genes.",
+            found=f"{latents.sizes['gene']} genes",
+            expected=f"the {ids.size} genes of the dataset, in its order",
+        )
+    return Surroundings(
+        latents, graph.on(ids), float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
+    )
+
+
+def edge_features(graph: NeighborGraph, width: float) -> np.ndarray:
+    """What does a model know of an edge, besides the two genes?
+
+    Returns
+    -------
+    (edge, feature) float32, each about -1 to 1: log distance, signed (negative is upstream) and
+    not; 1 on another chromosome; share of the windows that overlaps; orientation; weight, within
+    each kind on a logarithmic scale of 0 to 1; rank, on a logarithmic scale; 1 for its kind.
+    """
+    known = np.isfinite(graph.distance)
+    away = np.where(known, np.abs(graph.distance), 0)
+    far = np.where(known, np.log1p(away / _KB) / _FAR, 1)
+    side = np.where(known, np.sign(np.nan_to_num(graph.distance)), 0)
+    weight = np.zeros(graph.n_edges)
+    for kind in range(len(graph.kinds)):
+        of_kind = graph.kind == kind
+        level = np.log1p(np.maximum(graph.weight[of_kind], 0).astype(np.float64))
+        weight[of_kind] = level / max(float(level.max(initial=0)), 1e-9)
+    columns = [
+        side * far,
+        far,
+        ~known,
+        np.where(known, np.maximum(1 - away / width, 0), 0),
+        graph.orientation,
+        weight,
+        np.log1p(graph.rank) / np.log(100),
+        *(graph.kind == kind for kind in range(len(graph.kinds))),
+    ]
+    return np.stack([np.asarray(c, np.float32) for c in columns], axis=1)
+
+
+def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
+    """What are each gene's own latents, and the mean of its neighbors'?
+
+    The weights of edges weigh the mean; a gene without neighbors has 0, the mean of all genes of
+    training.
+
+    Returns
+    -------
+    (cell_type, gene, latent): own latents, then `neighbors_` and the same of the neighbors, of
+    each kind.
+    """
+    latents, graph, _ = surroundings
+    values = latents.values
+    parts, names = [values], [str(name) for name in latents["latent"].values]
+    own = list(names)
+    for kind, name in enumerate(graph.kinds):
+        of_kind = graph.keep(graph.kind == kind)
+        gene, weight = of_kind.gene, of_kind.weight.astype(np.float64)
+        total = np.bincount(gene, weight, minlength=values.shape[1])
+        share = weight / np.where(total > 0, total, 1)[gene]
+        from scipy.sparse import csr_array
+
+        mean = csr_array((share, of_kind.neighbor, of_kind.offsets), shape=(values.shape[1],) * 2)
+        parts.append(np.stack([mean @ each for each in values]).astype(values.dtype))
+        names += [f"{name}_neighbors_{each}" for each in own]
+    coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
+    return xr.DataArray(
+        np.concatenate(parts, axis=-1),
+        dims=latents.dims,
+        coords=coords | {"latent": names},
+        name="latent",
+    )
