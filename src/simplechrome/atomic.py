@@ -15,6 +15,8 @@ from pathlib import Path
 from simplechrome.errors import OutputError, OutputExistsError
 from simplechrome.lock import only_one
 
+_LONGEST_NAME = 220  # most file systems take 255
+
 
 def _parent_of(path: Path) -> Path:
     try:
@@ -31,7 +33,7 @@ def _parent_of(path: Path) -> Path:
 
 def _failure(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{path} cannot be written; nothing was left behind.",
+        f"{path} cannot be written.",
         found=error.strerror or str(error),
         expected="a place with room and the right to write",
         remedy="free space, or choose another output path",
@@ -183,6 +185,13 @@ def check_free(path: str | Path, *, overwrite: bool = False) -> None:
         If `path` lies beneath a file.
     """
     target = Path(path)
+    longest = max((len(os.fsencode(part)) for part in target.parts), default=0)
+    if longest > _LONGEST_NAME:
+        raise OutputError(
+            f"{target} is too long a name.",
+            found=f"{longest} bytes",
+            expected=f"{_LONGEST_NAME} at most: names for unfinished work are made of it",
+        )
     if target.exists() and not overwrite:
         raise OutputExistsError(
             f"{target} exists already.",

@@ -46,6 +46,7 @@ def _followed(target: str | Path) -> Path:
 
 def _result(target: str | Path) -> Path:
     path = _followed(target)
+    check_free(path, overwrite=True)
     if not path.name or path.name.endswith(_SUFFIX):
         raise OutputError(
             f"{target} cannot be the name of a result.",
@@ -54,6 +55,12 @@ def _result(target: str | Path) -> Path:
             remedy=f"give {path.name.removesuffix(_SUFFIX)}, with --resume to go on with it"
             if path.name
             else "choose another output path",
+        )
+    if path.resolve() == Path.cwd():
+        raise OutputError(
+            f"{target} is the folder that you are in.",
+            expected="a path whose folder can be replaced as a whole",
+            remedy="name a folder inside of it, or call from another one",
         )
     return path
 
@@ -105,6 +112,7 @@ def refuse_existing(target: Path, describe: Callable[[Path], str]) -> None:
     OutputExistsError
         If a finished or unfinished result is there; names both ways on.
     """
+    check_free(target, overwrite=True)
     folder = unfinished_folder(target)
     if target.exists() and not _is_empty(target):
         raise OutputExistsError(
@@ -300,12 +308,13 @@ def _begin(folder: Path, request: Mapping[str, Any], target: Path) -> None:
         folder.mkdir(parents=True)
         with whole_file(folder / REQUEST) as temporary:
             temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
+    except (OSError, OutputError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise OutputError(
             f"{target} cannot be written.",
-            found=error.strerror or str(error),
+            found=error.found if isinstance(error, OutputError) else error.strerror or str(error),
             expected="a folder where files can be made",
-            remedy="choose another output path",
+            remedy="free space, or choose another output path",
         ) from error
 
 
@@ -317,7 +326,7 @@ def _require_same(target: Path, request: Mapping[str, Any]) -> None:
             found=f"no {REQUEST} that can be read",
             expected="the file that says what was asked for",
             cause="a damaged or incomplete copy",
-            remedy="pass --overwrite (overwrite=True) to begin anew",
+            remedy="move it away, or choose another output path",
         )
     lines = differences(begun, json.loads(json.dumps(request)))
     if lines:

@@ -249,7 +249,7 @@ def test_marks_of_two_kinds_are_refused(inputs: Path) -> None:
     write_bam(inputs / "x.bam", SIZES, random_reads(0, SIZES, 50))
     with (inputs / "sheet.tsv").open("a") as sheet:
         sheet.write("X\tH3K9me3\tx.bam\n")
-    with pytest.raises(InputFormatError, match="marks of X are of different kinds"):
+    with pytest.raises(InputFormatError, match="names reads and signal"):
         build(inputs)
 
 

@@ -51,7 +51,13 @@ from simplechrome.dataset.store import (
 from simplechrome.errors import OutputError, SimpleChromeError
 from simplechrome.sources.deepchrome import list_cell_types, read_changed
 from simplechrome.sources.provenance import fingerprint, read_bytes
-from simplechrome.unfinished import long_work, refuse_existing, settle, unfinished_folder
+from simplechrome.unfinished import (
+    REQUEST,
+    long_work,
+    refuse_existing,
+    settle,
+    unfinished_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -340,6 +346,15 @@ def _join(parts: Sequence[xr.Dataset], folder: Path, annotation: Annotation, joi
 def is_joined(folder: Path, parts: str) -> bool:
     """Is the dataset whole, in `joined` or moved up already? `parts` holds what it is made of."""
     return (folder / JOINED).is_dir() or (is_dataset(folder) and not (folder / parts).exists())
+
+
+def clear_joined(folder: Path) -> None:
+    """Take a joined dataset away, so that the work begins anew. What was asked for stays."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != REQUEST:
+            entry.unlink()
 
 
 def move_up(folder: Path, parts: str) -> None:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -25,6 +26,9 @@ from simplechrome.errors import (
 )
 from simplechrome.schema import VARIABLES, check_format_version, validate
 from simplechrome.unfinished import unfinished_folder
+
+NEIGHBORS = "neighbors"
+"""Folder of neighbor graphs in a dataset's own; see `simplechrome.dataset.neighbors.stored`."""
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
@@ -57,11 +61,17 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
 
 def is_dataset(folder: str | Path) -> bool:
     """Does this folder say of itself that it is a stored dataset?"""
+    return "format_version" in stored_attributes(folder)
+
+
+def stored_attributes(folder: str | Path) -> dict[str, Any]:
+    """What does a stored dataset say of itself? Nothing where it cannot be read."""
     try:
         text = (Path(folder) / "zarr.json").read_text(encoding="utf-8")
-        return "format_version" in json.loads(text)["attributes"]
+        found = json.loads(text)["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def require_dataset_only(folder: str | Path) -> None:
@@ -81,7 +91,7 @@ def require_dataset_only(folder: str | Path) -> None:
         foreign = sorted(
             name
             for name in names
-            if name != "zarr.json"
+            if name not in ("zarr.json", NEIGHBORS)
             and name not in VARIABLES
             and not (ours and (held / name / "zarr.json").is_file())
         )

@@ -47,8 +47,8 @@ class TrackOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    flank: int = Field(5000, ge=1)
-    bin_size: int = Field(100, ge=1)
+    flank: int = Field(5000, ge=1, le=100_000_000)
+    bin_size: int = Field(100, ge=1, le=100_000_000)
     tss: TSSRule = "gene"
     protein_coding: bool = False
     strip_version: bool = False
@@ -105,5 +105,7 @@ def make_track_options(given: dict[str, Any]) -> TrackOptions:
             expected=""
             if first["type"] == "extra_forbidden"
             else first["msg"][:1].lower() + first["msg"][1:],
-            remedy=did_you_mean(name, TrackOptions.model_fields),
+            remedy=did_you_mean(name, TrackOptions.model_fields)
+            if first["type"] == "extra_forbidden"
+            else "",
         ) from None

@@ -6,9 +6,10 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import numpy as np
 
 from simplechrome.atomic import whole_file
 from simplechrome.dataset.track_plan import Plan, TrackFile
-from simplechrome.errors import OutputError
+from simplechrome.errors import InputFormatError, OutputError
 from simplechrome.log_relay import LoggedLine, relay, remembered
 from simplechrome.processes import worker_processes
 from simplechrome.sources.provenance import unreadable
@@ -50,7 +51,9 @@ def plan_parts(plan: Plan, options: ReadingOptions, folder: Path) -> dict[str, P
     parts = {}
     for path, file in plan.files.items():
         windows = plan.windows.renamed(file.names)
-        digest = hashlib.sha256(f"{path}\n{file.kind}\n{options!r}\n".encode())
+        # How long a server may be silent changes nothing that it sends.
+        decisive = replace(options, timeout=0.0)
+        digest = hashlib.sha256(f"{path}\n{file.kind}\n{decisive!r}\n".encode())
         digest.update(json.dumps(file.sizes, sort_keys=True).encode())
         digest.update("\0".join(map(str, windows.chrom)).encode())
         for array in (windows.start, np.array([windows.n_bins, windows.bin_size])):
@@ -130,8 +133,17 @@ def bin_part(part: Part, progress: Callable[[float], object] | None = None) -> N
         sizes=part.file.sizes,
         progress=progress,
     )
-    whole = track.values.astype(np.uint32)
-    values = whole if np.array_equal(whole, track.values) else track.values.astype(np.float32)
+    with np.errstate(invalid="ignore"):  # what does not fit is not whole
+        whole = track.values.astype(np.uint32)
+    with np.errstate(over="ignore"):
+        narrow = track.values.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise InputFormatError(
+            f"{part.file.path} holds values that are too large.",
+            found=f"{np.abs(track.values).max():g} in a bin",
+            expected="numbers up to 3e38",
+        )
+    values = whole if np.array_equal(whole, track.values) else narrow
     about = {"depth": track.depth, "units": track.units, "source": source}
     with whole_file(part.kept) as temporary, temporary.open("wb") as stream:
         np.savez(stream, values=values, observed=track.observed, about=json.dumps(about))
@@ -165,14 +177,25 @@ def _is_kept(part: Part) -> bool:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         log.warning("%s is damaged, and its track is read anew: %s", part.kept, error)
         return False
-    if _is_url(part.file.path):
-        return True
-    if _stat(part.file.path) == {name: before[name] for name in ("bytes", "modified")}:
-        return True
-    if _identity(part.file.path)["sha256"] == before["sha256"]:  # copied, or touched
+    if is_unchanged(part.file.path, before):
         return True
     log.info("%s has changed since it was read, and is read anew", part.file.path)
     return False
+
+
+def is_unchanged(path: str, before: Mapping[str, Any]) -> bool:
+    """Is this file still the one that was read? Of an address nobody asks again.
+
+    Raises
+    ------
+    MissingInputError
+        If it is not there any more.
+    """
+    if _is_url(path):
+        return True
+    if _stat(path) == {name: before.get(name) for name in ("bytes", "modified")}:
+        return True
+    return bool(_identity(path)["sha256"] == before.get("sha256"))  # copied, or touched
 
 
 def _is_url(path: str) -> bool:

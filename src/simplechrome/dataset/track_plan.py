@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.dataset.track_options import TrackOptions
-from simplechrome.errors import GenomeMismatchError, InputFormatError
+from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
 from simplechrome.sources.assembly import check_assembly, check_fit
-from simplechrome.sources.chromosomes import match_names, read_aliases
+from simplechrome.sources.chromosomes import match_names, read_aliases, translate_to_ucsc
 from simplechrome.sources.genes import read_genes
 from simplechrome.sources.regions import blacklisted_share, read_regions
 from simplechrome.sources.tracks.bin_track import names_in_text, track_chromosomes
@@ -23,7 +24,9 @@ from simplechrome.sources.tracks.windows import Windows
 
 log = logging.getLogger(__name__)
 
+READS: tuple[Kind, ...] = ("bam", "cram", "reads")
 _EXAMPLES = 5  # in a message
+_MOST_VALUES = 500_000_000  # 4 GB
 
 
 class TrackFile(NamedTuple):
@@ -80,6 +83,8 @@ def make_plan(
     """
     samples = read_sheet(sheet)
     reading = options.reading
+    kinds = dict(_paths(samples, use_controls=options.subtract_control))
+    _check_kinds(samples, kinds, options)
     table = read_genes(
         genes,
         chrom_style=options.chrom_style,
@@ -88,15 +93,24 @@ def make_plan(
         protein_coding=options.protein_coding,
     )
     n_genes = len(table)
-    table = _without(table, options.exclude_chroms, Path(genes).name)
+    excluded = options.exclude_chroms
+    if options.chrom_style == "auto":
+        excluded = tuple(translate_to_ucsc(excluded).values())
+    table = _without(table, excluded, Path(genes).name)
     left_out = {"on excluded chromosomes": n_genes - len(table)}
     aliases = None if chrom_aliases is None else read_aliases(chrom_aliases)
     chroms = list(dict.fromkeys(table["chrom"]))
     files: dict[str, TrackFile] = {}
-    for path, kind in _paths(samples, use_controls=options.subtract_control):
+    for path, kind in kinds.items():
         sizes = track_chromosomes(path, kind, reading)
         if sizes is None:
-            names = names_in_text(path, chroms)
+            names = names_in_text(
+                path,
+                chroms,
+                mode=options.chrom_style,
+                aliases=aliases,
+                wanted_in=Path(genes).name,
+            )
         else:
             names = match_names(
                 chroms,
@@ -107,7 +121,8 @@ def make_plan(
                 available_in=Path(path).name,
             )
         files[path] = TrackFile(path, kind, names, sizes)
-    lengths = {Path(file.path).name: _under_gene_names(file) for file in files.values()}
+    titles = _titles(files)
+    lengths = {titles[path]: _under_gene_names(file) for path, file in files.items()}
     known = {name: sizes for name, sizes in lengths.items() if sizes}
     assembly = check_assembly(options.assembly, known)
     if known:
@@ -117,8 +132,17 @@ def make_plan(
     _say_unmatched(table, files.values())
     if blacklist is not None:
         n_genes = len(table)
-        table = _outside(table, blacklist, options)
+        table = _outside(table, blacklist, options, aliases)
         left_out["in blacklisted regions"] = n_genes - len(table)
+    n_values = len(table) * (2 * options.flank // options.bin_size)
+    if n_values > _MOST_VALUES:
+        raise ConfigError(
+            f"Windows of ±{options.flank:,} bp in bins of {options.bin_size} bp are too many "
+            "numbers to work with.",
+            found=f"{n_values:,} for each track",
+            expected=f"{_MOST_VALUES:,} at most",
+            remedy="pass a smaller --flank, or a larger --bin-size",
+        )
     windows = Windows.around_tss(table, flank=options.flank, bin_size=options.bin_size)
     return Plan(samples, table, windows, files, assembly, left_out)
 
@@ -137,13 +161,57 @@ def _paths(samples: Sequence[Sample], *, use_controls: bool) -> Iterable[tuple[s
             )
         for sample in with_control:
             if sample.control not in kinds:
-                kinds[sample.control] = kind_of(sample.control)
+                kind = kind_of(sample.control)
+                # Of text, what the sheet says of the track tells more than a guess.
+                text = {kind, sample.kind} == {"bedgraph", "reads"}
+                kinds[sample.control] = sample.kind if text else kind
     elif with_control:
         log.info(
             "%d samples have a control, which is not used; --subtract-control would",
             len(with_control),
         )
     return kinds.items()
+
+
+def _check_kinds(
+    samples: Sequence[Sample], kinds: Mapping[str, Kind], options: TrackOptions
+) -> None:
+    """Can these files stand in one dataset, and be treated as the options say?"""
+    named = {sample.path: f"{sample.cell_type} {sample.mark}" for sample in samples}
+    reads = [path for path, kind in kinds.items() if kind in READS]
+    signal = [path for path, kind in kinds.items() if kind not in READS]
+    if reads and signal:
+        raise InputFormatError(
+            "The sheet names reads and signal: the numbers of one are not those of the other.",
+            found=", ".join(
+                f"{kinds[path]} {Path(path).name} ({named.get(path, 'a control')})"
+                for path in (reads[0], signal[0])
+            ),
+            expected="one kind in a dataset: reads (BAM, CRAM, BED), or signal (bigWig, bedGraph)",
+            remedy="build them from one kind of file, or as two datasets",
+        )
+    text = [path for path in reads if kinds[path] == "reads"]
+    if text and options.min_mapping_quality:
+        raise ConfigError(
+            f"{Path(text[0]).name} has no mapping qualities, of which "
+            f"{options.min_mapping_quality} or more is asked for.",
+            cause="the scores in column 5 of BED and tagAlign are something else",
+            remedy="filter when the file is made (samtools view -q), or read the BAM itself",
+        )
+    if signal and options.normalize == "cpm":
+        raise ConfigError(
+            "Signal cannot be normalized to a million reads.",
+            found=f"{kinds[signal[0]]} {Path(signal[0]).name}",
+            expected="reads (BAM, CRAM, BED)",
+            remedy="leave --normalize out: a bigWig or bedGraph says nothing of its library",
+        )
+
+
+def _titles(files: Iterable[str]) -> dict[str, str]:
+    """What to call each file in a message: its name, or all of its path where two have one name."""
+    names = {path: Path(path).name for path in files}
+    counts = Counter(names.values())
+    return {path: name if counts[name] == 1 else path for path, name in names.items()}
 
 
 def _without(genes: pd.DataFrame, chroms: Sequence[str], name: str) -> pd.DataFrame:
@@ -191,7 +259,12 @@ def _say_unmatched(genes: pd.DataFrame, files: Iterable[TrackFile]) -> None:
     )
 
 
-def _outside(genes: pd.DataFrame, blacklist: str | Path, options: TrackOptions) -> pd.DataFrame:
+def _outside(
+    genes: pd.DataFrame,
+    blacklist: str | Path,
+    options: TrackOptions,
+    aliases: Mapping[str, str] | None,
+) -> pd.DataFrame:
     """The genes whose windows touch no region of the list."""
     regions = read_regions(blacklist)
     windows = Windows.around_tss(genes, flank=options.flank, bin_size=options.bin_size)
@@ -199,6 +272,7 @@ def _outside(genes: pd.DataFrame, blacklist: str | Path, options: TrackOptions) 
         regions["chrom"],
         genes["chrom"],
         mode=options.chrom_style,
+        aliases=aliases,
         wanted_in=Path(blacklist).name,
         available_in="the gene table",
     )

@@ -117,15 +117,17 @@ def check_assembly(stated: str, sizes_by_file: Mapping[str, Mapping[str, int]]) 
                 )
     guessed = guess_assembly({chrom: size for chrom, (size, _) in met.items()})
     wanted = canonical_assembly(stated)
-    if stated and guessed and wanted in _LENGTHS and wanted != guessed:
-        chrom = next(name for name in _LENGTHS[guessed] if name in _ucsc(met))
+    have, should = _ucsc(met), _LENGTHS.get(wanted, {})
+    wrong = next((name for name in should if have.get(name, should[name]) != should[name]), None)
+    if wrong or (should and guessed and wanted != guessed):
+        chrom = wrong or next(name for name in _LENGTHS[guessed] if name in have)
         raise GenomeMismatchError(
             f"The tracks are not of {stated}.",
-            found=f"{chrom} of {_ucsc(met)[chrom]:,} bases, as in {guessed}",
-            expected=f"{_LENGTHS[wanted].get(chrom, 0):,} bases"
-            if chrom in _LENGTHS[wanted]
-            else f"chromosomes of {wanted}",
-            remedy=f"pass --assembly {guessed}, with genes of {guessed}, or name other tracks",
+            found=f"{chrom} of {have[chrom]:,} bases" + (f", as in {guessed}" if guessed else ""),
+            expected=f"{should[chrom]:,} bases" if chrom in should else f"chromosomes of {wanted}",
+            remedy=f"pass --assembly {guessed}, with genes of {guessed}, or name other tracks"
+            if guessed
+            else "name the assembly that the tracks were made on, with its genes",
         )
     if not stated and guessed:
         log.info("The tracks' chromosomes have the lengths of %s", guessed)

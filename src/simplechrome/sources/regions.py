@@ -12,6 +12,8 @@ from simplechrome.errors import InputFormatError
 from simplechrome.sources.text import open_text
 from simplechrome.sources.tracks.windows import Windows
 
+_DIGITS = 18  # of a place that 64 bits hold
+
 
 def read_regions(path: str | Path) -> pd.DataFrame:
     """Which regions does this BED file hold?
@@ -39,7 +41,9 @@ def read_regions(path: str | Path) -> pd.DataFrame:
             if line.isspace() or line.startswith(("#", "track", "browser")):
                 continue
             fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
-            whole = len(fields) >= 3 and all(text.strip().isdecimal() for text in fields[1:3])
+            whole = len(fields) >= 3 and all(
+                text.strip().isdecimal() and len(text) < _DIGITS for text in fields[1:3]
+            )
             if not whole or int(fields[1]) >= int(fields[2]):
                 raise InputFormatError(
                     f"{file.name}, line {number} is no region.",

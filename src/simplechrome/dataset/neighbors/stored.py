@@ -15,10 +15,9 @@ import xarray as xr
 
 from simplechrome.atomic import check_free, whole_file
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
+from simplechrome.dataset.store import NEIGHBORS
 from simplechrome.errors import ConfigError, DatasetFormatError, MissingInputError, did_you_mean
 
-FOLDER = "neighbors"
-"""In a dataset's folder; a Parquet file in it for each graph."""
 _ABOUT = b"simplechrome"
 _NAME = re.compile(r"[\w.+-]+")
 
@@ -35,12 +34,12 @@ def graph_file(dataset: str | Path, name: str) -> Path:
         raise ConfigError(
             f"A graph cannot be named {name!r}.", expected="letters, digits and . + - _"
         )
-    return Path(dataset) / FOLDER / f"{name}.parquet"
+    return Path(dataset) / NEIGHBORS / f"{name}.parquet"
 
 
 def stored_graphs(dataset: str | Path) -> list[str]:
     """Which graphs has this dataset?"""
-    return sorted(path.stem for path in (Path(dataset) / FOLDER).glob("*.parquet"))
+    return sorted(path.stem for path in (Path(dataset) / NEIGHBORS).glob("*.parquet"))
 
 
 def save_graph(

@@ -18,6 +18,7 @@ from simplechrome.sources.tracks.bigwig_file import (
     open_bigwig,
     read_summary,
     track_name,
+    without_panic_text,
 )
 from simplechrome.sources.tracks.windows import (
     BinnedTrack,
@@ -146,7 +147,8 @@ def _read_exactly(
             space = np.empty(n_bases + 1)
         bases = space[:n_bases]
         # Outside of the chromosome it fills in NaN, as where there are no data.
-        reader.values(chrom, start, start + n_bases, fillna=None, arr=bases)
+        with without_panic_text():
+            reader.values(chrom, start, start + n_bases, fillna=None, arr=bases)
         space[n_bases] = 0.0  # the last edge needs a base behind it
         at = starts[first:last, None] - start + edges
         sums = _sum_between(space[: n_bases + 1], at)

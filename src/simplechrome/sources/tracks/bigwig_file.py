@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -13,6 +15,7 @@ import pybigtools
 
 from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
 from simplechrome.sources.download_http import Patience, looks_like_page
+from simplechrome.sources.tracks.bigwig_index import index_fault
 from simplechrome.sources.tracks.remote import RangeFile, is_url, shown_url
 
 _BIGWIG = 0x888FFC26
@@ -71,11 +74,12 @@ def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
     """
     name = track_name(path)
     with _bytes_of(path, timeout) as stream:
-        signed = _check_layout(stream, name)
+        signed = _check_layout(stream, name, whole_index=not is_url(path))
         stream.seek(0)
         try:
             # The stream and not the path: the library tells the kind of a path by its suffix.
-            reader = pybigtools.open(stream)
+            with without_panic_text():
+                reader = pybigtools.open(stream)
             if not signed:
                 _read_last_zoom(reader)
             yield reader
@@ -86,8 +90,35 @@ def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
             if lost is not None:
                 raise lost from None
             if isinstance(error, pybigtools.BBIReadError) or _is_panic(error):
-                raise _damaged(name, str(error) or type(error).__name__) from error
+                raise _damaged(name, _in_words(error)) from error
             raise
+
+
+@contextmanager
+def without_panic_text() -> Iterator[None]:
+    """Keep what a panic of the library would print from the screen: it becomes an error of ours.
+
+    For a short call: whatever else is written to stderr meanwhile is lost.
+    """
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no stderr at all
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _in_words(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if "unwrap" in text or "BadData" in text:
+        return "a block of data that cannot be unpacked"
+    return text
 
 
 def track_name(path: str | Path) -> str:
@@ -173,11 +204,11 @@ def _read_at(stream: BinaryIO, place: int, n_bytes: int) -> bytes:
     return data
 
 
-def _check_layout(stream: BinaryIO, name: str) -> bool:
+def _check_layout(stream: BinaryIO, name: str, *, whole_index: bool) -> bool:
     """Is this a bigWig, and does it reach as far as its header says?
 
     Lengths that damage has made absurd are caught here: the library would ask for as much memory,
-    and the process would end.
+    and the process would end. The index is followed to its leaves only where that is quick.
 
     Returns
     -------
@@ -216,6 +247,10 @@ def _check_layout(stream: BinaryIO, name: str) -> bool:
         raise _damaged(name, "a header or a list of chromosomes that makes no sense")
     if struct.unpack(f"{order}I", _read_at(stream, index, 4))[0] != _INDEX:
         raise _damaged(name, f"no index at byte {index:,}, where the header says it is")
+    if whole_index:
+        fault = index_fault(partial(_read_at, stream), index, size, "<" if order == "<" else ">")
+        if fault:
+            raise _damaged(name, f"an index with {fault}")
     return _read_at(stream, size - 4, 4) == head[:4]
 
 

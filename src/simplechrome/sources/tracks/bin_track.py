@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from simplechrome.sources.chromosomes import detect_style, translate_to_ucsc
+from simplechrome.sources.chromosomes import (
+    MatchMode,
+    detect_style,
+    match_names,
+    translate_to_ucsc,
+)
 from simplechrome.sources.text import open_text
 from simplechrome.sources.tracks.kinds import Kind
 from simplechrome.sources.tracks.read_rule import ReadRule
@@ -104,28 +109,63 @@ def track_chromosomes(path: str, kind: Kind, options: ReadingOptions) -> dict[st
     return None
 
 
-def names_in_text(path: str, wanted: Iterable[str]) -> dict[str, str]:
-    """Under which names may a text file know these chromosomes, by the style of its first lines?
+def names_in_text(
+    path: str,
+    wanted: Sequence[str],
+    *,
+    mode: MatchMode = "auto",
+    aliases: Mapping[str, str] | None = None,
+    wanted_in: str,
+) -> dict[str, str]:
+    """Under which names does a text file know these chromosomes?
+
+    A file whose first lines are clearly in UCSC's or Ensembl's style is not read for it. Of any
+    other, and wherever there are aliases, all names are looked at and matched one by one.
 
     Parameters
     ----------
     wanted
         Chromosome names in UCSC or Ensembl style.
+    mode, aliases, wanted_in
+        See `match_names`.
 
     Returns
     -------
-    For each wanted name, the name in the file's style; whether it occurs, only reading shows.
+    For wanted names, the name in the file; whether one that was not looked at occurs, only
+    reading shows.
+
+    Raises
+    ------
+    GenomeMismatchError
+        If all names were looked at, and none is wanted.
     """
-    with open_text(Path(path)) as lines:
-        seen = {
-            line.split(None, 1)[0]
-            for line in islice(lines, _PEEKED_LINES)
-            if not line.isspace() and not line.startswith(("#", "track", "browser"))
-        }
+    if mode == "exact" and not aliases:
+        return {name: name for name in wanted}
+    seen = _first_fields(path, _PEEKED_LINES)
+    style = detect_style(seen)
+    if aliases or style not in ("UCSC", "Ensembl"):
+        return match_names(
+            wanted,
+            _first_fields(path, None),
+            mode=mode,
+            aliases=aliases,
+            wanted_in=wanted_in,
+            available_in=Path(path).name,
+        )
     ucsc = translate_to_ucsc(wanted)
-    if detect_style(seen) != "Ensembl":
+    if style == "UCSC":
         return {name: name if name in seen else ucsc[name] for name in ucsc}
     return {
         name: name if name in seen else _TO_ENSEMBL.get(common, common.removeprefix("chr"))
         for name, common in ucsc.items()
     }
+
+
+def _first_fields(path: str, n_lines: int | None) -> set[str]:
+    """Names of chromosomes in the first lines, or in all."""
+    with open_text(Path(path)) as lines:
+        return {
+            line.split(None, 1)[0]
+            for line in islice(lines, n_lines)
+            if not line.isspace() and not line.startswith(("#", "track", "browser"))
+        }

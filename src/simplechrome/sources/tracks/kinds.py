@@ -44,7 +44,8 @@ _PEEKED_LINES = 200
 
 def is_url(path: str) -> bool:
     """Is this an address, and not a file?"""
-    return "://" in path and urlsplit(path).scheme != ""
+    scheme, mark, _ = path.partition("://")
+    return bool(mark) and scheme.isalnum()
 
 
 def kind_of(path: str) -> Kind:
@@ -91,7 +92,10 @@ def kind_of(path: str) -> Kind:
 
 
 def _kind_of_address(path: str) -> Kind:
-    address = urlsplit(path)
+    try:
+        address = urlsplit(path)
+    except ValueError as error:
+        raise MissingInputError(f"{path} is no address.", found=str(error)) from None
     kind = _SUFFIXES.get(Path(address.path).suffix.lower())
     if address.scheme not in ("http", "https") or kind not in ("bigwig", None):
         raise MissingInputError(
@@ -127,10 +131,10 @@ def _kind_of_text(file: Path) -> Kind:
                 continue
             fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
             if len(fields) >= 3 and fields[1].isdigit() and fields[2].isdigit():
+                if named == "bedgraph" or (named == "reads" and len(fields) == 4):
+                    return named
                 if len(fields) != 4:
                     return "reads"
-                if named in ("bedgraph", "reads"):
-                    return named
                 return "bedgraph" if _is_number(fields[3]) else "reads"
             if named in ("bedgraph", "reads"):
                 return named  # whose reader names the line

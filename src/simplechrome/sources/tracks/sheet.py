@@ -26,6 +26,7 @@ _OTHERS = {
 }
 _READS = ("bed", "tagalign", "fragments")
 _EXAMPLES = 5  # in a message
+_LARGEST_SCALE = 1e9
 
 
 class Sample(NamedTuple):
@@ -143,9 +144,10 @@ def _check_row(value: dict[str, str], place: str) -> dict[str, str]:
         scale = float(value["scale"] or 1)
     except ValueError:
         scale = math.nan
-    if not (math.isfinite(scale) and scale > 0):
+    if not 0 < scale <= _LARGEST_SCALE:
         raise InputFormatError(
-            f"{place}: scale is {value['scale']!r}.", expected="a number above 0, or nothing"
+            f"{place}: scale is {value['scale']!r}.",
+            expected=f"a number above 0 and up to {_LARGEST_SCALE:g}, or nothing",
         )
     return value
 
@@ -153,7 +155,17 @@ def _check_row(value: dict[str, str], place: str) -> dict[str, str]:
 def _absolute(path: str, folder: Path) -> str:
     if not path or is_url(path):
         return path
-    return str(folder / Path(path).expanduser())
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError:  # nobody has this name: a file may begin with ~
+        return str(folder / path)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a name longer than any file may have
+        return False
 
 
 def _require_files(rows: Sequence[dict[str, str]], name: str) -> None:
@@ -162,7 +174,7 @@ def _require_files(rows: Sequence[dict[str, str]], name: str) -> None:
         f"{value[column]} (line {value['line']})"
         for value in rows
         for column in ("path", "control")
-        if value[column] and not is_url(value[column]) and not Path(value[column]).is_file()
+        if value[column] and not is_url(value[column]) and not _is_file(value[column])
     ]
     if absent:
         more = f" and {len(absent) - _EXAMPLES} more" if len(absent) > _EXAMPLES else ""
