@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from simplechrome.errors import InputFormatError
 from simplechrome.sources.tracks.bigwig_file import (
     BigWigSummary,
+    WithoutPanicText,
     bigwig_chromosomes,
     bigwig_summary,
     open_bigwig,
     read_summary,
     track_name,
-    without_panic_text,
 )
 from simplechrome.sources.tracks.windows import (
     BinnedTrack,
@@ -140,31 +141,32 @@ def _read_exactly(
     cuts = np.flatnonzero(apart | far) + 1
     edges = windows.bin_size * np.arange(windows.n_bins + 1)
     space = np.zeros(0)
-    for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(starts)], strict=True):
-        start = int(starts[first])
-        n_bases = int(starts[last - 1]) + width - start
-        if len(space) <= n_bases:
-            space = np.empty(n_bases + 1)
-        bases = space[:n_bases]
-        # Outside of the chromosome it fills in NaN, as where there are no data.
-        with without_panic_text():
-            reader.values(chrom, start, start + n_bases, fillna=None, arr=bases)
-        space[n_bases] = 0.0  # the last edge needs a base behind it
-        at = starts[first:last, None] - start + edges
-        sums = _sum_between(space[: n_bases + 1], at)
-        rows = there.rows[first:last]
-        covered[rows] = width
-        if np.isnan(sums).any():
-            absent = np.isnan(space[: n_bases + 1])
-            if absent[:-1].all():
-                covered[rows] = 0
-                yield last - first
-                continue
-            space[: n_bases + 1][absent] = 0.0
+    with closing(WithoutPanicText()) as silence:
+        for first, last in zip([0, *cuts.tolist()], [*cuts.tolist(), len(starts)], strict=True):
+            start = int(starts[first])
+            n_bases = int(starts[last - 1]) + width - start
+            if len(space) <= n_bases:
+                space = np.empty(n_bases + 1)
+            bases = space[:n_bases]
+            # Outside of the chromosome it fills in NaN, as where there are no data.
+            with silence:
+                reader.values(chrom, start, start + n_bases, fillna=None, arr=bases)
+            space[n_bases] = 0.0  # the last edge needs a base behind it
+            at = starts[first:last, None] - start + edges
             sums = _sum_between(space[: n_bases + 1], at)
-            covered[rows] -= _sum_between(absent, at).sum(axis=1)
-        values[rows] = sums / windows.bin_size
-        yield last - first
+            rows = there.rows[first:last]
+            covered[rows] = width
+            if np.isnan(sums).any():
+                absent = np.isnan(space[: n_bases + 1])
+                if absent[:-1].all():
+                    covered[rows] = 0
+                    yield last - first
+                    continue
+                space[: n_bases + 1][absent] = 0.0
+                sums = _sum_between(space[: n_bases + 1], at)
+                covered[rows] -= _sum_between(absent, at).sum(axis=1)
+            values[rows] = sums / windows.bin_size
+            yield last - first
 
 
 def _sum_between(bases: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:

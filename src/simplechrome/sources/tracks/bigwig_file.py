@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
         stream.seek(0)
         try:
             # The stream and not the path: the library tells the kind of a path by its suffix.
-            with without_panic_text():
+            with closing(WithoutPanicText()) as silence, silence:
                 reader = pybigtools.open(stream)
             if not signed:
                 _read_last_zoom(reader)
@@ -94,24 +94,32 @@ def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
             raise
 
 
-@contextmanager
-def without_panic_text() -> Iterator[None]:
+class WithoutPanicText:
     """Keep what a panic of the library would print from the screen: it becomes an error of ours.
 
-    For a short call: whatever else is written to stderr meanwhile is lost.
+    For a short call, of which there may be thousands: whatever else is written to stderr meanwhile
+    is lost.
     """
-    try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # no stderr at all
-        yield
-        return
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+
+    def __init__(self) -> None:
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+
+    def __enter__(self) -> None:
+        try:
+            self._kept = os.dup(2)
+        except OSError:  # no stderr at all
+            self._kept = -1
+            return
+        os.dup2(self._nowhere, 2)
+
+    def __exit__(self, *_: object) -> None:
+        if self._kept >= 0:
+            os.dup2(self._kept, 2)
+            os.close(self._kept)
+
+    def close(self) -> None:
+        """Give the file descriptor back."""
+        os.close(self._nowhere)
 
 
 def _in_words(error: BaseException) -> str:
