@@ -163,6 +163,24 @@ class AttentiveChromeConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+class NeighborhoodConfig(Section):
+    """Attention over neighbors; see `simplechrome.NeighborhoodPredictor`."""
+
+    name: Literal["neighborhood"] = "neighborhood"
+    own: Literal["linear", "mlp", "boosting", "none"] = "linear"
+    heads: int = Field(2, ge=1)
+    width: int = Field(8, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    epochs: int = Field(40, ge=1)
+    early_stopping: bool = True
+    patience: int = Field(6, ge=1)
+    batch_size: int = Field(256, ge=1)
+    learning_rate: float = Field(5e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    n_folds: int = Field(5, ge=2)
+    hold_out_from: int = Field(1000, ge=2)
+
+
 EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
 PredictorConfig = (
     LinearConfig | MLPConfig | BoostingConfig | DeepChromeConfig | AttentiveChromeConfig

@@ -35,15 +35,16 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--preset",
-    type=click.Choice(["paper"]),
-    help="The comparison of the SimpleChrome paper, in its settings and in ours.",
+    type=click.Choice(["paper", "neighbors"]),
+    help="paper: the comparison of the SimpleChrome paper, in its settings and in ours. "
+    "neighbors: what neighboring genes add, against shuffled ones.",
 )
 @click.option(
     "--representations",
     callback=split_list,
     help="Of raw, log_means, log_region_means, pca, vae, paper_vae; those with latents also as "
-    "vae+log_means, published settings as raw@paper. [default: raw,log_means,pca,vae,"
-    "vae+log_means]",
+    "vae+log_means, with neighbors as pca+genomic, published settings as raw@paper. [default: "
+    "raw,log_means,pca,vae,vae+log_means]",
 )
 @click.option(
     "--predictors",
@@ -82,7 +83,8 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "--expression",
     type=click.Path(),
-    help="RPKM of further cell types, for the gene-mean prior. Plain or gz.",
+    help="RPKM of further cell types, for the gene-mean prior and for co-expressed neighbors. "
+    "Plain or gz.",
 )
 @click.option("--task", type=click.Choice(["classification", "regression"]))
 @click.option(
@@ -124,6 +126,7 @@ def command(
       simplechrome benchmark e012.zarr -o bench --resume
       simplechrome benchmark e012.zarr -o quick --predictors linear --labels 20,100,all
       simplechrome benchmark e012.zarr -o paper --preset paper
+      simplechrome benchmark e012.zarr -o near --preset neighbors --expression rpkm.tsv.gz
       simplechrome benchmark e012.zarr -o again --config bench/benchmark.toml
       simplechrome benchmark atlas.zarr -o far --cell-type E012 --transfer E028,E053
     """

@@ -43,6 +43,7 @@ from simplechrome.evaluation.benchmark_results import (
     BenchmarkResults,
     TestSet,
 )
+from simplechrome.evaluation.neighbor_choice import expression_table
 from simplechrome.evaluation.run import warn_of_split
 from simplechrome.evaluation.run_folder import (
     ENVIRONMENT,
@@ -113,7 +114,7 @@ def run_benchmark(
         Take over the cells that are there, of a finished benchmark too, and fit those that are
         lacking: so a grid can grow.
     expression : (gene_id, cell_type)
-        Of further cell types, for the gene-mean prior.
+        Of further cell types, for the gene-mean prior and for co-expressed neighbors.
     finish
         Called with the benchmark before its folder takes its name; what it writes to
         `benchmark.folder` appears with the rest.
@@ -138,7 +139,7 @@ def run_benchmark(
             "There must be a process to work.", found=f"jobs {jobs}", expected="1 or more"
         )
     path = Path(folder)
-    grid = make_grid(dataset, config)
+    grid = make_grid(dataset, config, expression)
     for kind in config.splits:
         warn_of_split(kind)
     _describe_grid(grid)
@@ -164,7 +165,7 @@ def run_benchmark(
         )
         for name in (CELLS, ENCODERS):
             (work.folder / name).mkdir(exist_ok=True)
-        _fill(dataset, config, work.folder, grid, jobs)
+        _fill(dataset, config, work.folder, grid, jobs, expression)
         results = _collect(dataset, config, work.folder, grid, expression)
         benchmark = Benchmark(work.folder, dataset, config, grid, results)
         if finish is not None:
@@ -219,7 +220,12 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _fill(
-    dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, grid: Grid, jobs: int
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    grid: Grid,
+    jobs: int,
+    expression: pd.DataFrame | None,
 ) -> None:
     """Fit what is not there yet."""
     missing = [cell for cell in grid.cells if not cell_file(folder, cell, config).is_file()]
@@ -234,9 +240,16 @@ def _fill(
     }
     places = [cell.condition.trained_on for cell in grid.cells]
     needed = choose_cell_types(dataset, (*places, *config.transfer))
-    with pool(needed, config, folder, jobs) as executor:
+    if expression is None and _looks_at_coexpression(grid):
+        expression = expression_table(dataset, None)  # of all its cell types, not of those needed
+    with pool(needed, config, folder, jobs, expression) as executor:
         fit_encoders(executor, list(reversed(encoders.values())), jobs)
         fit_cells(executor, missing, jobs)
+
+
+def _looks_at_coexpression(grid: Grid) -> bool:
+    near = [model.sees.neighbors for model in grid.models.applicable]
+    return any(choice is not None and choice.kind == "coexpression" for choice in near)
 
 
 def _collect(

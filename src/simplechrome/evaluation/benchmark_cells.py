@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import safetensors
 import xarray as xr
 from safetensors.numpy import save_file
@@ -17,7 +18,7 @@ from safetensors.numpy import save_file
 from simplechrome.atomic import whole_file
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.benchmark_config import BenchmarkConfig, run_config
+from simplechrome.evaluation.benchmark_config import NEIGHBORHOOD, BenchmarkConfig, run_config
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     Condition,
@@ -31,11 +32,19 @@ from simplechrome.evaluation.benchmark_grid import (
     targets,
 )
 from simplechrome.evaluation.models import make_encoder, make_predictor
+from simplechrome.evaluation.neighbor_choice import NeighborChoice, choose_neighbors
 from simplechrome.latent.load import load_encoder
 from simplechrome.latent.log_means import LogMeans
 from simplechrome.latent.with_log_means import WithLogMeans
 from simplechrome.log_relay import remembered
+from simplechrome.model_config import NeighborhoodConfig
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.surroundings import (
+    Surroundings,
+    make_surroundings,
+    neighbor_means,
+)
+from simplechrome.schema import UNKNOWN_LABEL
 
 CELLS, ENCODERS = "cells", "encoders"
 _SUFFIX = ".safetensors"
@@ -91,6 +100,41 @@ def read_cell(path: Path) -> CellResult:
         ) from error
 
 
+class OwnFeatures(NamedTuple):
+    """Features of each gene, (cell_type, gene, feature): a row each."""
+
+    values: xr.DataArray
+
+    def of(self, target: xr.DataArray, genes: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        """Features and labels of these genes in the first cell type, to learn from."""
+        known = target.isel(gene=genes)
+        return self.values.isel(cell_type=[0], gene=genes), known.copy(data=y)
+
+    def to_predict(self, genes: np.ndarray) -> tuple[Any, Any]:
+        """Features, and which of the predictions are these genes'."""
+        return self.values.isel(gene=genes), slice(None)
+
+
+class AroundFeatures(NamedTuple):
+    """Genes with their neighbors, of which all must be there; labels say who is learned from."""
+
+    values: Surroundings
+
+    def of(self, target: xr.DataArray, genes: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        """See `OwnFeatures`."""
+        whole = target.values.dtype.kind in "iu"
+        masked = target.copy(data=np.full_like(target.values, UNKNOWN_LABEL if whole else np.nan))
+        masked.values[:, genes] = y
+        return self.values._replace(latents=self.values.latents.isel(cell_type=[0])), masked
+
+    def to_predict(self, genes: np.ndarray) -> tuple[Any, Any]:
+        """See `OwnFeatures`."""
+        return self.values, genes
+
+
+Features = OwnFeatures | AroundFeatures
+
+
 class Worker:
     """Fits encoders and cells of one benchmark; remembers latents from cell to cell.
 
@@ -102,11 +146,21 @@ class Worker:
         The benchmark.
     folder
         Of the benchmark.
+    expression : (gene_id, cell_type)
+        Of further cell types, for co-expression.
     """
 
-    def __init__(self, dataset: xr.Dataset, config: BenchmarkConfig, folder: Path) -> None:
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        config: BenchmarkConfig,
+        folder: Path,
+        expression: pd.DataFrame | None = None,
+    ) -> None:
         self.dataset, self.config, self.folder = dataset, config, folder
+        self.expression = expression
         self._latents = lru_cache(maxsize=_REMEMBERED)(self._encode)
+        self._graph = lru_cache(maxsize=_REMEMBERED)(self._find_graph)
         self._genes = lru_cache(maxsize=None)(self._find_genes)
 
     def _find_genes(self, place: Condition) -> Genes:
@@ -138,6 +192,25 @@ class Worker:
             encoder = WithLogMeans.of_fitted(encoder, LogMeans().fit(self._train(place)))
         return encoder.transform(choose_cell_types(self.dataset, scored))
 
+    def _find_graph(self, choice: NeighborChoice, seed: int, predicted: tuple[str, ...]) -> Any:
+        return choose_neighbors(
+            self.dataset, choice, leave_out=predicted, expression=self.expression, seed=seed
+        )
+
+    def _features(self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...]) -> Features:
+        """What the cell's predictor takes in place of the genes' own latents."""
+        choice = cell.model.sees.neighbors
+        if choice is None:
+            return OwnFeatures(latents)
+        # Other genes in the neighbors' places for each draw; true neighbors are the same in all.
+        seed = cell.seed if choice.control else 0
+        graph = self._graph(choice, seed, predicted)
+        around = make_surroundings(latents, graph, self.dataset)
+        if cell.model.head.name == NEIGHBORHOOD:
+            return AroundFeatures(around)
+        means = neighbor_means(around)
+        return OwnFeatures(means[..., latents.shape[-1] :] if choice.only else means)
+
     def fit_cell(self, cell: Cell) -> float:
         """Fit, predict the test genes of all scored cell types, keep it; returns seconds."""
         config, place = self.config, cell.condition
@@ -146,26 +219,28 @@ class Worker:
         path, plus = encoder_folder(self.folder, cell, config), cell.model.sees.add_log_means
         latents = self._latents(path, plus, place, scored)
         target = targets(self.dataset, config, place.trained_on)
-        own = latents.isel(cell_type=[0])
+        features = self._features(cell, latents, scored)
         labelled = drawn(self.dataset, genes, cell.n_labels, cell.draw)
-        y = target.isel(gene=labelled)
+        y = target.values[:, labelled]
         if cell.permuted:
-            y = y.copy(data=permute(y.values, cell.draw))
+            y = permute(y, cell.draw)
+        pair = features.of(target, labelled, y)
         held_out = None
         # A penalty is found better by cross-validation within many labels than on fewer genes.
         if cell.n_labels is None and cell.model.head.name != "linear":
-            held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
-        predictor = make_predictor(run_config(config, cell.model, cell.seed))
+            held = target.values[:, genes.validation]
+            held_out = features.of(target, genes.validation, held)
+        predictor = _make_head(config, cell)
         # These go with the cell, not to a thousand lines on the screen.
         with remembered(logging.WARNING) as warnings:
             start = time.perf_counter()
-            predictor.fit(own.isel(gene=labelled), y, validation=held_out)
+            predictor.fit(*pair, validation=held_out)
             seconds = time.perf_counter() - start
-        test = latents.isel(gene=genes.test)
+        test, rows = features.to_predict(genes.test)
         if config.task == "classification":
-            values = np.asarray(predictor.predict_proba(test))[..., 1]
+            values = np.asarray(predictor.predict_proba(test))[..., 1][:, rows]
         else:
-            values = np.asarray(predictor.predict(test))
+            values = np.asarray(predictor.predict(test))[:, rows]
         arrays = {str(k): np.ascontiguousarray(row, np.float64) for k, row in enumerate(values)}
         about = {
             "key": json.dumps(cell_key(cell, config)),
@@ -177,6 +252,20 @@ class Worker:
         with whole_file(cell_file(self.folder, cell, config)) as temporary:
             save_file(arrays, temporary, metadata=about)
         return seconds
+
+
+def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
+    head, near = cell.model.head, cell.model.sees.neighbors
+    if not isinstance(head, NeighborhoodConfig):
+        return make_predictor(run_config(config, cell.model, cell.seed))
+    from simplechrome.predictors.neighborhood import NeighborhoodPredictor
+
+    options = head.model_dump(exclude={"name"})
+    if near is not None and near.only:
+        options["own"] = "none"
+    return NeighborhoodPredictor(
+        config.task, **options, random_state=cell.seed, threads=config.threads
+    )
 
 
 def describe_choice(predictor: Predictor) -> str:

@@ -19,12 +19,20 @@ from simplechrome.config import (
     read_config_values,
 )
 from simplechrome.errors import ConfigError, did_you_mean
+from simplechrome.evaluation.neighbor_choice import (
+    KINDS,
+    NeighborChoice,
+    is_neighbors,
+    parse_neighbors,
+)
 from simplechrome.model_config import (
     LATENT_ENCODERS,
     NEED_WINDOWS,
     PREDICTORS,
     EncoderConfig,
+    LinearConfig,
     LogMeansConfig,
+    NeighborhoodConfig,
     NoEncoderConfig,
     PCAConfig,
     PredictorConfig,
@@ -33,6 +41,9 @@ from simplechrome.model_config import (
 from simplechrome.run_options import PRESETS, WITH_LOG_MEANS
 
 ALL = "all"
+NEIGHBORHOOD = "neighborhood"
+"""The predictor that attends to neighbors."""
+Head = PredictorConfig | NeighborhoodConfig
 SplitKind = Literal["chromosome", "published", "random", "fold"]
 OPTIMISTIC_SPLITS = ("published", "random")
 """Splits that put overlapping windows of neighboring genes on both sides."""
@@ -61,7 +72,8 @@ class BenchmarkConfig(BaseModel):
     representations, predictors
         Every pair is a model, where it makes sense. A name of `variants`, or a known one, which
         may be followed by `@paper` (the settings of that preset) and, for representations with
-        latents, by `+log_means`.
+        latents, by `+log_means` and by neighbors (see `parse_neighbors`), as in
+        `pca+log_means+genomic.shuffled`.
     models
         Pairs `representation:predictor`, in place of all pairs of the two above.
     labels
@@ -105,9 +117,12 @@ class BenchmarkConfig(BaseModel):
     permuted_labels: int = Field(100, ge=2)
     device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
     threads: int | None = Field(None, ge=1)
-    variants: dict[str, Annotated[EncoderConfig | PredictorConfig, Field(discriminator="name")]] = (
-        Field({})
-    )
+    variants: dict[
+        str,
+        Annotated[
+            EncoderConfig | PredictorConfig | NeighborhoodConfig, Field(discriminator="name")
+        ],
+    ] = Field({})
 
 
 PAPER: dict[str, Any] = {
@@ -122,7 +137,38 @@ PAPER: dict[str, Any] = {
 }
 """The comparison of the SimpleChrome paper: its four models in its own settings, the same four in
 ours, and the linear head on window, latents and principal components."""
-BENCHMARK_PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER}
+
+
+def _neighbor_models() -> list[str]:
+    """Each kind of neighbors beside its controls, and bands of distance, with three heads."""
+    own = "pca+log_means"
+    heads = ("linear", "boosting", NEIGHBORHOOD)
+    every = [f"{own}:{head}" for head in heads[:2]]
+    for kind in KINDS:
+        for control in ("", ".shuffled", ".elsewhere"):
+            every += [f"{own}+{kind}{control}:{head}" for head in heads]
+        every += [f"{own}+{kind}.only:{head}" for head in heads]
+    for some in ("genomic.apart", "genomic.apart.n2", "contact.apart", "coexpression.apart"):
+        for control in ("", ".shuffled"):
+            every += [f"{own}+{some}{control}:{head}" for head in heads[1:]]
+    for band in ("0-10kb", "10-50kb", "50-200kb", "200-1000kb"):
+        for control in ("", ".shuffled"):
+            every += [f"{own}+genomic.{band}{control}:{NEIGHBORHOOD}"]
+    return every
+
+
+NEIGHBORS: dict[str, Any] = {
+    "models": _neighbor_models(),
+    "labels": [100, 1000, ALL],
+    "baseline": "pca+log_means:linear",
+    # Shuffled neighbors are the control here; every model's predictions are compared with
+    # permuted labels as well.
+    "permutations": 0,
+    "seeds_all": 10,
+}
+"""Does a gene's surrounding add to its own window? Each kind of neighbors, against the gene alone,
+against other genes in their places, and alone."""
+BENCHMARK_PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "neighbors": NEIGHBORS}
 
 
 class Representation(NamedTuple):
@@ -130,6 +176,7 @@ class Representation(NamedTuple):
 
     encoder: EncoderConfig
     add_log_means: bool
+    neighbors: NeighborChoice | None = None
 
     @property
     def random(self) -> bool:
@@ -143,7 +190,7 @@ class Model(NamedTuple):
     representation: str
     predictor: str
     sees: Representation
-    head: PredictorConfig
+    head: Head
 
     @property
     def name(self) -> str:
@@ -153,7 +200,7 @@ class Model(NamedTuple):
     @property
     def slow(self) -> bool:
         """Would 50 fits take hours?"""
-        return self.head.name in NEED_WINDOWS
+        return self.head.name in (*NEED_WINDOWS, NEIGHBORHOOD)
 
 
 class Models(NamedTuple):
@@ -181,12 +228,11 @@ def choose_models(config: BenchmarkConfig) -> Models:
     applicable, rest = [], []
     for representation, predictor in dict.fromkeys(pairs):
         sees, head = find_representation(representation, config), _find_head(predictor, config)
-        windows = sees.encoder.name == "none" and not sees.add_log_means
-        if head.name in NEED_WINDOWS and not windows:
-            reason = "looks along the bins of a window, which this representation has none of"
+        model = Model(representation, predictor, sees, head)
+        if reason := _why_not(model):
             rest.append((representation, predictor, reason))
         else:
-            applicable.append(Model(representation, predictor, sees, head))
+            applicable.append(model)
     if not applicable:
         raise ConfigError(
             "None of these models makes sense.",
@@ -202,6 +248,19 @@ def choose_models(config: BenchmarkConfig) -> Models:
             remedy="name one of these with --baseline",
         )
     return Models(applicable, rest)
+
+
+def _why_not(model: Model) -> str:
+    """Why does a pair of representation and predictor make no sense? Empty if it does."""
+    sees, head = model.sees, model.head.name
+    windows = sees.encoder.name == "none"
+    if head in NEED_WINDOWS and (not windows or sees.neighbors):
+        return "looks along the bins of a window, which this representation has none of"
+    if sees.neighbors and windows:
+        return "windows of many neighbors are too large: neighbors are told by latents"
+    if head == NEIGHBORHOOD and not sees.neighbors:
+        return "looks at neighbors, which this representation has none of"
+    return ""
 
 
 def _split_model(name: str) -> tuple[str, str]:
@@ -227,7 +286,9 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     ConfigError
         If it is unknown.
     """
-    base, plus, rest = name.partition(WITH_LOG_MEANS)
+    inner, joined, around = name.rpartition("+")
+    neighbors = parse_neighbors(around) if joined and is_neighbors(around) else None
+    base, plus, rest = (inner if neighbors else name).partition(WITH_LOG_MEANS)
     kind, at, preset = base.partition("@")
     forms: Mapping[str, EncoderConfig] = REPRESENTATIONS
     if at:
@@ -239,7 +300,8 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
         raise ConfigError(
             f"There is no representation {name!r}.",
             found=name,
-            expected=f"{', '.join(known)}; with latents also followed by {WITH_LOG_MEANS}",
+            expected=f"{', '.join(known)}; with latents also followed by {WITH_LOG_MEANS}, and by "
+            f"neighbors as +{' or +'.join(KINDS)}",
             remedy=did_you_mean(base, known),
         )
     if plus and form.name not in LATENT_ENCODERS:
@@ -248,19 +310,21 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
             found=name,
             expected=f"one of {', '.join(LATENT_ENCODERS)} in front of {WITH_LOG_MEANS}",
         )
-    return Representation(form, bool(plus))
+    return Representation(form, bool(plus), neighbors)
 
 
-def _find_head(name: str, config: BenchmarkConfig) -> PredictorConfig:
+def _find_head(name: str, config: BenchmarkConfig) -> Head:
     kind, at, preset = name.partition("@")
+    if name == NEIGHBORHOOD:
+        return NeighborhoodConfig()
     if at:
         form: Any = _preset(preset, name).predictors.get(kind)
     elif name in config.variants:
         form = config.variants[name]
     else:
         form = PREDICTORS[kind]() if kind in PREDICTORS else None
-    if not isinstance(form, PredictorConfig):
-        known = _known(config, PREDICTORS, PredictorConfig)
+    if not isinstance(form, Head):
+        known = _known(config, (*PREDICTORS, NEIGHBORHOOD), Head)
         raise ConfigError(
             f"There is no predictor {name!r}.",
             found=name,
@@ -289,7 +353,8 @@ def run_config(config: BenchmarkConfig, model: Model, seed: int) -> RunConfig:
         threads=config.threads,
         encoder=model.sees.encoder,
         add_log_means=model.sees.add_log_means,
-        predictor=model.head,
+        # Attention over neighbors is no model of `fit`; its encoder is.
+        predictor=LinearConfig() if isinstance(model.head, NeighborhoodConfig) else model.head,
     )
 
 

@@ -7,8 +7,10 @@ import json
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError, MissingExpressionError
 from simplechrome.evaluation.benchmark_config import (
@@ -20,6 +22,7 @@ from simplechrome.evaluation.benchmark_config import (
     choose_models,
     split_config,
 )
+from simplechrome.evaluation.neighbor_choice import can_tell_coexpression
 from simplechrome.evaluation.run import assign_genes, target_of
 from simplechrome.predictors.rows import known_targets, require_two_classes
 
@@ -145,9 +148,12 @@ def permute(values: np.ndarray, draw: int) -> np.ndarray:
     return np.random.default_rng([draw, 1]).permutation(values, axis=1)
 
 
-def make_grid(dataset: xr.Dataset, config: BenchmarkConfig) -> Grid:
+def make_grid(
+    dataset: xr.Dataset, config: BenchmarkConfig, expression: pd.DataFrame | None = None
+) -> Grid:
     """What is to be fitted?
 
+    Models that look at co-expressed genes are left out where nobody knows who these are.
     Draws come one after the other, each with every model, so that what is there after an hour
     compares all of them.
 
@@ -156,7 +162,7 @@ def make_grid(dataset: xr.Dataset, config: BenchmarkConfig) -> Grid:
     ConfigError, SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
         If a part of the grid cannot be done; before anything is fitted.
     """
-    models = choose_models(config)
+    models = _with_known_neighbors(choose_models(config), dataset, config, expression)
     counts: list[int | None] = [n if isinstance(n, int) else None for n in config.labels]
     if not counts or any(n is not None and n < 2 for n in counts):
         raise ConfigError(
@@ -193,7 +199,34 @@ def make_grid(dataset: xr.Dataset, config: BenchmarkConfig) -> Grid:
 
 def _same_for_all_seeds(model: Model) -> bool:
     """With all labels nothing is drawn, and a seed deals the inner folds only."""
-    return not model.sees.random and model.head.name == "linear"
+    shuffled = model.sees.neighbors is not None and bool(model.sees.neighbors.control)
+    return not model.sees.random and not shuffled and model.head.name == "linear"
+
+
+def _with_known_neighbors(
+    models: Models,
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    expression: pd.DataFrame | None,
+) -> Models:
+    """Leave models out whose neighbors nobody can tell."""
+    predicted = [place.trained_on for place in conditions(dataset, config)]
+    if all(
+        can_tell_coexpression(dataset, expression, (name, *config.transfer)) for name in predicted
+    ):
+        return models
+    reason = (
+        f"co-expression wants the expression of {FEWEST_CELL_TYPES} other cell types: pass "
+        "--expression"
+    )
+    kept: list[Model] = []
+    lost: list[Model] = []
+    for model in models.applicable:
+        near = model.sees.neighbors
+        unknown = near is not None and near.kind == "coexpression"
+        (lost if unknown else kept).append(model)
+    rest = [(model.representation, model.predictor, reason) for model in lost]
+    return Models(kept, models.not_applicable + rest)
 
 
 def _check_labels(
@@ -223,21 +256,21 @@ def cell_key(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
 
     Not the grid that it belongs to: a larger benchmark takes over the cells of a smaller one.
     """
-    place = cell.condition
+    place, sees = cell.condition, cell.model.sees
     return {
         "task": config.task,
         "trained_on": place.trained_on,
         "transfer": list(config.transfer),
         "split": split_config(config, place.split, place.fold).model_dump(mode="json"),
-        "encoder": cell.model.sees.encoder.model_dump(mode="json"),
-        "add_log_means": cell.model.sees.add_log_means,
+        "encoder": sees.encoder.model_dump(mode="json"),
+        "add_log_means": sees.add_log_means,
         "encoder_seed": cell.encoder_seed,
         "predictor": cell.model.head.model_dump(mode="json"),
         "n_labels": cell.n_labels,
         "draw": cell.draw,
         "seed": cell.seed,
         "permuted": cell.permuted,
-    }
+    } | ({"neighbors": sees.neighbors.name} if sees.neighbors else {})
 
 
 def cell_name(cell: Cell, config: BenchmarkConfig) -> str:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 from tqdm.auto import tqdm
 
@@ -28,7 +29,13 @@ _SAID_EVERY = 60.0  # seconds between lines in a log file, where no bar can be d
 _worker: Worker  # of this process, if it is one of the pool
 
 
-def _begin(dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, threads: int) -> None:
+def _begin(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    threads: int,
+    expression: pd.DataFrame | None,
+) -> None:
     """Set a new process up. The training loops of hundreds of cells have nothing to say."""
     global _worker
     from threadpoolctl import threadpool_limits
@@ -37,7 +44,7 @@ def _begin(dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, threads: 
     import torch
 
     torch.set_num_threads(threads)
-    _worker = Worker(dataset, config, folder)
+    _worker = Worker(dataset, config, folder, expression)
 
 
 def _fit_encoder(cell: Cell) -> float:
@@ -51,11 +58,15 @@ def _fit_cell(cell: Cell) -> float:
 
 
 def pool(
-    dataset: xr.Dataset, config: BenchmarkConfig, folder: Path, jobs: int
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    jobs: int,
+    expression: pd.DataFrame | None = None,
 ) -> AbstractContextManager[ProcessPoolExecutor]:
     """Start processes that know the data; see `worker_processes`."""
     threads = config.threads or max(1, available_cores() // jobs)
-    return worker_processes(jobs, _begin, (dataset, config, folder, threads))
+    return worker_processes(jobs, _begin, (dataset, config, folder, threads, expression))
 
 
 def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:

@@ -14,6 +14,7 @@ _HOME = {
     "BoostingPredictor": "simplechrome.predictors.boosting",
     "DeepChrome": "simplechrome.predictors.deepchrome",
     "AttentiveChrome": "simplechrome.predictors.attentivechrome",
+    "ConstantPredictor": "simplechrome.predictors.constant",
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
 }
 

@@ -19,12 +19,16 @@ from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets
 from simplechrome.predictors.surroundings import Surroundings, edge_features
 from simplechrome.training.settings import Device, TrainingSettings
 
-Own = Literal["linear", "mlp", "boosting"]
+Own = Literal["linear", "mlp", "boosting", "none"]
 _OWN_FOLDS = 5
 
 
 def _own_predictor(own: str, task: str, seed: int, threads: int | None) -> Predictor:
     match own:
+        case "none":
+            from simplechrome.predictors.constant import ConstantPredictor
+
+            return ConstantPredictor(task)
         case "linear":
             from simplechrome.predictors.linear import LinearPredictor
 
@@ -40,7 +44,7 @@ def _own_predictor(own: str, task: str, seed: int, threads: int | None) -> Predi
     raise ConfigError(
         "There is no such predictor of a gene by itself.",
         found=str(own),
-        expected="linear, mlp or boosting",
+        expected="linear, mlp, boosting or none",
     )
 
 
@@ -61,7 +65,8 @@ class NeighborhoodPredictor(NetworkPredictor):
     task
         `classification` or `regression`.
     own
-        Which predictor a gene's own latents are for: `linear`, `mlp` or `boosting`.
+        Which predictor a gene's own latents are for: `linear`, `mlp` or `boosting`. With `none`
+        they are withheld, and the neighbors alone tell the gene from the mean.
     heads, width
         Of the attention, and units per head.
     dropout
@@ -124,6 +129,7 @@ hold_out_from, random_state, device, threads
             heads=self.heads,
             width=self.width,
             dropout=self.dropout,
+            see_own=self.own != "none",
         )
         if getattr(self, "_table", None) is not None:
             module.surround(self._table)

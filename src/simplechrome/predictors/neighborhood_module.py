@@ -52,10 +52,17 @@ class NeighborhoodModule(nn.Module):
     """
 
     def __init__(
-        self, n_latent: int, n_features: int, *, heads: int, width: int, dropout: float
+        self,
+        n_latent: int,
+        n_features: int,
+        *,
+        heads: int,
+        width: int,
+        dropout: float,
+        see_own: bool = True,
     ) -> None:
         super().__init__()
-        self.heads, self.width = heads, width
+        self.heads, self.width, self.see_own = heads, width, see_own
         self.query = nn.Linear(n_latent, heads * width)
         self.key = nn.Linear(n_latent, heads * width)
         # Neighbors may matter from one distance to another, which no line of the distance tells.
@@ -86,6 +93,8 @@ class NeighborhoodModule(nn.Module):
         table = self._where(index.device)
         cell, gene = index[:, 0], index[:, 1]
         own = table.latents[cell, gene]
+        if not self.see_own:
+            own = torch.zeros_like(own)
         start = table.offsets[gene]
         count = table.offsets[gene + 1] - start
         row = torch.repeat_interleave(torch.arange(len(gene), device=gene.device), count)

@@ -1,0 +1,185 @@
+"""Which neighbors does a model of a benchmark see? A name says it: `genomic.apart.shuffled`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from simplechrome.dataset.neighbors.controls import neighbors_elsewhere, shuffled_neighbors
+from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES, coexpression_neighbors
+from simplechrome.dataset.neighbors.genomic import genomic_neighbors, power_law_neighbors
+from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.errors import ConfigError, did_you_mean
+
+Kind = Literal["genomic", "contact", "coexpression"]
+Control = Literal["", "shuffled", "elsewhere"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CONTROLS: dict[str, Control] = {"shuffled": "shuffled", "elsewhere": "elsewhere"}
+NEIGHBORS = {"genomic": 20, "contact": 50, "coexpression": 20}
+"""Neighbors of a gene, by kind, where the name does not say."""
+FURTHEST = 1_000_000
+"""bp; of contacts and distance bands."""
+_CANDIDATES = 120  # nearest genes, from which those are taken whose windows do not overlap
+_BAND = re.compile(r"(\d+)-(\d+)kb")
+_NUMBER = re.compile(r"n(\d+)")
+
+
+class NeighborChoice(NamedTuple):
+    """Neighbors of one kind, some of them, or a control in their place.
+
+    n : at most so many of a gene
+    apart : only those whose windows do not overlap the gene's
+    band : from and up to which distance, kb; None for all
+    control : `shuffled` (other genes in their places) or `elsewhere` (the neighbors of a gene on
+        another chromosome); see `simplechrome.dataset.neighbors.controls`
+    only : the gene's own latents are withheld
+    """
+
+    kind: Kind
+    n: int
+    apart: bool = False
+    band: tuple[int, int] | None = None
+    control: Control = ""
+    only: bool = False
+
+    @property
+    def name(self) -> str:
+        """As `parse_neighbors` takes it."""
+        parts: list[str] = [self.kind]
+        parts += [f"n{self.n}"] if self.n != NEIGHBORS[self.kind] else []
+        parts += ["apart"] if self.apart else []
+        parts += ["{}-{}kb".format(*self.band)] if self.band else []
+        parts += ["only"] if self.only else []
+        parts += [self.control] if self.control else []
+        return ".".join(parts)
+
+
+def is_neighbors(name: str) -> bool:
+    """Is this the name of neighbors, and not of an encoder's addition?"""
+    return name.partition(".")[0] in KINDS
+
+
+def parse_neighbors(name: str) -> NeighborChoice:
+    """Which neighbors are called so?
+
+    Parameters
+    ----------
+    name
+        `genomic`, `contact` or `coexpression`; behind it, each after a dot: `n5` (neighbors of a
+        gene), `apart`, `10-50kb`, `only`, and `shuffled` or `elsewhere`.
+
+    Raises
+    ------
+    ConfigError
+        If a part means nothing.
+    """
+    kind, *rest = name.split(".")
+    if kind not in KINDS:
+        raise ConfigError(
+            f"There are no neighbors of the kind {kind!r}.",
+            expected=", ".join(KINDS),
+            remedy=did_you_mean(kind, KINDS),
+        )
+    choice = NeighborChoice(kind, NEIGHBORS[kind])
+    for part in rest:
+        band, number = _BAND.fullmatch(part), _NUMBER.fullmatch(part)
+        if part == "apart":
+            choice = choice._replace(apart=True)
+        elif part == "only":
+            choice = choice._replace(only=True)
+        elif part in CONTROLS:
+            choice = choice._replace(control=CONTROLS[part])
+        elif band and int(band[1]) < int(band[2]):
+            choice = choice._replace(band=(int(band[1]), int(band[2])))
+        elif number and int(number[1]):
+            choice = choice._replace(n=int(number[1]))
+        else:
+            raise ConfigError(
+                f"{part!r} says nothing of neighbors.",
+                found=name,
+                expected="apart, only, shuffled, elsewhere, a number as n5, or a band as 10-50kb",
+                remedy=did_you_mean(part, ("apart", "only", *CONTROLS)),
+            )
+    if choice.kind == "coexpression" and choice.band:
+        raise ConfigError(
+            "Co-expressed genes are not chosen by distance.",
+            found=name,
+            expected="a band with genomic or contact",
+        )
+    return choice
+
+
+def can_tell_coexpression(
+    dataset: xr.Dataset, expression: pd.DataFrame | None, leave_out: Sequence[str]
+) -> bool:
+    """Is the expression of enough other cell types known?"""
+    table = expression_table(dataset, expression)
+    return sum(str(name) not in leave_out for name in table.columns) >= FEWEST_CELL_TYPES
+
+
+def expression_table(dataset: xr.Dataset, expression: pd.DataFrame | None) -> pd.DataFrame:
+    """(gene_id, cell_type) expression: what is given, or else what the dataset knows."""
+    if expression is not None:
+        return expression
+    known = np.isfinite(dataset["expression"].values).any(axis=1)
+    return pd.DataFrame(
+        dataset["expression"].values[known].T,
+        index=dataset["gene_id"].values,
+        columns=dataset["cell_type"].values[known],
+    )
+
+
+def choose_neighbors(
+    dataset: xr.Dataset,
+    choice: NeighborChoice,
+    *,
+    leave_out: Sequence[str],
+    expression: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> NeighborGraph:
+    """Which graph is meant?
+
+    Parameters
+    ----------
+    dataset
+        With chrom, tss and strand.
+    choice
+        See `NeighborChoice`.
+    leave_out
+        Cell types that are predicted; co-expression does not know them.
+    expression : (gene_id, cell_type)
+        For co-expression; what the dataset knows if None.
+    seed
+        Of a control.
+
+    Raises
+    ------
+    MissingCoordinatesError, MissingExpressionError
+        If the dataset does not know what is asked for.
+    """
+    width = float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
+    if choice.kind == "coexpression":
+        more = 2 * choice.n if choice.apart else choice.n
+        graph = coexpression_neighbors(
+            dataset, expression_table(dataset, expression), more, leave_out=leave_out
+        )
+    else:
+        find = genomic_neighbors if choice.kind == "genomic" else power_law_neighbors
+        nearest = _CANDIDATES if not choice.band else None
+        within = FURTHEST if choice.band or choice.kind == "contact" else None
+        graph = find(dataset, nearest, within=within)
+    if choice.apart:
+        graph = graph.apart(width)
+    if choice.band:
+        graph = graph.between(*(1000 * kb for kb in choice.band))
+    graph = graph.first(choice.n)
+    if choice.control == "shuffled":
+        return shuffled_neighbors(graph, seed)
+    if choice.control == "elsewhere":
+        return neighbors_elsewhere(graph, dataset["chrom"].values, seed)
+    return graph
