@@ -91,7 +91,7 @@ def test_the_tutorial_runs_on_real_tracks(
     scored = checked[(checked["split"] == "test") & (checked["label"] >= 0)]
     assert auroc(scored["label"].to_numpy(), scored["probability"].to_numpy()) > 0.7
     assert set(from_reads["chrom"]) == {"chr21"}
-    assert from_reads["signal_changed"].str.contains("H3K4me3 x 3").all()
+    assert from_reads["signal_changed"].str.contains("H3K9me3 x 0.66").all()
 
 
 def test_settings_of_the_benchmark_page_are_understood() -> None:

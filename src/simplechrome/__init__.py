@@ -30,6 +30,7 @@ from simplechrome.errors import SimpleChromeError
 
 if TYPE_CHECKING:
     from simplechrome.dataset.build import from_arrays as from_arrays
+    from simplechrome.dataset.build_tracks import build_tracks_on_disk as build_tracks_on_disk
     from simplechrome.dataset.lookup import get_gene_data as get_gene_data
     from simplechrome.dataset.lookup import get_neighbors_data as get_neighbors_data
     from simplechrome.dataset.merge import merge as merge
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from simplechrome.dataset.store import open_dataset as open_dataset
     from simplechrome.dataset.store import save_dataset as save_dataset
     from simplechrome.evaluation.benchmark import run_benchmark as run_benchmark
+    from simplechrome.evaluation.saved_run import predict_with_run as predict_with_run
     from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
@@ -66,7 +68,9 @@ __version__ = "0.1.0"
 _HOME = {
     "from_arrays": "simplechrome.dataset.build",
     "get_gene_data": "simplechrome.dataset.lookup",
+    "build_tracks_on_disk": "simplechrome.dataset.build_tracks",
     "get_neighbors_data": "simplechrome.dataset.lookup",
+    "predict_with_run": "simplechrome.evaluation.saved_run",
     "merge": "simplechrome.dataset.merge",
     "draw_labels": "simplechrome.dataset.splits",
     "split_at_random": "simplechrome.dataset.splits",

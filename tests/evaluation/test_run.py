@@ -56,7 +56,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_folder_holds_what_is_needed_to_judge_and_to_predict(run: Run) -> None:
     assert sorted(path.name for path in run.folder.iterdir()) == [
         *("calibration.json", "config.toml", "encoder", "environment.json", "metrics.json"),
-        *("predictions.parquet", "predictor", "signal_profile.json", "split.parquet"),
+        *("predictions.parquet", "predictor", "signal_levels.parquet", "signal_profile.json"),
+        "split.parquet",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -12,7 +13,12 @@ from simplechrome import PCA, RawWindow, from_arrays, merge
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.evaluation.depth import profile_signal
 from simplechrome.evaluation.run import Run
-from simplechrome.evaluation.saved_run import encode_with_run, predict_with_run
+from simplechrome.evaluation.saved_run import (
+    encode_with_run,
+    fair_rows,
+    predict_with_run,
+    sides_of,
+)
 from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
 
 MARKS = ["H3K4me3", "H3K27me3"]
@@ -223,3 +229,70 @@ def test_latents_are_scaled_as_predictions_are(run: Run, one: xr.Dataset) -> Non
     np.testing.assert_allclose(scaled["pc_1"], before["pc_1"], atol=1e-4)
     assert scaled["signal_changed"].str.contains("H3K4me3 x 0.5").all()
     assert "signal_changed" not in before
+
+
+def test_a_selection_is_compared_over_the_genes_that_both_have(
+    run: Run, one: xr.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The strongest genes of the same tracks: as deep as they were, though their levels are not."""
+    level = one["signal"].values[0].mean(axis=(1, 2))
+    strongest = one.isel(gene=np.argsort(level)[-60:]).assign_coords(cell_type=["other"])
+    table = predict_with_run(run.folder, strongest)
+    assert "signal_changed" not in table
+    assert "Depth scaling" not in caplog.text
+    (run.folder / "signal_levels.parquet").rename(run.folder / "away")
+    try:
+        assert "signal_changed" in predict_with_run(run.folder, strongest)  # as of an older run
+    finally:
+        (run.folder / "away").rename(run.folder / "signal_levels.parquet")
+
+
+def test_genes_without_data_are_neither_predicted_nor_scored(run: Run, one: xr.Dataset) -> None:
+    holes = one.copy(deep=True)
+    holes["observed"][:, ::2] = 0
+    table = predict_with_run(run.folder, holes, depth_scaling=False)
+    assert table["probability"].isna().to_numpy()[::2].all()
+    assert (table["label_set"][::2] == "").all()
+    assert (table["label"][::2] == -1).all()
+    whole = predict_with_run(run.folder, one)
+    rest = table["probability"][1::2].to_numpy()
+    np.testing.assert_array_equal(rest, whole["probability"][1::2].to_numpy())
+    assert set(fair_rows(table)["gene_id"]) <= set(one["gene_id"].values[1::2])
+
+
+def test_versions_of_ids_do_not_make_known_genes_new() -> None:
+    split = pd.Series(["train", "test"], ["ENSG00000000003", "ENSG00000000005.7"])
+    asked = np.array(["ENSG00000000003.14", "ENSG00000000005", "ENSG00000000009"], dtype=object)
+    assert sides_of(split, asked).tolist() == ["train", "test", "new"]
+
+
+def test_genes_that_no_id_tells_are_warned_of(
+    run: Run, one: xr.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    renamed = one.assign_coords(gene_id=("gene", [f"t{k}" for k in range(one.sizes["gene"])]))
+    table = predict_with_run(run.folder, renamed)
+    assert (table["split"] == "new").all()
+    assert "None of the 300 genes is known to the run by its id" in caplog.text
+
+
+def test_marks_written_otherwise_are_refused(run: Run, one: xr.Dataset) -> None:
+    with pytest.raises(ModelMismatchError, match="written otherwise") as caught:
+        predict_with_run(
+            run.folder, one.assign_coords(mark=[m.lower() for m in one["mark"].values])
+        )
+    assert "H3K4me3" in caught.value.expected
+
+
+def test_other_windows_are_refused_before_depths_are_compared(
+    run: Run, one: xr.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ModelMismatchError, match="windows are not those of the model"):
+        predict_with_run(run.folder, one.isel(bin=slice(1, None)))
+    assert caplog.text == ""
+
+
+def test_units_that_were_not_named_are_the_likely_cause() -> None:
+    encoder = RawWindow().fit(tracks(units="asinh_minus_log10_p"))
+    with pytest.raises(ModelMismatchError) as caught:
+        adapt_signal(tracks(units="mean_signal"), encoder, None, [])
+    assert "--units" in caught.value.cause

@@ -89,7 +89,8 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("--task", type=click.Choice(["classification", "regression"]))
 @click.option(
     "--baseline",
-    help="Model that the others are compared with, pair by pair. [default: raw:linear]",
+    help="Model that the others are compared with, pair by pair. [default: raw:linear, or the "
+    "first of --models]",
 )
 @click.option(
     "--permutations",

@@ -70,6 +70,6 @@ def command(
             "no_depth_scaling": not depth["depth_scaling"],
             "match_distribution": depth["match_distribution"],
         }
-        command_line = predict_command(name, dataset, output, report, **flags)
+        command_line = predict_command(run, dataset, output, report, **flags)
         write_prediction_page(table, data, report, run=name, command=command_line)
         click.echo(f"page: {report}")

@@ -11,6 +11,7 @@ that the memory needed is that of one. Meanwhile, for `mine.zarr`:
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,13 @@ def build_tracks_on_disk(
         # How long a server may be silent changes nothing that it sends.
         **chosen.model_dump(mode="json", exclude={"timeout"}),
     }
+    tables = {
+        "sample sheet": sheet,
+        "genes": genes,
+        "expression": expression,
+        "chromosome aliases": chrom_aliases,
+        "blacklist": blacklist,
+    }
     annotation = Annotation(plan.genes, levels, chosen.label_rule, False, chosen.expression_units)
     with long_work(
         target,
@@ -151,7 +159,7 @@ def build_tracks_on_disk(
             with progress_bar("Reading") as bar:
                 parts = list(material.parts.values())
                 bin_parts(parts, jobs, lambda done: bar.update(done - bar.n))
-            _join(material, annotation, work.folder / JOINED)
+            _join(material, annotation, tables, work.folder / JOINED)
         move_up(work.folder, TRACKS)
     return Path(output)
 
@@ -168,10 +176,17 @@ def _is_of_these_files(folder: Path, material: Material) -> bool:
     place = folder / JOINED if (folder / JOINED).is_dir() else folder
     sources = stored_attributes(place).get("sources", [])
     paths = material.paths()
-    return len(sources) == len(paths) and all(map(is_unchanged, paths, sources))
+    # Of the tables the request speaks; tracks know when they were modified, or are addresses.
+    tracks = [source for source in sources if "modified" in source or "sha256" not in source]
+    return len(tracks) == len(paths) and all(map(is_unchanged, paths, tracks))
 
 
-def _join(material: Material, annotation: Annotation, joined: Path) -> None:
+def _join(
+    material: Material,
+    annotation: Annotation,
+    tables: Mapping[str, str | Path | None],
+    joined: Path,
+) -> None:
     """Store what the tracks become together, one cell type after the other."""
     rows = material.kept_rows()
     names = material.cell_types
@@ -181,7 +196,10 @@ def _join(material: Material, annotation: Annotation, joined: Path) -> None:
         material.say_what_is_odd(one)
         outlines.append(outline(one))
     merged = merge_outlines(outlines)
-    merged = annotate(merged, annotation).assign_attrs(build=_record(material, rows))
+    sources = [*merged.attrs["sources"], *_describe_tables(tables)]
+    merged = annotate(merged, annotation).assign_attrs(
+        build=_record(material, rows), sources=sources
+    )
     with whole_folder(joined) as temporary, progress_bar("Joining") as bar:
         store = GrowingStore(merged, temporary, LARGE)
         for row, name in enumerate(names):
@@ -191,12 +209,27 @@ def _join(material: Material, annotation: Annotation, joined: Path) -> None:
             bar.update((row + 1) / len(names) - bar.n)
 
 
+def _describe_tables(tables: Mapping[str, str | Path | None]) -> list[dict[str, Any]]:
+    """Which files besides the tracks is the dataset made of?"""
+    return [
+        {
+            "name": Path(path).name,
+            "bytes": Path(path).stat().st_size,
+            "sha256": checksum(path),
+            "role": role,
+        }
+        for role, path in tables.items()
+        if path is not None
+    ]
+
+
 def _record(material: Material, rows: np.ndarray) -> dict[str, Any]:
     """How the dataset was made, for whoever opens it."""
     unobserved = len(material.plan.genes) - len(rows)
     return {
         "command": "build tracks",
         "simplechrome": simplechrome.__version__,
+        "assembly": material.plan.assembly,
         "genes_left_out": {**material.plan.left_out, "observed too little": unobserved},
-        **material.options.model_dump(mode="json"),
+        **material.options.model_dump(mode="json", exclude={"assembly"}),
     }

@@ -48,6 +48,8 @@ class Material(NamedTuple):
         name = f"{cell_type} {mark}"
         samples = self._samples(cell_type, mark)
         tracks, sources = self._read([sample.path for sample in samples], name, mark, "track")
+        for source, sample in zip(sources, samples, strict=True):
+            source |= {"scale": sample.scale} if sample.scale != 1 else {}
         track = pool_replicates(tracks, [sample.scale for sample in samples])
         controls = self._controls(samples)
         if controls:

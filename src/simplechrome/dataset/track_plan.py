@@ -125,6 +125,12 @@ def make_plan(
     lengths = {titles[path]: _under_gene_names(file) for path, file in files.items()}
     known = {name: sizes for name, sizes in lengths.items() if sizes}
     assembly = check_assembly(options.assembly, known)
+    if options.assembly and not known:
+        log.warning(
+            "Whether the tracks are of %s could not be checked: text files do not say how long "
+            "chromosomes are",
+            options.assembly,
+        )
     if known:
         every = {chrom: size for sizes in known.values() for chrom, size in sizes.items()}
         check_fit(table, every, genes_in=Path(genes).name)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.observed import without_unobserved
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError, OutputExistsError
 from simplechrome.evaluation import baselines
@@ -35,6 +36,7 @@ from simplechrome.evaluation.benchmark_grid import (
     genes_of,
     make_grid,
     targets,
+    unlabelled,
 )
 from simplechrome.evaluation.benchmark_pool import fit_cells, fit_encoders, pool
 from simplechrome.evaluation.benchmark_results import (
@@ -133,6 +135,7 @@ def run_benchmark(
     SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
         If a part of the grid cannot be done; before anything is fitted.
     """
+    dataset = without_unobserved(dataset)
     jobs = available_cores() if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(
@@ -142,6 +145,8 @@ def run_benchmark(
     grid = make_grid(dataset, config, expression)
     for kind in config.splits:
         warn_of_split(kind)
+    if config.cell_types is None and (left := unlabelled(dataset, config)):
+        log.warning("%s: nothing to learn from, left out", ", ".join(left))
     _describe_grid(grid)
     checksum = dataset_checksum(dataset)
     settle(path)

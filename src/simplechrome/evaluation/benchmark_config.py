@@ -433,6 +433,8 @@ def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any])
         values |= BENCHMARK_PRESETS[preset]
     if {"representations", "predictors"} & set(given):
         values.pop("models", None)
+    if given.get("models") and "baseline" not in {**values, **given}:
+        values["baseline"] = given["models"][0]
     where = "options" if path is None else str(path)
     return make_benchmark_config({**values, **given}, where, given=set(given))
 

@@ -14,6 +14,8 @@ from simplechrome.evaluation.benchmark_results import CONDITION, MODEL, Benchmar
 CHANCE = {"classification": 0.5, "regression": 0.0}
 """AUROC, and Pearson correlation, of a model that knows nothing."""
 TRAINED, TESTED = "trained on permuted labels", "scored on permuted labels"
+FEWEST = 10
+"""Trainings on permuted labels, below which the interval is so wide that it could not fail."""
 _LEVEL = 0.99  # with twenty models one of twenty 95 % intervals would miss by chance alone
 
 
@@ -38,7 +40,8 @@ def control_table(
 
     Returns
     -------
-    One row a condition, model and control: the columns of `CONDITION` and `MODEL`, control,
+    No row for models that were trained on permuted labels less than `FEWEST` times. One row a
+    condition, model and control: the columns of `CONDITION` and `MODEL`, control,
     n_labels, n (permutations), mean, standard_deviation, standard_error, low, high, covers_chance.
     Of models that were trained on permuted labels, low and high are the 99 % interval of the mean
     (Student's t); of others, the range of 99 % of the permutations.
@@ -48,6 +51,8 @@ def control_table(
     keys = [*CONDITION, *MODEL, "n_labels"]
     if len(results.controls):
         for name, own in results.controls.groupby(keys, sort=False)["value"]:
+            if len(own) < FEWEST:
+                continue
             about = _named(keys, name) | {"control": TRAINED}
             rows.append(about | _mean_and_error(own.to_numpy(), chance))
     for condition, scored in results.test_sets.items():

@@ -25,6 +25,7 @@ from simplechrome.evaluation.benchmark_config import (
 from simplechrome.evaluation.neighbor_choice import can_tell_coexpression
 from simplechrome.evaluation.run import assign_genes, target_of
 from simplechrome.predictors.rows import known_targets, require_two_classes
+from simplechrome.schema import UNKNOWN_LABEL
 
 
 class Condition(NamedTuple):
@@ -91,6 +92,8 @@ def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
     """
     every = [str(name) for name in dataset["cell_type"].values]
     asked = config.cell_types or [name for name in every if name not in config.transfer]
+    if not config.cell_types:
+        asked = [name for name in asked if _has_target(dataset, config, name)] or asked
     for names in (asked, config.transfer):
         choose_cell_types(dataset, tuple(names)) if names else None
     if not asked:
@@ -106,6 +109,20 @@ def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
         for kind in config.splits
         for fold in range(config.n_folds if kind == "fold" else 1)
     ]
+
+
+def unlabelled(dataset: xr.Dataset, config: BenchmarkConfig) -> list[str]:
+    """Which cell types of the dataset have nothing to learn from, and are left out?"""
+    every = [str(name) for name in dataset["cell_type"].values]
+    learned = {place.trained_on for place in conditions(dataset, config)}
+    return [name for name in every if name not in learned and name not in config.transfer]
+
+
+def _has_target(dataset: xr.Dataset, config: BenchmarkConfig, cell_type: str) -> bool:
+    values = targets(dataset, config, cell_type).values
+    if config.task == "classification":
+        return bool((values != UNKNOWN_LABEL).any())
+    return bool(np.isfinite(values).any())
 
 
 def genes_of(dataset: xr.Dataset, config: BenchmarkConfig, condition: Condition) -> Genes:

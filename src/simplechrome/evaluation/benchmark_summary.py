@@ -18,6 +18,8 @@ from simplechrome.evaluation.blocks import draw_blocks, lay_out_blocks
 
 Floats = NDArray[np.float64]
 
+_BOUNDS = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "r_squared": (-np.inf, 1.0)}
+"""Least and largest value of scores that do not lie between 0 and 1."""
 MEAN = "mean"
 """In the place of the cell type: the mean over all of a protocol."""
 SCORES = [
@@ -154,7 +156,7 @@ def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0)
             for key, group in groups.items():
                 row = dict(zip(_PLACE, place, strict=True)) | dict(zip(_MODEL, key, strict=True))
                 row |= {"metric": metric, "optimistic": place[3] in OPTIMISTIC_SPLITS}
-                row |= _describe(group, seed)
+                row |= _describe(group, seed, metric)
                 other = of_baseline.get(key[2:])
                 row |= _difference(group, other if ":".join(key[:2]) != baseline else None, seed)
                 rows.append(row | {"baseline": baseline})
@@ -222,8 +224,9 @@ def _mean_of_places(
     return means
 
 
-def _describe(group: Group, seed: int) -> dict[str, Any]:
-    low, high = _interval(group.values, group.resampled, seed)
+def _describe(group: Group, seed: int, metric: str) -> dict[str, Any]:
+    least, most = _BOUNDS.get(metric, (0.0, 1.0))
+    low, high = np.clip(_interval(group.values, group.resampled, seed), least, most)
     several = len(group.repeats) > 1
     return {
         "mean": float(group.values.mean()),

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.transforms import present_marks
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.run_folder import PROFILE_FILE, write_json
+from simplechrome.evaluation.predictions import write_table
+from simplechrome.evaluation.run_folder import LEVELS_FILE, PROFILE_FILE, write_json
 
 LEVEL_SHARES = np.linspace(0.05, 0.95, 91)
 """Of windows. Beyond both ends a few windows, or artifacts, decide."""
@@ -21,6 +23,7 @@ BIN_SHARES = np.concatenate([np.linspace(0, 0.99, 100), [0.995, 0.999, 0.9999, 1
 """Of bins, finer where the peaks are: a window's largest bins are a percent of all."""
 
 _DIGITS = 6
+_BETWEEN = "\t"  # cell type and mark in the name of a column
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,74 @@ def depth_factor(track: TrackProfile, reference: TrackProfile) -> float:
     if not both.any():
         return float("nan")
     return float(np.exp(np.median(np.log(reference.levels[both] / track.levels[both]))))
+
+
+def write_levels(dataset: xr.Dataset, folder: str | Path) -> None:
+    """Keep the level of every gene in a run folder, as `signal_levels.parquet`.
+
+    Where other data hold few of the training genes, tracks are compared over the genes that both
+    have. Levels are of windows, and know no labels.
+    """
+    present = present_marks(dataset)
+    columns: dict[str, Any] = {"gene_id": dataset["gene_id"].values}
+    for row, cell_type in enumerate(dataset["cell_type"].values):
+        level = dataset["signal"].values[row].mean(axis=1, dtype=np.float64)
+        for column, mark in enumerate(dataset["mark"].values):
+            if present[row, :, column].any():
+                seen = present[row, :, column]
+                columns[f"{cell_type}{_BETWEEN}{mark}"] = np.where(
+                    seen, level[:, column], np.nan
+                ).astype(np.float32)
+    write_table(pd.DataFrame(columns), Path(folder) / LEVELS_FILE)
+
+
+def read_levels(folder: str | Path) -> pd.DataFrame | None:
+    """(gene_id, (cell_type, mark)) levels of a run's genes; None where it has no such file.
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged.
+    """
+    path = Path(folder) / LEVELS_FILE
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_parquet(path).set_index("gene_id")
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
+        raise ModelFormatError(
+            f"{path} cannot be read.",
+            found=f"{type(error).__name__}: {error}",
+            expected="the levels that `simplechrome fit` wrote",
+            cause="a damaged or incomplete copy of the run folder",
+            remedy="copy the folder again, or delete the file: fewer genes are then compared",
+        ) from error
+    table.columns = pd.MultiIndex.from_tuples([tuple(c.split(_BETWEEN)) for c in table.columns])
+    return table
+
+
+def reference_levels(levels: pd.DataFrame, cell_type: str, mark: str) -> pd.Series:
+    """(gene_id,) level of each gene in the track that this one is to be compared with.
+
+    See `reference_track`. Empty where no cell type of the run had the mark.
+    """
+    if (cell_type, mark) in levels.columns:
+        return levels[cell_type, mark].dropna()
+    own = [column for column in levels.columns if column[1] == mark]
+    return levels[own].mean(axis=1).dropna() if own else pd.Series(dtype=float)
+
+
+def spread_of_ratios(track: TrackProfile, reference: TrackProfile) -> float:
+    """How many times larger is the largest ratio of their quantiles than the smallest?
+
+    From the 10th to the 90th percentile; NaN where one of the two holds zeros only.
+    """
+    middle = (LEVEL_SHARES > 0.1) & (LEVEL_SHARES < 0.9)
+    both = middle & (track.levels > 0) & (reference.levels > 0)
+    if not both.any():
+        return float("nan")
+    ratios = reference.levels[both] / track.levels[both]
+    return float(ratios.max() / ratios.min())
 
 
 def _plain(values: np.ndarray) -> list[float]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.atomic import whole_file
+from simplechrome.dataset.observed import has_data
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.conformal import LabelSets, LevelIntervals, name_label_sets
@@ -77,18 +78,28 @@ def predict_genes(
 
     then label (-1 unknown) and expression (NaN unknown). `ensemble_sd`, of an ensemble only, is the
     standard deviation of the members' probabilities (calibrated) or of their log2(expression + 1).
+    Genes without data in the cell type have NaN, and an empty label_set.
     """
     columns: dict[str, Any] = gene_columns(dataset)
     columns["split"] = np.tile(split, dataset.sizes["cell_type"])
+    before = set(columns)
     values = values_of(predictor, latents)
     values = values.reshape(len(values), -1)
     if predictor.task == "classification":
         columns |= _probabilities(values, uncertainty)
     else:
         columns |= _levels(values, uncertainty)
+    unseen = ~has_data(dataset).ravel()
+    if unseen.any():
+        columns |= {n: _without(columns[n], unseen) for n in columns if n not in before}
     columns["label"] = dataset["label"].values.ravel()
     columns["expression"] = dataset["expression"].values.ravel()
     return pd.DataFrame(columns)
+
+
+def _without(values: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    empty = "" if values.dtype.kind in "OU" else np.nan
+    return np.where(unseen, np.array(empty, values.dtype), values)
 
 
 def _spread(values: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,9 +17,10 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
+from simplechrome.dataset.observed import has_data, without_unobserved
 from simplechrome.dataset.store import choose_cell_types, choose_marks
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.depth import profile_signal, write_signal_profile
+from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
 from simplechrome.evaluation.held_out import fit_and_hold_out
 from simplechrome.evaluation.models import make_encoder, make_predictor
@@ -176,6 +177,7 @@ def fit_run(
         dataset = choose_cell_types(dataset, config.cell_types)
     if config.marks is not None:
         dataset = choose_marks(dataset, config.marks)
+    dataset = without_unobserved(dataset)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
@@ -264,9 +266,11 @@ def _fit(
     split = {"gene_id": dataset["gene_id"].values, "split": named, "labelled": drawn}
     write_table(pd.DataFrame(split), folder / "split.parquet")
     encoder = make_encoder(config)
-    encoder.fit(parts.train, validation=parts.validation, **_checkpoints(encoder, folder))
+    train, validation = (_with_data(part) for part in (parts.train, parts.validation))
+    encoder.fit(train, validation=validation, **_checkpoints(encoder, folder))
     encoder.save(folder / "encoder", overwrite=True)
-    write_signal_profile(profile_signal(parts.train), folder)
+    write_signal_profile(profile_signal(train), folder)
+    write_levels(dataset, folder)
     if hasattr(encoder, "activity_"):
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
         log.info("Standard deviation of each latent over the training windows: %s", shares)
@@ -323,6 +327,12 @@ def _fit(
         metrics[part] = score_predictions(rows_of_part, config.task, with_coverage=not circular)
     write_json(metrics, folder / "metrics.json")
     return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
+
+
+def _with_data(part: xr.Dataset) -> xr.Dataset:
+    """The genes whose windows an encoder can learn from; all where there are none."""
+    seen = has_data(part).any(axis=0)
+    return part if seen.all() or not seen.any() else part.isel(gene=seen)
 
 
 def _checkpoints(encoder: Encoder, folder: Path) -> dict[str, Any]:

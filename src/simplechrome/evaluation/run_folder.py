@@ -20,10 +20,11 @@ from simplechrome.errors import ConfigError, MissingInputError, OutputExistsErro
 from simplechrome.unfinished import unfinished_folder
 
 PROFILE_FILE = "signal_profile.json"
+LEVELS_FILE = "signal_levels.parquet"
 RUN_CONTENTS = frozenset(
     {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
     | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
-    | {"calibration.json", "ensemble", PROFILE_FILE}
+    | {"calibration.json", "ensemble", PROFILE_FILE, LEVELS_FILE}
     # What the demonstration adds.
     | {"inputs", "demo.zarr", "label_efficiency.csv"}
 )
@@ -100,6 +101,15 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return metrics if isinstance(metrics, dict) else None
+
+
+def read_environment(folder: str | Path) -> dict[str, Any]:
+    """With what was a run made? Nothing where it does not say."""
+    try:
+        found = json.loads((Path(folder) / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def describe_run(folder: Path) -> str:

@@ -12,22 +12,25 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
-from simplechrome.errors import MissingInputError, ModelFormatError
-from simplechrome.evaluation.depth import read_signal_profile
+from simplechrome.dataset.observed import without_unobserved
+from simplechrome.errors import MissingInputError, ModelFormatError, ModelMismatchError
+from simplechrome.evaluation.depth import read_levels, read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
 from simplechrome.evaluation.predictions import latent_table, predict_genes
-from simplechrome.evaluation.run_folder import describe_run
+from simplechrome.evaluation.run_folder import describe_run, read_environment
 from simplechrome.evaluation.scores import coverage_columns, known_rows
 from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.sources.assembly import canonical_assembly
 from simplechrome.unfinished import unfinished_folder
 
 log = logging.getLogger(__name__)
 
 NEW = "new"
+_VERSION = r"^(ENS[A-Z]*\d{11})\.\d+$", r"\1"
 CHANGED = "signal_changed"
 """Column of tables: what depth scaling or matching did to the signal; there where it did any."""
 
@@ -142,9 +145,11 @@ def predict_with_run(
         If distributions are to be matched, and the run does not know those of its training.
     """
     models = load_run(folder)
+    dataset = without_unobserved(dataset)
     adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
     dataset = adapted.dataset
-    split = models.split.reindex(dataset["gene_id"].values).fillna(NEW).to_numpy()
+    split = sides_of(models.split, dataset["gene_id"].values)
+    _warn_of_other_genome(folder, dataset, split)
     _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
     table = predict_genes(dataset, latents, models.predictor, split, models.uncertainty)
@@ -161,16 +166,69 @@ def _adapt(
     match_distribution: bool,
 ) -> Adapted:
     """The dataset as the run's model is to see it; what remains different is said."""
+    models.encoder.require_windows(dataset)
+    _require_same_case(dataset, models.encoder)
     adapted = adapt_signal(
         dataset,
         models.encoder,
         read_signal_profile(folder),
         models.split.index[models.split == "train"].astype(str).tolist(),
+        read_levels(folder),
         depth_scaling=depth_scaling,
         match_distribution=match_distribution,
     )
     warn_of_transfer(adapted.dataset, models.encoder)
     return adapted
+
+
+def sides_of(split: pd.Series, gene_ids: np.ndarray) -> np.ndarray:
+    """On which side was each gene when a model was fitted? `new` where it was not there.
+
+    Parameters
+    ----------
+    split
+        gene_id → part.
+    gene_ids : (gene,)
+        With or without the version behind an Ensembl id, as the run's.
+    """
+    ids = pd.Index(gene_ids.astype(str))
+    found = split.reindex(ids).to_numpy(object)
+    bare = split.index.astype(str).str.replace(*_VERSION, regex=True)
+    plain = pd.Series(split.to_numpy(), index=bare)
+    plain = plain[~plain.index.duplicated()]
+    again = plain.reindex(ids.str.replace(*_VERSION, regex=True)).to_numpy(object)
+    return np.where(pd.isna(found), np.where(pd.isna(again), NEW, again), found)
+
+
+def _warn_of_other_genome(folder: str | Path, dataset: xr.Dataset, split: np.ndarray) -> None:
+    """Is it known at all which genes the run has learned from?"""
+    then = read_environment(folder).get("dataset", {}).get("assembly", "")
+    now = dataset.attrs.get("assembly", "")
+    if then and now and canonical_assembly(then) != canonical_assembly(now):
+        log.warning(
+            "The run was fitted on %s, and the data are of %s",
+            *(then, now),
+        )
+    elif (split == NEW).all():
+        log.warning(
+            "None of the %d genes is known to the run by its id: whether it learned from them "
+            "cannot be told, and scores may be too good",
+            split.size,
+        )
+
+
+def _require_same_case(dataset: xr.Dataset, encoder: Encoder) -> None:
+    """Is a mark that the model lacks one that it knows, written otherwise?"""
+    known = {mark.lower(): mark for mark in encoder.marks_}
+    have = [str(mark) for mark in dataset["mark"].values]
+    meant = {m: known[m.lower()] for m in have if m not in encoder.marks_ and m.lower() in known}
+    if meant:
+        raise ModelMismatchError(
+            "Marks are written otherwise than in the model.",
+            found=", ".join(meant),
+            expected=", ".join(meant.values()),
+            remedy="write them so in the sample sheet, and build the dataset again",
+        )
 
 
 def _say_changes(table: pd.DataFrame, adapted: Adapted) -> pd.DataFrame:

@@ -43,10 +43,16 @@ class _Measure(NamedTuple):
 
 
 def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Which predictions can be scored: those of genes with a label, or a measured expression?"""
+    """Which predictions can be scored: those of genes with a label, or a measured expression?
+
+    Genes without data have no prediction, and are not among them.
+    """
     if task == "classification":
-        return predictions[predictions["label"] != UNKNOWN_LABEL]
-    return predictions[np.isfinite(predictions["expression"])]
+        known = (predictions["label"] != UNKNOWN_LABEL) & predictions["probability"].notna()
+    else:
+        level = predictions["predicted_log2_expression"]
+        known = np.isfinite(predictions["expression"]) & level.notna()
+    return predictions[known]
 
 
 def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:

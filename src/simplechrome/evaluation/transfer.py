@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,11 +14,14 @@ import xarray as xr
 from simplechrome.dataset.transforms import SignalTransform, present_marks
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.evaluation.depth import (
+    LEVEL_SHARES,
     SignalProfile,
     TrackProfile,
     depth_factor,
     profile_track,
+    reference_levels,
     reference_track,
+    spread_of_ratios,
 )
 from simplechrome.evaluation.distribution import match_values
 from simplechrome.evaluation.run_folder import PROFILE_FILE
@@ -33,6 +37,10 @@ NEAR = 1.1
 """Tracks that differ by a smaller factor are as deep as those of training, and left as they are."""
 THIN = 5.0
 """Factor from which counts are so few that no scaling makes up for it."""
+DISAGREEING = 8.0
+"""Ratio of the factors that weak and strong windows ask for, beyond which no one factor fits."""
+FEWEST_SHARED = 50
+"""Genes that both have, below which levels are not compared over these."""
 FEW_WINDOWS = 100
 """Below which the factor itself is unsure."""
 
@@ -57,6 +65,7 @@ def adapt_signal(
     encoder: Encoder,
     profile: SignalProfile | None,
     train_genes: Sequence[str],
+    levels: pd.DataFrame | None = None,
     *,
     depth_scaling: bool = True,
     match_distribution: bool = False,
@@ -70,15 +79,17 @@ def adapt_signal(
     Parameters
     ----------
     dataset
-        What is to be encoded or predicted: all genes rather than a selection, since levels are
-        compared over the training genes where the dataset has half of these or more, and over all
-        of its windows otherwise.
+        What is to be encoded or predicted. Levels are compared over the training genes where it
+        has half of these or more; otherwise over all genes that it shares with the run, by
+        `levels`; where these are few, over all of its windows, with a warning.
     encoder
         Fitted.
     profile
         Of its training windows; None for runs that do not know it.
     train_genes
         Ids of the training genes.
+    levels
+        Of all genes of the run; see `read_levels`.
     depth_scaling
         False leaves the signal as it is.
     match_distribution
@@ -113,8 +124,10 @@ def adapt_signal(
     changed = _Changes()
     signal = dataset["signal"].values
     present = present_marks(dataset)
-    compared = pd.Index(dataset["gene_id"].values.astype(str)).isin(train_genes)
-    if 2 * compared.sum() < len(train_genes):
+    ids = pd.Index(dataset["gene_id"].values.astype(str))
+    compared = ids.isin(train_genes)
+    partly = 2 * compared.sum() < len(train_genes)
+    if partly:
         compared[:] = True
     adapted: np.ndarray | None = None
     for row, cell_type in enumerate(map(str, dataset["cell_type"].values)):
@@ -125,6 +138,8 @@ def adapt_signal(
                 continue
             sample = seen & compared if (seen & compared).any() else seen
             depth = float(dataset["depth"].values[row, column])
+            if partly and levels is not None:
+                then, sample = _over_shared(then, levels, (cell_type, mark), ids, seen)
             now = profile_track(signal[row, sample, :, column], depth)
             if match_distribution:
                 values = signal[row, seen, :, column]
@@ -151,6 +166,21 @@ def adapt_signal(
     )
 
 
+def _over_shared(
+    then: TrackProfile,
+    levels: pd.DataFrame,
+    track: tuple[str, str],
+    ids: pd.Index,
+    seen: np.ndarray,
+) -> tuple[TrackProfile, np.ndarray]:
+    """The training's track over the genes that both have, and which these are in the dataset."""
+    own = reference_levels(levels, *track)
+    shared = seen & ids.isin(own.index)
+    if shared.sum() < FEWEST_SHARED:
+        return then, seen
+    return replace(then, levels=np.quantile(own.loc[ids[shared]], LEVEL_SHARES)), shared
+
+
 def _require_units(
     dataset: xr.Dataset, encoder: Encoder, depth_scaling: bool, match_distribution: bool
 ) -> None:
@@ -164,10 +194,12 @@ def _require_units(
         f"The signal is in {units}, and the model was fitted on {encoder.units_}.",
         found=units,
         expected=encoder.units_,
-        cause="p-values and fold change are no read counts, and no factor makes them so",
-        remedy="build the dataset from the same kind of tracks, fit a model on this kind, or pass "
-        "--match-distribution (match_distribution=True), which replaces values by those of the "
-        "same rank in training, mark by mark",
+        cause="signal whose units were not named when the dataset was built (--units)"
+        if "mean_signal" in (units, encoder.units_) and "reads" not in (units, encoder.units_)
+        else "p-values and fold change are no read counts, and no factor makes them so",
+        remedy="build the dataset from the same kind of tracks and with the same --units, fit a "
+        "model on this kind, or pass --match-distribution (match_distribution=True), which "
+        "replaces values by those of the same rank in training, mark by mark",
     )
 
 
@@ -178,6 +210,7 @@ class _Changes:
         self.texts: dict[str, list[str]] = {}
         self._thin: list[str] = []
         self._unsure: set[int] = set()
+        self._odd: list[str] = []
 
     def add(self, cell_type: str, text: str, windows: int) -> None:
         self.texts.setdefault(cell_type, []).append(text)
@@ -187,6 +220,9 @@ class _Changes:
     def scaled(
         self, cell_type: str, mark: str, factor: float, now: TrackProfile, then: TrackProfile
     ) -> str:
+        spread = spread_of_ratios(now, then)
+        if spread > DISAGREEING:
+            self._odd.append(f"{cell_type} {mark}, by {spread:.2g}")
         if factor > THIN:
             self._thin.append(f"{cell_type} {mark} x {factor:.3g}")
         libraries = then.depth / now.depth if now.depth else np.nan
@@ -215,6 +251,12 @@ class _Changes:
                 "%d tracks are very thin beside those of training (%s): scaling does not bring "
                 "back what few reads leave out, and probabilities stay off",
                 *(len(self._thin), _some(self._thin)),
+            )
+        if self._odd:
+            log.warning(
+                "No one factor fits %d tracks: weak and strong windows ask for factors that differ "
+                "(%s times). Another antibody or protocol, perhaps; look at --no-depth-scaling too",
+                *(len(self._odd), _some(self._odd)),
             )
         if self._unsure:
             log.warning(

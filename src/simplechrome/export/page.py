@@ -153,7 +153,10 @@ def _about_calibration(models: Models) -> str:
         return "Intervals around it are not part of the export; `simplechrome predict` writes them."
     if models.uncertainty is None:
         return "The run has no calibration: `probability` is as the predictor gives it."
-    return "`probability` is what `simplechrome predict` writes. Label sets are not in the export."
+    return (
+        "`probability` is what `simplechrome predict --no-depth-scaling` writes: tracks are taken "
+        "as they are, and not brought to the depth of training. Label sets are not in the export."
+    )
 
 
 def _names(ports: list[Port]) -> str:

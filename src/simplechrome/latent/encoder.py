@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from simplechrome.dataset.transforms import SignalTransform
+from simplechrome.errors import ModelMismatchError
 from simplechrome.training.model_files import class_of, read_model, restoring, write_model
 
 
@@ -51,6 +52,25 @@ class Encoder(BaseEstimator):
         validation
             Genes that decide when to stop, for encoders that train in epochs.
         """
+
+    def require_windows(self, dataset: xr.Dataset) -> None:
+        """Are the windows of these data those that the encoder was fitted on?
+
+        Raises
+        ------
+        ModelMismatchError
+            If they have other bins.
+        """
+        starts = dataset["bin_start"].values
+        if not np.array_equal(starts, self.bin_start_):
+            raise ModelMismatchError(
+                "The data's windows are not those of the model.",
+                found=f"{starts.size} bins from {starts[0]} bp"
+                f" in steps of {dataset.attrs['bin_size']}",
+                expected=f"{self.bin_start_.size} bins from {self.bin_start_[0]} bp"
+                f" in steps of {np.diff(self.bin_start_[:2]).sum()}",
+                remedy="build the dataset with the model's window and --bin-size",
+            )
 
     @abstractmethod
     def transform(self, dataset: xr.Dataset) -> xr.DataArray:

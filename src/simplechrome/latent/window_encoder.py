@@ -92,16 +92,7 @@ class WindowEncoder(Encoder):
             If bins differ, or no mark is the model's.
         """
         check_is_fitted(self)
-        starts = dataset["bin_start"].values
-        if not np.array_equal(starts, self.bin_start_):
-            raise ModelMismatchError(
-                "The data's windows are not those of the model.",
-                found=f"{starts.size} bins from {starts[0]} bp"
-                f" in steps of {dataset.attrs['bin_size']}",
-                expected=f"{self.bin_start_.size} bins from {self.bin_start_[0]} bp"
-                f" in steps of {np.diff(self.bin_start_[:2]).sum()}",
-                remedy="build the dataset with the model's window and --bin-size",
-            )
+        self.require_windows(dataset)
         return self.transform_.transform(align_marks(dataset, self.marks_))
 
     def transform(self, dataset: xr.Dataset) -> xr.DataArray:

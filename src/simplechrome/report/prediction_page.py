@@ -93,11 +93,15 @@ def write_prediction_page(
 
 def predict_command(run: str, dataset: str, output: str, report: str, **flags: Any) -> str:
     """Which command makes this page? Without the folders of one machine."""
-    names = [PurePath(each).name for each in (dataset, output, report)]
+    names = [_shown(each) for each in (dataset, output, report)]
     chosen = [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
-    return shlex.join(
-        ["simplechrome", "predict", run, names[0], "-o", names[1], "--report", names[2], *chosen]
-    )
+    written = ["-o", names[1], "--report", names[2]]
+    return shlex.join(["simplechrome", "predict", _shown(run), names[0], *written, *chosen])
+
+
+def _shown(path: str) -> str:
+    """As it was given; of a path from the root only the name, since pages are read elsewhere."""
+    return PurePath(path).name if PurePath(path).is_absolute() else path
 
 
 def _changes(table: pd.DataFrame) -> str:
@@ -106,13 +110,14 @@ def _changes(table: pd.DataFrame) -> str:
     each = [f"{row['cell_type']}: {row[CHANGED]}" for _, row in changed.iterrows()]
     more = f"; and {len(each) - CELL_TYPES_DRAWN} more" if len(each) > CELL_TYPES_DRAWN else ""
     return (
-        "The signal was brought to the level of training. "
+        "The signal was brought to the level of training, and is drawn below as it was before. "
         f"{'; '.join(each[:CELL_TYPES_DRAWN])}{more}."
     )
 
 
 def _headline(table: pd.DataFrame) -> list[page.HeadlineNumber]:
     numbers = [page.HeadlineNumber("genes", table["gene_id"].nunique())]
+    table = table[table[_AXES[task_of(table)][0]].notna()]
     if task_of(table) == "classification":
         high = float((table["probability"] > 0.5).mean())
         numbers.append(page.HeadlineNumber("predicted high", high, note="probability above 0.5"))
@@ -136,7 +141,8 @@ def _predicted(table: pd.DataFrame) -> list[page.Block]:
     left = len(by_cell) - len(drawn)
     rows = []
     for name, own in by_cell.items():
-        row: dict[str, Any] = {"cell type": name, "genes": len(own)}
+        own = own[own[column].notna()]
+        row: dict[str, Any] = {"cell type": name, "genes with data": len(own)}
         if column == "probability":
             row["predicted high"] = float((own[column] > middle).mean())
         else:
@@ -148,10 +154,11 @@ def _predicted(table: pd.DataFrame) -> list[page.Block]:
     return [
         page.Figure(
             predicted_figure(
-                {name: own[column] for name, own in drawn.items()}, label, middle=middle
+                {name: own[column].dropna() for name, own in drawn.items()}, label, middle=middle
             ),
             "What was predicted for the genes of each cell type",
-            "Number of genes by prediction, each cell type on a scale of its own."
+            "Number of genes by prediction, each cell type on a scale of its own; the line parts "
+            f"{'high from low' if column == 'probability' else 'expressed genes from others'}."
             + (f" The other {left} cell types are in the table." if left else ""),
             name="predicted",
         ),
@@ -159,7 +166,9 @@ def _predicted(table: pd.DataFrame) -> list[page.Block]:
             pd.DataFrame(rows),
             "Predictions by cell type",
             "Sets hold the labels that cannot be ruled out; how often they hold the truth is "
-            "promised for data like those of training only.",
+            "promised for data like those of training only."
+            if "label_set" in table
+            else f"Median level: {label}.",
             formats={"predicted high": ".1%"} if column == "probability" else {},
         ),
     ]

@@ -75,9 +75,10 @@ def _subtitle(config: RunConfig) -> str:
         "random": "random split",
     }[config.split.kind]
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
+    encoder = config.encoder.name + (" with log means" if config.add_log_means else "")
     members = f" (ensemble of {config.ensemble})" if config.ensemble > 1 else ""
     return (
-        f"{task}: encoder {config.encoder.name}, predictor {config.predictor.name}{members}, "
+        f"{task}: encoder {encoder}, predictor {config.predictor.name}{members}, "
         f"{labels}, "
         f"{split}, seed {config.seed}"
     )
