@@ -64,7 +64,7 @@ CONFIG, SCORES = "benchmark.toml", "scores.parquet"
 CONTENTS = frozenset(
     {CONFIG, SCORES, "scores.csv", "summary.csv", "controls.csv", "not_applicable.csv"}
     | {CELLS, ENCODERS, ENVIRONMENT, "table.md", "table.tex", "figures", "report.html"}
-    | {"writeup.md", "claims.csv"}
+    | {"writeup.md", "claims.csv", "neighbors.csv"}
 )
 """Names that a benchmark folder may hold, and may lose when it is overwritten."""
 

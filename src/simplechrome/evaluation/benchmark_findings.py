@@ -8,6 +8,7 @@ import pandas as pd
 
 from simplechrome.evaluation.benchmark_claims import Claim, find_claims
 from simplechrome.evaluation.benchmark_controls import control_table
+from simplechrome.evaluation.benchmark_neighbors import NeighborGain, find_gains
 from simplechrome.evaluation.benchmark_results import BenchmarkResults
 from simplechrome.evaluation.benchmark_summary import (
     Resamples,
@@ -29,6 +30,7 @@ class Findings(NamedTuple):
     summary : see `summarize`
     controls : see `control_table`
     claims : of the leading score, in every place
+    gains : of models with neighbors, of the leading score, in every place
     baseline : `representation:predictor` that differences are taken to
     """
 
@@ -37,6 +39,7 @@ class Findings(NamedTuple):
     summary: pd.DataFrame
     controls: pd.DataFrame
     claims: list[Claim]
+    gains: list[NeighborGain]
     baseline: str
 
 
@@ -61,5 +64,6 @@ def find(results: BenchmarkResults, baseline: str) -> Findings:
         summarize(resamples, baseline),
         control_table(results),
         claims,
+        find_gains(resamples, places(resamples), metric),
         baseline,
     )

@@ -8,6 +8,7 @@ from simplechrome.atomic import whole_file
 from simplechrome.evaluation.benchmark import Benchmark
 from simplechrome.evaluation.benchmark_claims import claims_table
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings, find
+from simplechrome.evaluation.benchmark_neighbors import gain_table
 from simplechrome.evaluation.predictions import write_table
 from simplechrome.evaluation.summary import NAMES
 from simplechrome.report.benchmark_page import write_benchmark_page
@@ -27,8 +28,8 @@ def write_benchmark_files(benchmark: Benchmark) -> Findings:
     """Write all that a benchmark says into its folder.
 
     scores.parquet and scores.csv (one row a score), summary.csv (means, intervals, differences),
-    controls.csv, claims.csv, not_applicable.csv, table.md and table.tex (the leading score),
-    figures/, report.html and writeup.md.
+    controls.csv, claims.csv, not_applicable.csv, neighbors.csv (of models that see any), table.md
+    and table.tex (the leading score), figures/, report.html and writeup.md.
     """
     folder = benchmark.folder
     findings = find(benchmark.results, benchmark.config.baseline)
@@ -36,6 +37,8 @@ def write_benchmark_files(benchmark: Benchmark) -> Findings:
     write_table(findings.summary, folder / "summary.csv")
     write_table(findings.controls, folder / "controls.csv")
     write_table(claims_table(findings.claims), folder / "claims.csv")
+    if findings.gains:
+        write_table(gain_table(findings.gains), folder / "neighbors.csv")
     write_table(benchmark.results.not_applicable, folder / "not_applicable.csv")
     tables = make_score_tables(
         findings.resamples, findings.summary, SHOWN_IN_TEXTS[benchmark.config.task]

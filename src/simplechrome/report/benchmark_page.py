@@ -38,6 +38,7 @@ from simplechrome.report.figures_benchmark import (
     grid_figure,
     paired_difference_figure,
 )
+from simplechrome.report.neighbors_section import neighbors_section
 from simplechrome.report.run_page import write_figures
 
 Place = tuple[Any, ...]
@@ -68,6 +69,8 @@ def write_benchmark_page(
         _place_section(findings, place, tables[place, metric], metric, position, len(drawn))
         for position, place in enumerate(drawn)
     ]
+    if findings.gains:
+        sections.insert(0, neighbors_section(findings.gains, drawn[0], metric))
     if findings.claims:
         sections.append(_claims_section(findings, drawn[0], metric))
     if curves := curves_section(benchmark, findings, every):

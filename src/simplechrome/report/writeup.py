@@ -33,6 +33,7 @@ from simplechrome.report.benchmark_tables import (
     shown_places,
     signed,
 )
+from simplechrome.report.neighbors_section import write_up_neighbors
 from simplechrome.report.style import counted
 
 _PUBLISHED = (
@@ -75,6 +76,7 @@ def write_up(
         *_method(benchmark),
         *_data(benchmark),
         *_results(tables, figures),
+        *write_up_neighbors(findings.gains, shown_places(places(findings.resamples))),
         *_claims(findings),
         *_controls(findings),
         *_not_applicable(benchmark),

@@ -1,0 +1,92 @@
+"""What is said of neighbors, where it is known what they add."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from made_up_benchmark import made_up_test_set
+
+from simplechrome.evaluation.benchmark_findings import Findings, find
+from simplechrome.evaluation.benchmark_neighbors import (
+    OWN,
+    gain_table,
+    neighbor_pairs,
+    split_representation,
+)
+from simplechrome.evaluation.benchmark_results import BenchmarkResults
+from simplechrome.report.figures_neighbors import neighbor_gain_figure
+from simplechrome.report.neighbors_section import (
+    neighbors_section,
+    tell_gains,
+    write_up_neighbors,
+)
+
+PLACE = ("C0", "within", "C0", "chromosome")
+STRENGTHS = {
+    "pca:linear": 1.0,
+    "pca+genomic:neighborhood": 1.0,  # no better than anything
+    "pca+genomic.shuffled:neighborhood": 1.0,
+    "pca+genomic.only:neighborhood": 0.2,
+    "pca+coexpression:neighborhood": 1.8,
+    "pca+coexpression.shuffled:neighborhood": 1.0,
+    "pca+coexpression.elsewhere:neighborhood": 1.0,
+}
+
+
+@pytest.fixture(scope="module")
+def findings() -> Findings:
+    tests = {(*PLACE, 0): made_up_test_set(STRENGTHS)}
+    nothing = pd.DataFrame(columns=["representation", "predictor", "reason"])
+    results = BenchmarkResults("classification", tests, pd.DataFrame(), nothing)
+    return find(results, "pca:linear")
+
+
+def test_pairs_by_name() -> None:
+    assert split_representation("pca+log_means") == ("pca+log_means", None)
+    own, choice = split_representation("pca+log_means+genomic.apart.shuffled")
+    assert own == "pca+log_means"
+    assert choice is not None
+    assert choice.name == "genomic.apart.shuffled"
+    pairs = [(first, against, second) for first, _, against, second in neighbor_pairs([*STRENGTHS])]
+    assert pairs == [
+        ("pca+genomic:neighborhood", OWN, "pca:linear"),
+        ("pca+genomic:neighborhood", "shuffled", "pca+genomic.shuffled:neighborhood"),
+        ("pca+coexpression:neighborhood", OWN, "pca:linear"),
+        *(
+            ("pca+coexpression:neighborhood", name, f"pca+coexpression.{name}:neighborhood")
+            for name in ("shuffled", "elsewhere")
+        ),
+    ]
+
+
+def test_true_effects_are_told_from_none(findings: Findings) -> None:
+    table = gain_table(findings.gains).set_index(["neighbors", "against", "n_labels"])
+    for against in (OWN, "shuffled", "elsewhere"):
+        for n_labels in (20, 1000):
+            assert table.loc[("coexpression", against, n_labels), "verdict"] == "higher"
+    for against in (OWN, "shuffled"):
+        assert table.loc[("genomic", against, 20), "verdict"] == "no difference shown"
+    sentence = table.loc[("coexpression", "shuffled", 1000), "sentence"]
+    assert sentence.startswith("With all labels and attention, coexpression neighbors brought")
+    assert "higher than with shuffled neighbors" in sentence
+
+
+def test_section_and_text_say_the_same(findings: Findings) -> None:
+    said = tell_gains(findings.gains)
+    assert "Against neighbors elsewhere, 2 comparisons: higher in 2, lower in 0" in said
+    section = neighbors_section(findings.gains, PLACE, "auroc")
+    assert "Do neighbors add anything?" in section.title
+    assert len(section.blocks) == 2 + 1 + 3  # text, a figure for the predictor, three tables
+    text = "\n".join(write_up_neighbors(findings.gains, [PLACE]))
+    assert said in text
+    assert "`coexpression` | neighborhood" in text
+    assert list(write_up_neighbors([], [PLACE])) == []
+
+
+def test_figure_has_a_row_for_each_kind_and_a_column_for_each_number(findings: Findings) -> None:
+    table = gain_table(findings.gains)
+    figure = neighbor_gain_figure(table)
+    axes = figure.get_axes()
+    assert [each.get_title("left") for each in axes] == ["20 labels", "all labels"]
+    assert [t.get_text() for t in axes[0].get_yticklabels()] == ["genomic", "coexpression"]
+    assert neighbor_gain_figure(table[:0]).get_axes()
