@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from simplechrome.dataset.lookup import get_gene_data as get_gene_data
     from simplechrome.dataset.lookup import get_neighbors_data as get_neighbors_data
     from simplechrome.dataset.merge import merge as merge
+    from simplechrome.dataset.neighbors.contact import contact_neighbors as contact_neighbors
+    from simplechrome.dataset.neighbors.functional import (
+        coexpression_neighbors as coexpression_neighbors,
+    )
+    from simplechrome.dataset.neighbors.genomic import genomic_neighbors as genomic_neighbors
+    from simplechrome.dataset.neighbors.stored import open_neighbors as open_neighbors
     from simplechrome.dataset.splits import draw_labels as draw_labels
     from simplechrome.dataset.splits import split_as_published as split_as_published
     from simplechrome.dataset.splits import split_at_random as split_at_random
@@ -57,6 +63,11 @@ if TYPE_CHECKING:
     from simplechrome.predictors.linear import LinearPredictor as LinearPredictor
     from simplechrome.predictors.load import load_predictor as load_predictor
     from simplechrome.predictors.mlp import MLPPredictor as MLPPredictor
+    from simplechrome.predictors.neighborhood import (
+        NeighborhoodPredictor as NeighborhoodPredictor,
+    )
+    from simplechrome.predictors.surroundings import make_surroundings as make_surroundings
+    from simplechrome.predictors.surroundings import neighbor_means as neighbor_means
     from simplechrome.schema import validate as validate
     from simplechrome.sources.download import check_if_dataset_exists as check_if_dataset_exists
     from simplechrome.sources.simulate import simulate as simulate
@@ -70,6 +81,13 @@ _HOME = {
     "get_gene_data": "simplechrome.dataset.lookup",
     "build_tracks_on_disk": "simplechrome.dataset.build_tracks",
     "get_neighbors_data": "simplechrome.dataset.lookup",
+    "genomic_neighbors": "simplechrome.dataset.neighbors.genomic",
+    "coexpression_neighbors": "simplechrome.dataset.neighbors.functional",
+    "contact_neighbors": "simplechrome.dataset.neighbors.contact",
+    "open_neighbors": "simplechrome.dataset.neighbors.stored",
+    "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
+    "make_surroundings": "simplechrome.predictors.surroundings",
+    "neighbor_means": "simplechrome.predictors.surroundings",
     "predict_with_run": "simplechrome.evaluation.saved_run",
     "merge": "simplechrome.dataset.merge",
     "draw_labels": "simplechrome.dataset.splits",

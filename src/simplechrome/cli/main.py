@@ -13,7 +13,7 @@ import simplechrome
 from simplechrome.errors import SimpleChromeError
 
 _VERBS = (
-    *("demo", "download", "build", "merge", "inspect"),
+    *("demo", "download", "build", "merge", "neighbors", "inspect"),
     *("fit", "encode", "predict", "benchmark", "export"),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,12 @@ from simplechrome.dataset.neighbors.genomic import (
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
 from simplechrome.errors import InputFormatError
 from simplechrome.sources.chromosomes import MatchMode, match_names
+from simplechrome.sources.contacts import (
+    is_matrix,
+    matrix_chromosomes,
+    read_contacts,
+    read_matrix,
+)
 
 log = logging.getLogger(__name__)
 
@@ -167,3 +174,48 @@ def _genes_in(dataset: xr.Dataset, contacts: pd.DataFrame, end: int, reach: int)
         which += np.repeat(first, count)
         parts.append(pd.DataFrame({"contact": np.repeat(at, count), "gene": members[which]}))
     return pd.concat(parts, ignore_index=True)
+
+
+def neighbors_of_file(
+    dataset: xr.Dataset,
+    path: str | Path,
+    n: int | None = 50,
+    *,
+    reach: int = REACH,
+    resolution: int | None = None,
+    chrom_style: MatchMode = "auto",
+) -> NeighborGraph:
+    """Which genes touch by a file of contacts, BEDPE or a matrix? See `contact_neighbors`.
+
+    Parameters
+    ----------
+    path
+        See `read_contacts` and `read_matrix`.
+    resolution
+        bp per bin, of a matrix of several.
+
+    Raises
+    ------
+    MissingInputError, InputFormatError, ConfigError
+        If the file is not there, or not what it should be.
+    """
+    require_places(dataset)
+    name = Path(str(path).partition("::")[0]).name
+    if is_matrix(path):
+        genes = [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
+        names = match_names(
+            *(genes, matrix_chromosomes(path, resolution=resolution)),
+            mode=chrom_style,
+            wanted_in="the gene table",
+            available_in=name,
+        )
+        places = pd.DataFrame(
+            {
+                "chrom": pd.Series(dataset["chrom"].values.astype(str)).map(names),
+                "pos": dataset["tss"].values,
+            }
+        ).dropna()
+        contacts = read_matrix(path, places, resolution=resolution)
+    else:
+        contacts = read_contacts(path)
+    return contact_neighbors(dataset, contacts, n, reach=reach, chrom_style=chrom_style, name=name)

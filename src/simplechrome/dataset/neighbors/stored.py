@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.atomic import check_free, whole_file
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, union
 from simplechrome.dataset.store import NEIGHBORS
 from simplechrome.errors import ConfigError, DatasetFormatError, MissingInputError, did_you_mean
 
@@ -168,3 +168,38 @@ def require_own(graph: NeighborGraph, dataset: xr.Dataset, name: str) -> Neighbo
             remedy="make them again with `simplechrome neighbors`",
         )
     return own
+
+
+def open_neighbors(
+    path: str | Path, names: str | Sequence[str] = "", *, dataset: xr.Dataset | None = None
+) -> NeighborGraph:
+    """Which neighbors have a stored dataset's genes?
+
+    Parameters
+    ----------
+    path
+        Of the dataset.
+    names
+        Of its graphs, joined if there are several; all if empty.
+    dataset
+        In whose order of genes; that of the graph by default.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such graph.
+    DatasetFormatError
+        If one is damaged, or of other genes than `dataset`.
+    """
+    wanted = [names] if isinstance(names, str) and names else list(names or stored_graphs(path))
+    if not wanted:
+        raise MissingInputError(
+            f"{path} has no neighbors.",
+            remedy=f"make them: simplechrome neighbors genomic {path}",
+        )
+    graphs = [load_graph(path, name)[0] for name in wanted]
+    if dataset is not None:
+        graphs = [
+            require_own(graph, dataset, name) for graph, name in zip(graphs, wanted, strict=True)
+        ]
+    return graphs[0] if len(graphs) == 1 else union(*graphs)

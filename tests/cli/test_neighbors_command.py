@@ -1,0 +1,91 @@
+"""`simplechrome neighbors` as its user runs it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import simplechrome
+from simplechrome.dataset.neighbors.describe import describe_graph
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def dataset(workshop: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(workshop / "one.zarr", tmp_path / "one.zarr"))
+
+
+def test_graphs_are_made_kept_and_shown(call: Call, dataset: Path, tmp_path: Path) -> None:
+    code, out, _ = call("neighbors", "genomic", dataset, "-n", 4)
+    assert code == 0
+    assert "300 of 300 genes have neighbors, 4 at most" in out
+    assert "100.0% on the same chromosome" in out
+    data = simplechrome.open_dataset(dataset)
+    ids = [str(gene) for gene in data["gene_id"].values]
+    levels = np.random.default_rng(0).random((300, 7))
+    table = pd.DataFrame(levels, index=ids, columns=["SIM001", *"ABCDEF"])
+    table.rename_axis("gene_id").to_csv(tmp_path / "rpkm.tsv", sep="\t")
+    (tmp_path / "pairs.tsv").write_text(f"{ids[0]}\t{ids[5]}\t.9\n")
+    (tmp_path / "sets.gmt").write_text("\t".join(["S", "", *ids[:4]]) + "\n")
+    chrom, tss = str(data["chrom"].values[0]), int(data["tss"].values[0])
+    near = np.flatnonzero((data["chrom"].values == chrom) & (data["tss"].values != tss))[0]
+    other = int(data["tss"].values[near])
+    (tmp_path / "loops.bedpe").write_text(
+        f"{chrom}\t{tss}\t{tss + 10}\t{chrom}\t{other}\t{other + 10}\tloop\t7\n"
+    )
+    for arguments in (
+        ("coexpression", "--expression", tmp_path / "rpkm.tsv"),
+        ("listed", "--pairs", tmp_path / "pairs.tsv"),
+        ("sets", "--gmt", tmp_path / "sets.gmt"),
+        ("contact",),
+        ("contact", "--contacts", tmp_path / "loops.bedpe", "--name", "loops"),
+    ):
+        code, _, err = call("neighbors", arguments[0], dataset, *arguments[1:])
+        assert code == 0, err
+    code, out, _ = call("neighbors", "show", dataset, "-o", tmp_path / "edges.tsv")
+    assert code == 0
+    for name in ("coexpression", "contact", "genomic", "listed", "loops", "sets"):
+        assert f"'{name}'" in out
+    edges = pd.read_csv(tmp_path / "edges.tsv", sep="\t")
+    assert (edges.groupby("graph").size()[["listed", "sets"]] == [2, 12]).all()
+    # The dataset is what it was, and may be replaced with its graphs.
+    assert call("inspect", dataset)[0] == 0
+    simplechrome.save_dataset(data, dataset, overwrite=True)
+    code, _, err = call("neighbors", "show", dataset)
+    assert (code, "has no neighbors" in err) == (1, True)
+
+
+def test_graphs_are_not_replaced_unasked(call: Call, dataset: Path) -> None:
+    assert call("neighbors", "genomic", dataset)[0] == 0
+    code, _, err = call("neighbors", "genomic", dataset, "-n", 3)
+    assert (code, "exists already" in err) == (1, True)
+    assert call("neighbors", "genomic", dataset, "-n", 3, "--overwrite")[0] == 0
+    graph = simplechrome.open_neighbors(dataset, "genomic")
+    described = describe_graph(graph)["genomic"]
+    assert described["most_neighbors"] == 3
+    assert described["share_on_same_chromosome"] == 1
+    assert sum(described["bands"].values()) == pytest.approx(1)
+
+
+def test_a_graph_serves_one_gene_at_a_time(call: Call, dataset: Path) -> None:
+    assert call("neighbors", "genomic", dataset, "-n", 6)[0] == 0
+    data = simplechrome.open_dataset(dataset)
+    graph = simplechrome.open_neighbors(dataset, dataset=data)
+    gene = str(data["gene_id"].values[7])
+    by_graph = simplechrome.get_neighbors_data(data, gene, 3, graph=graph, kind="genomic")
+    by_place = simplechrome.get_neighbors_data(data, gene, 3)
+    assert by_graph.gene_id.tolist() == by_place.gene_id.tolist()
+    np.testing.assert_array_equal(by_graph.windows.values, by_place.windows.values)
+
+
+@pytest.mark.parametrize("kind", ["genomic", "contact", "coexpression", "listed", "sets", "show"])
+def test_help_has_an_example(call: Call, kind: str) -> None:
+    code, out, _ = call("neighbors", kind, "--help")
+    assert code == 0
+    assert f"simplechrome neighbors {kind} e012.zarr" in out
