@@ -103,7 +103,7 @@ def test_a_planted_effect_is_found(planted: Planted, fitted: NeighborhoodPredict
 
 
 def test_shuffled_neighbors_do_not_help(planted: Planted) -> None:
-    around = planted.around._replace(graph=shuffled_neighbors(planted.around.graph))
+    around = replace(planted.around, graph=shuffled_neighbors(planted.around.graph))
     pair = (around, planted.validation)
     model = NeighborhoodPredictor(epochs=25).fit(around, planted.train, validation=pair)
     alone = planted.score(model.own_.decision_function(around.latents))
@@ -129,10 +129,10 @@ def test_a_knock_out_is_the_prediction_without_the_neighbor(
         row = np.flatnonzero(graph.gene_id == neighbor)[0]
         cut = graph.keep(~((graph.gene == 10) & (graph.neighbor == row)))
         # Features are scaled within the graph; here all weights are 1, so nothing shifts.
-        without = fitted.decision_function(planted.around._replace(graph=cut))[0, 10]
+        without = fitted.decision_function(replace(planted.around, graph=cut))[0, 10]
         assert table.loc[neighbor, "knock_out"] == pytest.approx(float(whole - without), abs=1e-5)
     none = graph.keep(graph.gene != 10)
-    without = fitted.decision_function(planted.around._replace(graph=none))[0, 10]
+    without = fitted.decision_function(replace(planted.around, graph=none))[0, 10]
     assert table["all_neighbors"].to_numpy() == pytest.approx(float(whole - without), abs=1e-5)
     assert table["attention"].between(0, 1).all()
     assert table["attention"].sum() <= 1
@@ -148,7 +148,7 @@ def test_without_neighbors_a_gene_has_its_own_prediction(
     assert float(together[0, -1]) == pytest.approx(float(alone[0, -1]), abs=1e-6)
     assert np.abs(together - alone).values[0, :-1].min() > 0
     nobody = planted.around.graph.keep(np.zeros(planted.around.graph.n_edges, bool))
-    empty = fitted.decision_function(planted.around._replace(graph=nobody))
+    empty = fitted.decision_function(replace(planted.around, graph=nobody))
     np.testing.assert_allclose(empty.values, alone.values, atol=1e-5)
 
 
@@ -159,7 +159,7 @@ def test_labels_of_others_do_not_matter_and_their_windows_do(
     assert set(np.unique(planted.train.values[:, np.arange(GENES) % 3 != 0])) == {-1}
     changed = planted.around.latents.copy(deep=True)
     changed[:, 11] += 3  # 11 is a test gene, 10 and 12 are not
-    moved = fitted.decision_function(planted.around._replace(latents=changed))
+    moved = fitted.decision_function(replace(planted.around, latents=changed))
     assert float(moved[0, 10]) != float(fitted.decision_function(planted.around)[0, 10])
     assert float(moved[0, 20]) == float(fitted.decision_function(planted.around)[0, 20])
 
@@ -250,7 +250,7 @@ def test_what_is_no_surroundings_is_refused(
         NeighborhoodPredictor(own="svm").fit(planted.around, planted.train)  # type: ignore[arg-type]
     other = replace(planted.around.graph, kinds=("contact",))
     with pytest.raises(ModelMismatchError, match="not of the kinds"):
-        fitted.predict(planted.around._replace(graph=other))
+        fitted.predict(replace(planted.around, graph=other))
     dataset = xr.Dataset(
         coords={"gene_id": ("gene", planted.around.graph.gene_id), "bin": np.arange(10)},
         attrs={"bin_size": 100},
@@ -282,3 +282,25 @@ def test_hundreds_of_neighbors_need_memory_of_edges_only() -> None:
     label[:, 200:] = -1
     model = NeighborhoodPredictor(epochs=1).fit(Surroundings(latents, graph, 1e4), label)
     assert np.isfinite(model.decision_function(Surroundings(latents, graph, 1e4))).all()
+
+
+def test_some_genes_among_all_neighbors(planted: Planted, fitted: NeighborhoodPredictor) -> None:
+    some = planted.around.isel(gene=np.array([5, 2]))
+    assert some.own["gene_id"].values.tolist() == ["g0005", "g0002"]
+    assert some.isel(gene=[1]).positions.tolist() == [2]
+    whole = fitted.decision_function(planted.around).values[:, [5, 2]]
+    np.testing.assert_allclose(fitted.decision_function(some).values, whole, atol=1e-6)
+    np.testing.assert_array_equal(
+        neighbor_means(some).values, neighbor_means(planted.around).values[:, [5, 2]]
+    )
+    train = np.flatnonzero(planted.train.values[0] >= 0)
+    pair = planted.around.isel(gene=train), planted.train.isel(gene=train)
+    held = np.flatnonzero(planted.validation.values[0] >= 0)
+    validation = planted.around.isel(gene=held), planted.validation.isel(gene=held)
+    again = NeighborhoodPredictor(epochs=3).fit(*pair, validation=validation)
+    masked = NeighborhoodPredictor(epochs=3).fit(
+        planted.around, planted.train, validation=(planted.around, planted.validation)
+    )
+    np.testing.assert_allclose(
+        again.decision_function(planted.around), masked.decision_function(planted.around), atol=1e-5
+    )

@@ -40,11 +40,9 @@ from simplechrome.log_relay import remembered
 from simplechrome.model_config import NeighborhoodConfig
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.surroundings import (
-    Surroundings,
     make_surroundings,
     neighbor_means,
 )
-from simplechrome.schema import UNKNOWN_LABEL
 
 CELLS, ENCODERS = "cells", "encoders"
 _SUFFIX = ".safetensors"
@@ -98,41 +96,6 @@ def read_cell(path: Path) -> CellResult:
             cause="a damaged or incomplete copy",
             remedy="delete the file, and call again with --resume: the cell is fitted again",
         ) from error
-
-
-class OwnFeatures(NamedTuple):
-    """Features of each gene, (cell_type, gene, feature): a row each."""
-
-    values: xr.DataArray
-
-    def of(self, target: xr.DataArray, genes: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
-        """Features and labels of these genes in the first cell type, to learn from."""
-        known = target.isel(gene=genes)
-        return self.values.isel(cell_type=[0], gene=genes), known.copy(data=y)
-
-    def to_predict(self, genes: np.ndarray) -> tuple[Any, Any]:
-        """Features, and which of the predictions are these genes'."""
-        return self.values.isel(gene=genes), slice(None)
-
-
-class AroundFeatures(NamedTuple):
-    """Genes with their neighbors, of which all must be there; labels say who is learned from."""
-
-    values: Surroundings
-
-    def of(self, target: xr.DataArray, genes: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
-        """See `OwnFeatures`."""
-        whole = target.values.dtype.kind in "iu"
-        masked = target.copy(data=np.full_like(target.values, UNKNOWN_LABEL if whole else np.nan))
-        masked.values[:, genes] = y
-        return self.values._replace(latents=self.values.latents.isel(cell_type=[0])), masked
-
-    def to_predict(self, genes: np.ndarray) -> tuple[Any, Any]:
-        """See `OwnFeatures`."""
-        return self.values, genes
-
-
-Features = OwnFeatures | AroundFeatures
 
 
 class Worker:
@@ -197,19 +160,19 @@ class Worker:
             self.dataset, choice, leave_out=predicted, expression=self.expression, seed=seed
         )
 
-    def _features(self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...]) -> Features:
+    def _features(self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...]) -> Any:
         """What the cell's predictor takes in place of the genes' own latents."""
         choice = cell.model.sees.neighbors
         if choice is None:
-            return OwnFeatures(latents)
+            return latents
         # Other genes in the neighbors' places for each draw; true neighbors are the same in all.
         seed = cell.seed if choice.control else 0
         graph = self._graph(choice, seed, predicted)
         around = make_surroundings(latents, graph, self.dataset)
         if cell.model.head.name == NEIGHBORHOOD:
-            return AroundFeatures(around)
+            return around
         means = neighbor_means(around)
-        return OwnFeatures(means[..., latents.shape[-1] :] if choice.only else means)
+        return means[..., latents.shape[-1] :] if choice.only else means
 
     def fit_cell(self, cell: Cell) -> float:
         """Fit, predict the test genes of all scored cell types, keep it; returns seconds."""
@@ -220,27 +183,26 @@ class Worker:
         latents = self._latents(path, plus, place, scored)
         target = targets(self.dataset, config, place.trained_on)
         features = self._features(cell, latents, scored)
+        own = features.isel(cell_type=[0])
         labelled = drawn(self.dataset, genes, cell.n_labels, cell.draw)
-        y = target.values[:, labelled]
+        y = target.isel(gene=labelled)
         if cell.permuted:
-            y = permute(y, cell.draw)
-        pair = features.of(target, labelled, y)
+            y = y.copy(data=permute(y.values, cell.draw))
         held_out = None
         # A penalty is found better by cross-validation within many labels than on fewer genes.
         if cell.n_labels is None and cell.model.head.name != "linear":
-            held = target.values[:, genes.validation]
-            held_out = features.of(target, genes.validation, held)
+            held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
         predictor = _make_head(config, cell)
         # These go with the cell, not to a thousand lines on the screen.
         with remembered(logging.WARNING) as warnings:
             start = time.perf_counter()
-            predictor.fit(*pair, validation=held_out)
+            predictor.fit(own.isel(gene=labelled), y, validation=held_out)
             seconds = time.perf_counter() - start
-        test, rows = features.to_predict(genes.test)
+        test = features.isel(gene=genes.test)
         if config.task == "classification":
-            values = np.asarray(predictor.predict_proba(test))[..., 1][:, rows]
+            values = np.asarray(predictor.predict_proba(test))[..., 1]
         else:
-            values = np.asarray(predictor.predict(test))[:, rows]
+            values = np.asarray(predictor.predict(test))
         arrays = {str(k): np.ascontiguousarray(row, np.float64) for k, row in enumerate(values)}
         about = {
             "key": json.dumps(cell_key(cell, config)),

@@ -57,8 +57,7 @@ class NeighborhoodPredictor(NetworkPredictor):
     had not seen (cross-fitting), since those of genes that it has seen are too good. Where
     held-out labels say that no change is better than any, there is none, and `epochs_` is 0.
 
-    It takes `Surroundings` in place of latents, in `fit` with the labels of those genes that it
-    may learn from, -1 (or NaN) for all others.
+    It takes `Surroundings` in place of latents.
 
     Parameters
     ----------
@@ -162,11 +161,11 @@ hold_out_from, random_state, device, threads
         Parameters
         ----------
         x
-            `Surroundings` of all genes.
+            `Surroundings` of the genes that are learned from.
         y : (cell_type, gene)
-            Labels, -1 (classification) or NaN (regression) for genes that are not learned from.
+            Their labels; -1 (classification) or NaN (regression) where unknown.
         validation
-            The same two, with the labels of other genes: for choices, not for learning.
+            The same two of other genes: for choices, not for learning.
         checkpoints, resume
             Of the network; the predictor of genes by themselves is fitted again.
         """
@@ -175,15 +174,15 @@ hold_out_from, random_state, device, threads
         own_validation = None
         if validation is not None:
             seen = _require_surroundings(validation[0])
-            own_validation = seen.latents, validation[1]
-        self.own_.fit(around.latents, y, validation=own_validation)
+            own_validation = seen.own, validation[1]
+        self.own_.fit(around.own, y, validation=own_validation)
         self.kinds_ = list(around.graph.kinds)
         self.n_latents_ = around.latents.shape[2]
         self._surround(around)
-        offsets = self._cross_fitted(around.latents, y, own_validation)
+        offsets = self._cross_fitted(around.own, y, own_validation)
         pair = None
         if validation is not None:
-            alone = self._own_values(_require_surroundings(validation[0]).latents)
+            alone = self._own_values(_require_surroundings(validation[0]).own)
             pair = _index(validation[0], alone), validation[1]
         super().fit(
             _index(around, offsets), y, validation=pair, checkpoints=checkpoints, resume=resume
@@ -289,7 +288,7 @@ hold_out_from, random_state, device, threads
             )
         self._surround(around)
         self.module_.surround(self._table)  # type: ignore[operator]
-        return _index(around, self._own_values(around.latents))
+        return _index(around, self._own_values(around.own))
 
     def decision_function(self, x: Any) -> Any:
         """How far is each gene on the high side? Log odds of the higher class."""
@@ -389,11 +388,12 @@ def _require_surroundings(x: Any) -> Surroundings:
 
 def _index(x: Any, offsets: np.ndarray) -> xr.DataArray:
     """(cell_type, gene, index = 3): row of the cell type, row of the gene, own prediction."""
-    latents = _require_surroundings(x).latents
+    around = _require_surroundings(x)
+    latents = around.own
     cells, genes = latents.shape[:2]
     values = np.empty((cells, genes, 3))
     values[..., 0] = np.arange(cells)[:, np.newaxis]
-    values[..., 1] = np.arange(genes)
+    values[..., 1] = around.positions
     values[..., 2] = offsets
     coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
     return xr.DataArray(values, dims=(*PAIR, "index"), coords=coords)

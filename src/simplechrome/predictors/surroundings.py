@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,19 +16,42 @@ _KB = 1_000.0
 _FAR = np.log1p(1e8 / _KB)  # the logarithm of a large chromosome's length, to bring features to 1
 
 
-class Surroundings(NamedTuple):
-    """The latents of all genes, and who is whose neighbor.
+@dataclass(frozen=True)
+class Surroundings:
+    """Genes in the midst of their neighbors: features for predictors that look at these.
 
-    latents : (cell_type, gene, latent), as `encoder.transform` gives them. Of all genes, not of
-        the training genes alone: windows carry no labels, and a training gene's neighbor may be
-        a test gene. Who is learned from is said by the labels, -1 for all others
-    graph : neighbors of these genes
-    width : bp that a window spans; windows of genes that are nearer overlap
+    Attributes
+    ----------
+    latents : (cell_type, gene, latent)
+        As `encoder.transform` gives them, of all genes: windows carry no labels, and a training
+        gene's neighbor may be a test gene.
+    graph
+        Neighbors of these genes.
+    width
+        bp that a window spans; windows of genes that are nearer overlap.
+    rows : (row,)
+        Which of the genes are meant; all if None. See `isel`.
     """
 
     latents: xr.DataArray
     graph: NeighborGraph
     width: float
+    rows: np.ndarray | None = None
+
+    @property
+    def own(self) -> xr.DataArray:
+        """(cell_type, row, latent) latents of the genes that are meant."""
+        return self.latents if self.rows is None else self.latents.isel(gene=self.rows)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(row,) places of the genes that are meant among all."""
+        return np.arange(self.latents.sizes["gene"]) if self.rows is None else self.rows
+
+    def isel(self, *, gene: Any = slice(None), cell_type: Any = slice(None)) -> Surroundings:
+        """Some of the genes, by position, with the neighbors that they have among all."""
+        some = self.latents.isel(cell_type=cell_type)
+        return replace(self, latents=some, rows=self.positions[gene])
 
 
 def make_surroundings(
@@ -109,7 +133,7 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
     (cell_type, gene, latent): own latents, then `neighbors_` and the same of the neighbors, of
     each kind.
     """
-    latents, graph, _ = surroundings
+    latents, graph = surroundings.latents, surroundings.graph
     values = latents.values
     parts, names = [values], [str(name) for name in latents["latent"].values]
     own = list(names)
@@ -124,9 +148,10 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
         parts.append(np.stack([mean @ each for each in values]).astype(values.dtype))
         names += [f"{name}_neighbors_{each}" for each in own]
     coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
-    return xr.DataArray(
+    joined = xr.DataArray(
         np.concatenate(parts, axis=-1),
         dims=latents.dims,
         coords=coords | {"latent": names},
         name="latent",
     )
+    return joined if surroundings.rows is None else joined.isel(gene=surroundings.rows)
