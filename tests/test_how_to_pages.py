@@ -15,7 +15,8 @@ from track_files import write_bigwig
 
 import simplechrome
 from simplechrome.dataset.assemble import build_from_deepchrome
-from simplechrome.evaluation.benchmark_config import choose_models, make_benchmark_config
+from simplechrome.evaluation.benchmark_config import make_benchmark_config
+from simplechrome.evaluation.benchmark_models import choose_models
 from simplechrome.metrics import auroc
 
 BENCHMARK = "docs/how-to/benchmark.md"

@@ -9,12 +9,11 @@ import pytest
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.benchmark_config import (
     BenchmarkConfig,
-    choose_models,
     make_benchmark_config,
     merge_benchmark_options,
-    run_config,
     write_benchmark_config,
 )
+from simplechrome.evaluation.benchmark_models import choose_models, run_config
 
 
 def names(config: BenchmarkConfig) -> list[str]:

@@ -9,12 +9,9 @@ import xarray as xr
 
 import simplechrome
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.benchmark_config import (
-    NEIGHBORHOOD,
-    choose_models,
-    make_benchmark_config,
-    merge_benchmark_options,
-)
+from simplechrome.evaluation.benchmark_config import make_benchmark_config, merge_benchmark_options
+from simplechrome.evaluation.benchmark_models import choose_models
+from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
 from simplechrome.evaluation.neighbor_choice import (
     NeighborChoice,
     can_tell_coexpression,
@@ -49,7 +46,7 @@ def dataset() -> xr.Dataset:
         ("genomic", NeighborChoice("genomic", 20)),
         ("contact.apart.shuffled", NeighborChoice("contact", 50, apart=True, control="shuffled")),
         ("genomic.n5.10-50kb", NeighborChoice("genomic", 5, band=(10, 50))),
-        ("coexpression.only", NeighborChoice("coexpression", 20, only=True)),
+        ("coexpression.only", NeighborChoice("coexpression", 50, only=True)),
     ],
 )
 def test_a_name_says_which(name: str, choice: NeighborChoice) -> None:
@@ -136,3 +133,16 @@ def test_the_preset_compares_each_kind_with_its_controls() -> None:
         for control in ("", ".shuffled", ".elsewhere", ".only"):
             for head in ("linear", "boosting", NEIGHBORHOOD):
                 assert f"pca+log_means+{kind}{control}:{head}" in names
+
+
+def test_the_mean_elsewhere_stands_beside_latents() -> None:
+    config = make_benchmark_config(
+        {
+            "models": ("pca+gene_mean:linear", "pca+log_means+gene_mean+coexpression:linear"),
+            "baseline": "pca+gene_mean:linear",
+        }
+    )
+    plain, both = (model.sees for model in choose_models(config).applicable)
+    assert (plain.gene_mean, plain.add_log_means, plain.neighbors) == (True, False, None)
+    assert (both.gene_mean, both.add_log_means) == (True, True)
+    assert both.neighbors == NeighborChoice("coexpression", 50)

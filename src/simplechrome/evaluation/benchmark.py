@@ -24,10 +24,7 @@ from simplechrome.evaluation.benchmark_cells import (
     encoder_folder,
     read_cell,
 )
-from simplechrome.evaluation.benchmark_config import (
-    BenchmarkConfig,
-    write_benchmark_config,
-)
+from simplechrome.evaluation.benchmark_config import BenchmarkConfig, write_benchmark_config
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     Condition,
@@ -245,16 +242,19 @@ def _fill(
     }
     places = [cell.condition.trained_on for cell in grid.cells]
     needed = choose_cell_types(dataset, (*places, *config.transfer))
-    if expression is None and _looks_at_coexpression(grid):
+    if expression is None and _looks_elsewhere(grid):
         expression = expression_table(dataset, None)  # of all its cell types, not of those needed
     with pool(needed, config, folder, jobs, expression) as executor:
         fit_encoders(executor, list(reversed(encoders.values())), jobs)
         fit_cells(executor, missing, jobs)
 
 
-def _looks_at_coexpression(grid: Grid) -> bool:
-    near = [model.sees.neighbors for model in grid.models.applicable]
-    return any(choice is not None and choice.kind == "coexpression" for choice in near)
+def _looks_elsewhere(grid: Grid) -> bool:
+    seen = [model.sees for model in grid.models.applicable]
+    return any(
+        sees.gene_mean or (sees.neighbors is not None and sees.neighbors.kind == "coexpression")
+        for sees in seen
+    )
 
 
 def _collect(

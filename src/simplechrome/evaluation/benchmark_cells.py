@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from simplechrome.atomic import whole_file
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.benchmark_config import NEIGHBORHOOD, BenchmarkConfig, run_config
+from simplechrome.evaluation.benchmark_config import BenchmarkConfig
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     Condition,
@@ -31,8 +31,14 @@ from simplechrome.evaluation.benchmark_grid import (
     permute,
     targets,
 )
+from simplechrome.evaluation.benchmark_models import run_config
+from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
 from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.evaluation.neighbor_choice import NeighborChoice, choose_neighbors
+from simplechrome.evaluation.neighbor_choice import (
+    NeighborChoice,
+    choose_neighbors,
+    expression_table,
+)
 from simplechrome.latent.load import load_encoder
 from simplechrome.latent.log_means import LogMeans
 from simplechrome.latent.with_log_means import WithLogMeans
@@ -160,8 +166,27 @@ class Worker:
             self.dataset, choice, leave_out=predicted, expression=self.expression, seed=seed
         )
 
+    def _with_gene_mean(
+        self, latents: xr.DataArray, place: Condition, predicted: tuple[str, ...]
+    ) -> xr.DataArray:
+        """Latents, and the gene's mean in cell types that are not predicted, standardized."""
+        table = expression_table(self.dataset, self.expression)
+        levels = np.log2(table.drop(columns=list(predicted), errors="ignore") + 1)
+        mean = levels.mean(axis=1).reindex(self.dataset["gene_id"].values).to_numpy()
+        train = mean[self._genes(place).train]
+        mean = (np.where(np.isfinite(mean), mean, np.nanmean(train)) - np.nanmean(train)) / (
+            np.nanstd(train) or 1.0
+        )
+        column = latents[..., :1].copy(
+            data=np.broadcast_to(mean[:, np.newaxis], (*latents.shape[:2], 1)).astype(np.float32)
+        )
+        column = column.assign_coords(latent=["gene_mean"])
+        return xr.concat([latents, column], dim="latent", coords="minimal", compat="override")
+
     def _features(self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...]) -> Any:
         """What the cell's predictor takes in place of the genes' own latents."""
+        if cell.model.sees.gene_mean:
+            latents = self._with_gene_mean(latents, cell.condition, predicted)
         choice = cell.model.sees.neighbors
         if choice is None:
             return latents

@@ -14,14 +14,17 @@ from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
 from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError, MissingExpressionError
 from simplechrome.evaluation.benchmark_config import (
-    ALL,
     BenchmarkConfig,
-    Model,
-    Models,
     SplitKind,
-    choose_models,
     split_config,
 )
+from simplechrome.evaluation.benchmark_models import (
+    Model,
+    Models,
+    Representation,
+    choose_models,
+)
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.neighbor_choice import can_tell_coexpression
 from simplechrome.evaluation.run import assign_genes, target_of
 from simplechrome.predictors.rows import known_targets, require_two_classes
@@ -226,21 +229,18 @@ def _with_known_neighbors(
     config: BenchmarkConfig,
     expression: pd.DataFrame | None,
 ) -> Models:
-    """Leave models out whose neighbors nobody can tell."""
+    """Leave models out that need the expression of cell types that nobody knows."""
     predicted = [place.trained_on for place in conditions(dataset, config)]
     if all(
         can_tell_coexpression(dataset, expression, (name, *config.transfer)) for name in predicted
     ):
         return models
-    reason = (
-        f"co-expression wants the expression of {FEWEST_CELL_TYPES} other cell types: pass "
-        "--expression"
-    )
+    reason = f"the expression of {FEWEST_CELL_TYPES} other cell types is wanted: pass --expression"
     kept: list[Model] = []
     lost: list[Model] = []
     for model in models.applicable:
         near = model.sees.neighbors
-        unknown = near is not None and near.kind == "coexpression"
+        unknown = model.sees.gene_mean or (near is not None and near.kind == "coexpression")
         (lost if unknown else kept).append(model)
     rest = [(model.representation, model.predictor, reason) for model in lost]
     return Models(kept, models.not_applicable + rest)
@@ -287,7 +287,13 @@ def cell_key(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
         "draw": cell.draw,
         "seed": cell.seed,
         "permuted": cell.permuted,
-    } | ({"neighbors": sees.neighbors.name} if sees.neighbors else {})
+    } | _additions(sees)
+
+
+def _additions(sees: Representation) -> dict[str, Any]:
+    """What stands beside latents. Cells of benchmarks that knew none of it keep their names."""
+    additions: dict[str, Any] = {"gene_mean": True} if sees.gene_mean else {}
+    return additions | ({"neighbors": sees.neighbors.name} if sees.neighbors else {})
 
 
 def cell_name(cell: Cell, config: BenchmarkConfig) -> str:

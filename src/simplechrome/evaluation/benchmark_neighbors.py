@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.evaluation.benchmark_claims import METRICS, VERDICTS, compare_models
-from simplechrome.evaluation.benchmark_config import NEIGHBORHOOD
+from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
 from simplechrome.evaluation.benchmark_summary import Resamples
 from simplechrome.evaluation.neighbor_choice import (
     CONTROLS,

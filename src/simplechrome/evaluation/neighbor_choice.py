@@ -20,7 +20,7 @@ Kind = Literal["genomic", "contact", "coexpression"]
 Control = Literal["", "shuffled", "elsewhere"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CONTROLS: dict[str, Control] = {"shuffled": "shuffled", "elsewhere": "elsewhere"}
-NEIGHBORS = {"genomic": 20, "contact": 50, "coexpression": 20}
+NEIGHBORS = {"genomic": 20, "contact": 50, "coexpression": 50}
 """Neighbors of a gene, by kind, where the name does not say."""
 FURTHEST = 1_000_000
 """bp; of contacts and distance bands."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.report.style import counted
 
 

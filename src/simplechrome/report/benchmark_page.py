@@ -13,8 +13,9 @@ import tomli_w
 import simplechrome
 from simplechrome.evaluation.benchmark import Benchmark
 from simplechrome.evaluation.benchmark_claims import VERDICTS, tally
-from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.benchmark_results import NO_REPRESENTATION
 from simplechrome.evaluation.benchmark_summary import places
 from simplechrome.evaluation.summary import NAMES

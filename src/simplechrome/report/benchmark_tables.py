@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.evaluation.benchmark_claims import compare_models
-from simplechrome.evaluation.benchmark_config import ALL
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.benchmark_results import NO_REPRESENTATION
 from simplechrome.evaluation.benchmark_summary import MEAN, Resamples, places
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from simplechrome.evaluation.benchmark_claims import VERDICTS
-from simplechrome.evaluation.benchmark_config import ALL
 from simplechrome.evaluation.benchmark_neighbors import AGAINST, OWN, NeighborGain, gain_table
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.summary import NAMES
 from simplechrome.report import page
 from simplechrome.report.benchmark_tables import ARROWS, markdown_rows, name_place, signed

@@ -10,10 +10,11 @@ import numpy as np
 
 from simplechrome.evaluation.benchmark import Benchmark
 from simplechrome.evaluation.benchmark_claims import METRICS, VERDICTS, tally
-from simplechrome.evaluation.benchmark_config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
 from simplechrome.evaluation.benchmark_controls import CHANCE, TESTED, TRAINED
 from simplechrome.evaluation.benchmark_findings import LEADING, Findings
 from simplechrome.evaluation.benchmark_grid import conditions, genes_of, targets
+from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.benchmark_results import CONDITION
 from simplechrome.evaluation.benchmark_summary import places
 from simplechrome.evaluation.summary import NAMES
