@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from page_examples import read_page, run_commands, write_published_files
+from page_examples import read_page, run_commands, run_python, write_published_files
 from track_files import write_bigwig
 
 import simplechrome
@@ -21,6 +21,7 @@ from simplechrome.metrics import auroc
 
 BENCHMARK = "docs/how-to/benchmark.md"
 TRACKS = "docs/how-to/tracks.md"
+NEIGHBORS = "docs/how-to/neighbors.md"
 TUTORIAL = "docs/tutorial/own_tracks.md"
 
 
@@ -93,6 +94,23 @@ def test_the_tutorial_runs_on_real_tracks(
     assert auroc(scored["label"].to_numpy(), scored["probability"].to_numpy()) > 0.7
     assert set(from_reads["chrom"]) == {"chr21"}
     assert from_reads["signal_changed"].str.contains("H3K9me3 x 0.66").all()
+
+
+def test_the_page_on_neighbors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_published_files(tmp_path, "E012", n_genes=200)
+    dataset = build_from_deepchrome(tmp_path / "data.tar.gz", genes=tmp_path / "genes.tsv.gz")
+    simplechrome.save_dataset(dataset, tmp_path / "e012.zarr")
+    ids = [str(gene) for gene in dataset["gene_id"].values]
+    levels = np.random.default_rng(0).random((len(ids), 6))
+    table = pd.DataFrame(levels, index=ids, columns=[f"E{k:03}" for k in range(1, 7)])
+    table.rename_axis("gene_id").to_csv(tmp_path / "rpkm.tsv", sep="\t")
+    (tmp_path / "pairs.tsv").write_text(f"{ids[0]}\t{ids[1]}\n")
+    (tmp_path / "sets.gmt").write_text("\t".join(["set", "", *ids[:5]]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    run_commands(NEIGHBORS)
+    made = run_python(NEIGHBORS)
+    assert made["probability"].shape == (1, int(made["test"].sum()), 2)
+    assert set(made["why"]["gene_id"]) == {ids[0]}
 
 
 def test_settings_of_the_benchmark_page_are_understood() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from simplechrome.errors import ModelFormatError
 from simplechrome.latent.encoder import Encoder
 from simplechrome.training.model_files import class_of, read_model
 
@@ -34,6 +35,14 @@ def load_encoder(folder: str | Path) -> Encoder:
     ModelMismatchError
         If the model is not an encoder.
     """
+    path = Path(folder)
+    if not (path / "model.json").is_file() and (path / "encoder" / "model.json").is_file():
+        raise ModelFormatError(
+            f"{path} is a run, and no encoder.",
+            expected="the folder of an encoder",
+            remedy=f"load {path / 'encoder'}; `simplechrome.predict_with_run` does all that "
+            "`simplechrome predict` does",
+        )
     description, _ = read_model(folder)
     class_of(folder, description, _HOME)
     return encoder_class(description["class"]).load(folder)

@@ -41,6 +41,7 @@ from simplechrome.report.figures_benchmark import (
 )
 from simplechrome.report.neighbors_section import neighbors_section
 from simplechrome.report.run_page import write_figures
+from simplechrome.report.style import counted
 
 Place = tuple[Any, ...]
 
@@ -157,7 +158,7 @@ def _headline(table: ScoreTable, metric: str, place: Place) -> list[page.Headlin
                         (entry.low, entry.high) if np.isfinite(entry.low) else None,
                         f"{model}, {name_place(place)}"
                         + (
-                            f"; of {equals} others the paired interval to it holds 0"
+                            f"; {counted(equals, 'other model')} cannot be told from it"
                             if equals
                             else ""
                         ),

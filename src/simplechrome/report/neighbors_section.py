@@ -55,7 +55,7 @@ def neighbors_section(gains: Sequence[NeighborGain], place: Place, metric: str) 
                     f"{NAMES[metric]} with true neighbors, minus that with "
                     + (against if against == OWN else f"neighbors {against}"),
                     "▲ and ▼: the 95 % interval lies above or below 0. Intervals are in "
-                    "`neighbors.csv`.",
+                    "neighbors.csv.",
                 )
             )
     return page.Section(f"Do neighbors add anything? ({name_place(place)})", blocks)
