@@ -57,6 +57,8 @@ class RunConfig(Section):
         Those of the dataset that are used; None for all.
     marks
         Those of the dataset that are used, as those that other data have; None for all.
+    neighbors
+        Names of the dataset's neighbor graphs whose genes' latents are seen beside the own.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -74,6 +76,7 @@ class RunConfig(Section):
     task: Task = "classification"
     cell_types: tuple[str, ...] | None = None
     marks: tuple[str, ...] | None = None
+    neighbors: tuple[str, ...] = ()
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)
@@ -106,6 +109,16 @@ class RunConfig(Section):
                 expected="the encoder none",
                 remedy="--encoder none, or leave --encoder out; for latents take the predictor "
                 "linear, mlp or boosting",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _neighbors_are_told_by_latents(self) -> RunConfig:
+        if self.neighbors and self.encoder.name == "none":
+            raise ConfigError(
+                "Windows of many neighbors are too large: neighbors are told by latents.",
+                found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
+                expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}, log_means",
             )
         return self
 

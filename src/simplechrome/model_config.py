@@ -183,7 +183,12 @@ class NeighborhoodConfig(Section):
 
 EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
 PredictorConfig = (
-    LinearConfig | MLPConfig | BoostingConfig | DeepChromeConfig | AttentiveChromeConfig
+    LinearConfig
+    | MLPConfig
+    | BoostingConfig
+    | DeepChromeConfig
+    | AttentiveChromeConfig
+    | NeighborhoodConfig
 )
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "vae": VAEConfig,
@@ -199,6 +204,7 @@ PREDICTORS: dict[str, type[PredictorConfig]] = {
     "boosting": BoostingConfig,
     "deepchrome": DeepChromeConfig,
     "attentivechrome": AttentiveChromeConfig,
+    "neighborhood": NeighborhoodConfig,
 }
 NEED_WINDOWS = ("deepchrome", "attentivechrome")
 """Predictors that look along the bins, and have nothing to look at in latents."""

@@ -89,3 +89,82 @@ def test_help_has_an_example(call: Call, kind: str) -> None:
     code, out, _ = call("neighbors", kind, "--help")
     assert code == 0
     assert f"simplechrome neighbors {kind} e012.zarr" in out
+
+
+@pytest.mark.parametrize("predictor", ["linear", "neighborhood"])
+def test_a_run_that_looks_at_neighbors_predicts_elsewhere(
+    call: Call, dataset: Path, tmp_path: Path, predictor: str
+) -> None:
+    assert call("neighbors", "genomic", dataset, "-n", 3)[0] == 0
+    run, output = tmp_path / "run", tmp_path / "p.tsv"
+    fit = ("fit", dataset, "-o", run, "--encoder", "pca", "--n-latent", 3)
+    code, _, err = call(*fit, "--predictor", predictor, "--neighbors", "genomic")
+    assert code == 0, err
+    assert "and neighbors (genomic)" in (run / "report.html").read_text(encoding="utf-8")
+    code, _, err = call("predict", run, dataset, "-o", output)
+    assert code == 0, err
+    then = pd.read_parquet(run / "predictions.parquet")["probability"]
+    np.testing.assert_allclose(pd.read_csv(output, sep="\t")["probability"], then, atol=1e-6)
+    code, _, err = call("export", run, "-o", tmp_path / "out", "--format", "onnx")
+    assert (code, "looks at neighbors cannot be exported" in err) == (1, True)
+    shutil.rmtree(dataset / "neighbors")
+    code, _, err = call("predict", run, dataset, "-o", tmp_path / "q.tsv")
+    assert (code, "simplechrome neighbors genomic" in err) == (1, True)
+
+
+def test_neighbors_of_a_gene_are_explained(call: Call, dataset: Path, tmp_path: Path) -> None:
+    assert call("neighbors", "genomic", dataset, "-n", 3)[0] == 0
+    assert call("neighbors", "contact", dataset, "-n", 2)[0] == 0
+    run, output = tmp_path / "run", tmp_path / "p.tsv"
+    config = tmp_path / "run.toml"
+    config.write_text("ensemble = 2\n[predictor]\nname = 'neighborhood'\nepochs = 2\n")
+    fit = ("fit", dataset, "-o", run, "--encoder", "log_means", "--config", config)
+    assert call(*fit, "--neighbors", "genomic,contact")[0] == 0
+    gene = str(simplechrome.open_dataset(dataset)["gene_id"].values[3])
+    code, out, err = call("predict", run, dataset, "-o", output, "--explain-neighbors", gene)
+    assert code == 0, err
+    assert "neighbors changed it by" in out
+    table = pd.read_csv(tmp_path / "p_neighbors.tsv", sep="\t")
+    assert table["kind"].value_counts().to_dict() == {"genomic": 3, "contact": 2}
+    assert set(table["gene_id"]) == {gene}
+    assert len(list(tmp_path.glob("p_*_SIM001.svg"))) == 1
+    again = ("predict", run, dataset, "-o", tmp_path / "q.tsv", "--explain-neighbors", "nobody")
+    code, _, err = call(*again)
+    assert (code, "no gene 'nobody'" in err) == (1, True)
+
+
+def test_what_is_asked_of_neighbors_must_make_sense(
+    call: Call, dataset: Path, tmp_path: Path
+) -> None:
+    fit = ("fit", dataset, "-o", tmp_path / "run")
+    code, _, err = call(*fit, "--predictor", "neighborhood")
+    assert (code, "none are named" in err) == (1, True)
+    code, _, err = call(*fit, "--encoder", "none", "--neighbors", "genomic")
+    assert (code, "told by latents" in err) == (1, True)
+    code, _, err = call(*fit, "--encoder", "pca", "--neighbors", "genomic")
+    assert (code, "no neighbors named 'genomic'" in err) == (1, True)
+
+
+def test_correlations_must_not_know_what_is_predicted(
+    call: Call, dataset: Path, tmp_path: Path
+) -> None:
+    ids = simplechrome.open_dataset(dataset)["gene_id"].values
+    levels = np.random.default_rng(0).random((300, 7))
+    table = pd.DataFrame(levels, index=ids, columns=["SIM001", *"ABCDEF"])
+    table.rename_axis("gene_id").to_csv(tmp_path / "rpkm.tsv", sep="\t")
+    make = ("neighbors", "coexpression", dataset, "--expression", tmp_path / "rpkm.tsv")
+    assert call(*make, "--leave-out", "A")[0] == 0
+    fit = (
+        "fit",
+        dataset,
+        "-o",
+        tmp_path / "run",
+        "--encoder",
+        "pca",
+        "--neighbors",
+        "coexpression",
+    )
+    code, _, err = call(*fit)
+    assert (code, "know the expression of what is to be predicted" in err) == (1, True)
+    assert call(*make, "--overwrite")[0] == 0
+    assert call(*fit)[0] == 0

@@ -11,6 +11,7 @@ from simplechrome.cli.options import (
     output_option,
     overwrite_option,
     resume_option,
+    split_list,
     talk,
 )
 
@@ -46,7 +47,9 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--predictor",
-    type=click.Choice(["linear", "mlp", "boosting", "deepchrome", "attentivechrome"]),
+    type=click.Choice(
+        ["linear", "mlp", "boosting", "deepchrome", "attentivechrome", "neighborhood"]
+    ),
     help="[default: linear]",
 )
 @click.option(
@@ -65,6 +68,12 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     multiple=True,
     callback=lambda context, parameter, value: value or None,
     help="Use only this mark, as those that other data have; may be repeated.",
+)
+@click.option(
+    "--neighbors",
+    callback=split_list,
+    help="Neighbor graphs of the dataset whose genes are looked at as well: genomic,coexpression "
+    "(see `simplechrome neighbors`).",
 )
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
@@ -114,6 +123,7 @@ def command(
     import sys
     from pathlib import Path
 
+    from simplechrome.dataset.neighbors.stored import open_neighbors, require_left_out
     from simplechrome.dataset.store import choose_marks, open_dataset
     from simplechrome.evaluation.run import fit_run
     from simplechrome.evaluation.run_folder import begun_config, require_outside
@@ -128,10 +138,15 @@ def command(
     data = open_dataset(dataset, resolved.cell_types)
     if resolved.marks is not None:
         data = choose_marks(data, resolved.marks, dataset)
+    graph = None
+    if resolved.neighbors:
+        graph = open_neighbors(dataset, resolved.neighbors, dataset=data)
+        require_left_out(dataset, resolved.neighbors, list(map(str, data["cell_type"].values)))
     run = fit_run(
         data,
         resolved,
         output,
+        graph=graph,
         overwrite=overwrite,
         resume=resume,
         finish=lambda run: write_run_report(run.folder, data),

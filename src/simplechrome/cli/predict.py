@@ -14,11 +14,25 @@ from simplechrome.cli.options import depth_options, output_option, overwrite_opt
 @click.argument("dataset", type=click.Path())
 @output_option
 @click.option("--report", type=click.Path(), help="A page about the predictions (.html).")
+@click.option(
+    "--explain-neighbors",
+    "explained",
+    multiple=True,
+    metavar="GENE",
+    help="Which neighbors moved the prediction of this gene, by attention and by knock-out: a "
+    "table and a figure beside OUTPUT; may be repeated.",
+)
 @overwrite_option
 @depth_options
 @talk
 def command(
-    run: str, dataset: str, output: str, report: str | None, overwrite: bool, **depth: Any
+    run: str,
+    dataset: str,
+    output: str,
+    report: str | None,
+    explained: tuple[str, ...],
+    overwrite: bool,
+    **depth: Any,
 ) -> None:
     """Predict the expression of every gene of DATASET with the model of RUN.
 
@@ -37,15 +51,17 @@ def command(
     Examples:
       simplechrome predict runs/e012 e012.zarr -o predictions.parquet
       simplechrome predict runs/e012 mine.zarr -o mine.tsv --report mine.html
+      simplechrome predict runs/near e012.zarr -o near.tsv --explain-neighbors TP53
       simplechrome predict runs/e012 p_values.zarr -o predictions.parquet --match-distribution
     """
     from pathlib import Path
 
     from simplechrome.atomic import check_free
     from simplechrome.cli.options import check_page_path
+    from simplechrome.dataset.neighbors.stored import open_neighbors
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import fair_rows, predict_with_run, task_of
+    from simplechrome.evaluation.saved_run import fair_rows, load_run, predict_with_run, task_of
     from simplechrome.evaluation.scores import score_predictions
     from simplechrome.evaluation.summary import format_part
 
@@ -54,7 +70,9 @@ def command(
     if report is not None:
         check_page_path(report, overwrite=overwrite)
     data = open_dataset(dataset)
-    table = predict_with_run(run, data, **depth)
+    names = load_run(run).config.neighbors
+    graph = open_neighbors(dataset, names, dataset=data) if names else None
+    table = predict_with_run(run, data, graph=graph, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} predictions")
     fair = fair_rows(table)
@@ -62,6 +80,11 @@ def command(
         scores = score_predictions(fair, task_of(table))
         part = "genes that the run did not learn from"
         click.echo("\n".join(format_part(scores, task_of(table), part)))
+    if explained:
+        from simplechrome.report.neighbor_files import explain_neighbors
+
+        for line in explain_neighbors(run, data, graph, explained, output, overwrite=overwrite):
+            click.echo(line)
     if report is not None:
         from simplechrome.report.prediction_page import predict_command, write_prediction_page
 

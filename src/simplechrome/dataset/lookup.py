@@ -38,8 +38,14 @@ class NeighborsData(NamedTuple):
     distance: np.ndarray
 
 
-def _gene(dataset: xr.Dataset, gene_id: str) -> int:
-    """The position of a gene, by id or by a name that it alone has."""
+def find_gene(dataset: xr.Dataset, gene_id: str) -> int:
+    """Where in the dataset is a gene, by id or by a name that it alone has?
+
+    Raises
+    ------
+    UnknownGeneError
+        If no gene, or more than one, has that name.
+    """
     ids = dataset["gene_id"].values
     names = dataset["gene_name"].values if "gene_name" in dataset.coords else ids
     found = np.flatnonzero(ids == gene_id)
@@ -100,7 +106,7 @@ def get_gene_data(
     UnknownGeneError
         If no gene, or more than one, has that name, or the cell type or mark is not there.
     """
-    gene = dataset[["signal", "expression"]].isel(gene=_gene(dataset, gene_id))
+    gene = dataset[["signal", "expression"]].isel(gene=find_gene(dataset, gene_id))
     for kind, name in (("cell_type", cell_type), ("mark", mark)):
         if name is not None:
             gene = _of(gene, kind, name)
@@ -142,7 +148,7 @@ def get_neighbors_data(
     """
     if graph is None:
         require_places(dataset)
-    position = _gene(dataset, gene_id)
+    position = find_gene(dataset, gene_id)
     if graph is None:
         same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
         local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)

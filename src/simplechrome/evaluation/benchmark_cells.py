@@ -242,17 +242,10 @@ class Worker:
 
 
 def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
-    head, near = cell.model.head, cell.model.sees.neighbors
-    if not isinstance(head, NeighborhoodConfig):
-        return make_predictor(run_config(config, cell.model, cell.seed))
-    from simplechrome.predictors.neighborhood import NeighborhoodPredictor
-
-    options = head.model_dump(exclude={"name"})
-    if near is not None and near.only:
-        options["own"] = "none"
-    return NeighborhoodPredictor(
-        config.task, **options, random_state=cell.seed, threads=config.threads
-    )
+    run, near = run_config(config, cell.model, cell.seed), cell.model.sees.neighbors
+    if isinstance(run.predictor, NeighborhoodConfig) and near is not None and near.only:
+        run = run.model_copy(update={"predictor": run.predictor.model_copy(update={"own": "none"})})
+    return make_predictor(run)
 
 
 def describe_choice(predictor: Predictor) -> str:

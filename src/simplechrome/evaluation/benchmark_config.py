@@ -22,7 +22,6 @@ from simplechrome.evaluation.benchmark_presets import BENCHMARK_PRESETS
 from simplechrome.model_config import (
     EncoderConfig,
     LogMeansConfig,
-    NeighborhoodConfig,
     NoEncoderConfig,
     PCAConfig,
     PredictorConfig,
@@ -30,7 +29,6 @@ from simplechrome.model_config import (
 )
 from simplechrome.run_options import PRESETS
 
-Head = PredictorConfig | NeighborhoodConfig
 SplitKind = Literal["chromosome", "published", "random", "fold"]
 OPTIMISTIC_SPLITS = ("published", "random")
 """Splits that put overlapping windows of neighboring genes on both sides."""
@@ -106,9 +104,7 @@ class BenchmarkConfig(BaseModel):
     threads: int | None = Field(None, ge=1)
     variants: dict[
         str,
-        Annotated[
-            EncoderConfig | PredictorConfig | NeighborhoodConfig, Field(discriminator="name")
-        ],
+        Annotated[EncoderConfig | PredictorConfig, Field(discriminator="name")],
     ] = Field({})
 
 

@@ -10,7 +10,6 @@ from simplechrome.errors import ConfigError, did_you_mean
 from simplechrome.evaluation.benchmark_config import (
     REPRESENTATIONS,
     BenchmarkConfig,
-    Head,
 )
 from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
 from simplechrome.evaluation.neighbor_choice import (
@@ -24,8 +23,7 @@ from simplechrome.model_config import (
     NEED_WINDOWS,
     PREDICTORS,
     EncoderConfig,
-    LinearConfig,
-    NeighborhoodConfig,
+    PredictorConfig,
 )
 from simplechrome.run_options import PRESETS, WITH_LOG_MEANS
 
@@ -56,7 +54,7 @@ class Model(NamedTuple):
     representation: str
     predictor: str
     sees: Representation
-    head: Head
+    head: PredictorConfig
 
     @property
     def name(self) -> str:
@@ -183,18 +181,16 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     return Representation(form, bool(plus), bare != own, neighbors)
 
 
-def _find_head(name: str, config: BenchmarkConfig) -> Head:
+def _find_head(name: str, config: BenchmarkConfig) -> PredictorConfig:
     kind, at, preset = name.partition("@")
-    if name == NEIGHBORHOOD:
-        return NeighborhoodConfig()
     if at:
         form: Any = _preset(preset, name).predictors.get(kind)
     elif name in config.variants:
         form = config.variants[name]
     else:
         form = PREDICTORS[kind]() if kind in PREDICTORS else None
-    if not isinstance(form, Head):
-        known = _known(config, (*PREDICTORS, NEIGHBORHOOD), Head)
+    if not isinstance(form, PredictorConfig):
+        known = _known(config, PREDICTORS, PredictorConfig)
         raise ConfigError(
             f"There is no predictor {name!r}.",
             found=name,
@@ -216,6 +212,7 @@ def _preset(preset: str, name: str) -> Any:
 
 def run_config(config: BenchmarkConfig, model: Model, seed: int) -> RunConfig:
     """How would `simplechrome fit` fit this model with this seed?"""
+    near = model.sees.neighbors
     return RunConfig(
         task=config.task,
         seed=seed,
@@ -223,6 +220,6 @@ def run_config(config: BenchmarkConfig, model: Model, seed: int) -> RunConfig:
         threads=config.threads,
         encoder=model.sees.encoder,
         add_log_means=model.sees.add_log_means,
-        # Attention over neighbors is no model of `fit`; its encoder is.
-        predictor=LinearConfig() if isinstance(model.head, NeighborhoodConfig) else model.head,
+        neighbors=(near.name,) if near else (),
+        predictor=model.head,
     )

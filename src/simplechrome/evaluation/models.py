@@ -80,6 +80,10 @@ def make_predictor(config: RunConfig) -> Predictor:
             from simplechrome.predictors.boosting import BoostingPredictor
 
             return BoostingPredictor(config.task, **arguments)
+        case "neighborhood":
+            from simplechrome.predictors.neighborhood import NeighborhoodPredictor
+
+            return NeighborhoodPredictor(config.task, **arguments, threads=config.threads)
         case "deepchrome":
             from simplechrome.predictors.deepchrome import DeepChrome
 

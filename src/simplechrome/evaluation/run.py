@@ -17,11 +17,13 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, without_unobserved
 from simplechrome.dataset.store import choose_cell_types, choose_marks
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
+from simplechrome.evaluation.features import features_of, require_graph
 from simplechrome.evaluation.held_out import fit_and_hold_out
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.predictions import predict_genes, write_table
@@ -126,6 +128,7 @@ def fit_run(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    graph: NeighborGraph | None = None,
     finish: Callable[[Run], object] | None = None,
 ) -> Run:
     """How well can expression be predicted from these tracks, and by which model?
@@ -156,6 +159,8 @@ def fit_run(
         the result is bit for bit that of an undisturbed run. A run that is finished is returned
         as it is, one that Ctrl-C cut short is trained to its end, and one that is not there is
         begun.
+    graph
+        Neighbors of the dataset's genes, where the configuration names any.
     finish
         Called with the run before its folder takes its name; what it writes to `run.folder`
         appears with the rest.
@@ -177,6 +182,7 @@ def fit_run(
         dataset = choose_cell_types(dataset, config.cell_types)
     if config.marks is not None:
         dataset = choose_marks(dataset, config.marks)
+    require_graph(config, graph)
     dataset = without_unobserved(dataset)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
@@ -190,6 +196,8 @@ def fit_run(
         "config": config.model_dump(mode="json", exclude_none=True),
         "dataset sha256": checksum,
     }
+    if graph is not None:
+        request["neighbors sha256"] = graph.checksum()
     settle(path)
     held = read_metrics(path) if resume and not unfinished_folder(path).exists() else None
     cut_short = False
@@ -223,7 +231,7 @@ def fit_run(
         write_config(config, work.folder / "config.toml")
         if not (work.folder / ENVIRONMENT).is_file():
             write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
-        run = _fit(dataset, config, work.folder, parts, assignment, drawn)
+        run = _fit(dataset, config, work.folder, parts, assignment, drawn, graph)
         if run.interrupted and path.exists() and not cut_short:
             # Who stops a replacement has not asked to lose what is there.
             log.warning("%s stays as it was; --resume --overwrite goes on replacing it", path)
@@ -260,6 +268,7 @@ def _fit(
     parts: splits.Split,
     assignment: np.ndarray,
     drawn: np.ndarray,
+    graph: NeighborGraph | None,
 ) -> Run:
     """Fit, predict and score; a training that has begun goes on, all else is made anew."""
     named = np.where(assignment == "", EXCLUDED, assignment)
@@ -274,7 +283,7 @@ def _fit(
     if hasattr(encoder, "activity_"):
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
         log.info("Standard deviation of each latent over the training windows: %s", shares)
-    latents = encoder.transform(dataset)
+    features = features_of(encoder.transform(dataset), dataset, config, graph)
     target = target_of(dataset, config.task)
     rows = np.flatnonzero(drawn & (assignment == "train"))
     others = np.flatnonzero(assignment == "validation")
@@ -282,8 +291,8 @@ def _fit(
     predictor, held_out = fit_and_hold_out(
         lambda seed: make_predictor(config.model_copy(update={"seed": seed})),
         config,
-        (latents.isel(gene=rows), target.isel(gene=rows)),
-        (latents.isel(gene=others), target.isel(gene=others)),
+        (features.isel(gene=rows), target.isel(gene=rows)),
+        (features.isel(gene=others), target.isel(gene=others)),
         # Latents of an encoder that was cut short are not those that a resumed run trains on.
         checkpoints=None if cut else folder / CHECKPOINTS,
         in_haste=cut,
@@ -301,7 +310,7 @@ def _fit(
     history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
     if history:
         write_table(pd.DataFrame(history), folder / "history.csv")
-    predictions = predict_genes(dataset, latents, predictor, named, uncertainty)
+    predictions = predict_genes(dataset, features, predictor, named, uncertainty)
     write_table(predictions, folder / "predictions.parquet", dataset.attrs.get("note", ""))
     if "ensemble_sd" in predictions and np.allclose(predictions["ensemble_sd"], 0, atol=1e-12):
         log.warning(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,18 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
+from simplechrome.dataset.lookup import find_gene
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import without_unobserved
-from simplechrome.errors import MissingInputError, ModelFormatError, ModelMismatchError
+from simplechrome.errors import (
+    ConfigError,
+    MissingInputError,
+    ModelFormatError,
+    ModelMismatchError,
+)
 from simplechrome.evaluation.depth import read_levels, read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
+from simplechrome.evaluation.features import features_of, require_graph
 from simplechrome.evaluation.predictions import latent_table, predict_genes
 from simplechrome.evaluation.run_folder import describe_run, read_environment
 from simplechrome.evaluation.scores import coverage_columns, known_rows
@@ -24,6 +33,7 @@ from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.surroundings import make_surroundings
 from simplechrome.sources.assembly import canonical_assembly
 from simplechrome.unfinished import unfinished_folder
 
@@ -108,6 +118,7 @@ def predict_with_run(
     folder: str | Path,
     dataset: xr.Dataset,
     *,
+    graph: NeighborGraph | None = None,
     depth_scaling: bool = True,
     match_distribution: bool = False,
 ) -> pd.DataFrame:
@@ -126,6 +137,8 @@ def predict_with_run(
         Of the run.
     dataset
         All genes rather than a selection: their levels are compared with those of training.
+    graph
+        Neighbors of its genes, for a run that looks at these.
     depth_scaling
         Bring each mark of each cell type to the depth of training; see `adapt_signal`.
     match_distribution
@@ -145,6 +158,7 @@ def predict_with_run(
         If distributions are to be matched, and the run does not know those of its training.
     """
     models = load_run(folder)
+    require_graph(models.config, graph)
     dataset = without_unobserved(dataset)
     adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
     dataset = adapted.dataset
@@ -152,10 +166,66 @@ def predict_with_run(
     _warn_of_other_genome(folder, dataset, split)
     _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
-    table = predict_genes(dataset, latents, models.predictor, split, models.uncertainty)
+    features = features_of(latents, dataset, models.config, graph)
+    table = predict_genes(dataset, features, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
     return _say_changes(table, adapted)
+
+
+def explain_with_run(
+    folder: str | Path, dataset: xr.Dataset, genes: Sequence[str], graph: NeighborGraph
+) -> pd.DataFrame:
+    """Which neighbors moved the run's predictions of these genes, and by how much?
+
+    Parameters
+    ----------
+    folder
+        Of a run with the predictor `neighborhood`.
+    dataset, graph
+        See `predict_with_run`.
+    genes
+        Ids, or names that only one gene has.
+
+    Returns
+    -------
+    See `NeighborhoodPredictor.explain`, with gene_name and neighbor_name; of an ensemble the means
+    over its members.
+
+    Raises
+    ------
+    ConfigError
+        If the run's predictor does not attend to neighbors.
+    UnknownGeneError
+        If a gene is not there.
+    """
+    models = load_run(folder)
+    if models.config.predictor.name != "neighborhood":
+        raise ConfigError(
+            "This run cannot say which neighbors moved a prediction.",
+            found=f"the predictor {models.config.predictor.name}",
+            expected="the predictor neighborhood, which attends to each",
+            remedy="fit one with --predictor neighborhood --neighbors …",
+        )
+    ids = dataset["gene_id"].values
+    wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
+    adapted = _adapt(folder, models, dataset, True, False).dataset
+    latents = models.encoder.transform(adapted)
+    around = make_surroundings(latents, graph, adapted)
+    predictor: Any = models.predictor
+    members = predictor.members if isinstance(predictor, Ensemble) else (predictor,)
+    tables = [member.explain(around, wanted) for member in members]
+    keys = ["gene_id", "cell_type", "neighbor_id", "kind"]
+    table = tables[0]
+    for name in ("attention", "knock_out", "all_neighbors"):
+        if len(tables) > 1:
+            each = [t.set_index(keys)[name].reindex(table.set_index(keys).index) for t in tables]
+            table[name] = np.mean(each, axis=0)
+    names = dataset["gene_name"].values if "gene_name" in dataset.coords else ids
+    by_id = dict(zip(ids, names, strict=True))
+    table.insert(1, "gene_name", table["gene_id"].map(by_id))
+    table.insert(4, "neighbor_name", table["neighbor_id"].map(by_id))
+    return table
 
 
 def _adapt(

@@ -90,6 +90,13 @@ def export_run(
     _require_export_only(path)
     _import_packages(form)
     models = load_run(run)
+    if models.config.neighbors:
+        raise ConfigError(
+            "A run that looks at neighbors cannot be exported.",
+            found=f"neighbors {', '.join(models.config.neighbors)}",
+            expected="a run whose model sees one gene at a time",
+            remedy="use the run itself, or fit one without --neighbors",
+        )
     write = _write_keras if form == "keras" else _write_onnx
     with whole_folder(path, overwrite=overwrite) as temporary:
         files, difference = write(models, temporary)

@@ -76,6 +76,8 @@ def _subtitle(config: RunConfig) -> str:
     }[config.split.kind]
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
     encoder = config.encoder.name + (" with log means" if config.add_log_means else "")
+    if config.neighbors:
+        encoder += f" and neighbors ({', '.join(config.neighbors)})"
     members = f" (ensemble of {config.ensemble})" if config.ensemble > 1 else ""
     return (
         f"{task}: encoder {encoder}, predictor {config.predictor.name}{members}, "

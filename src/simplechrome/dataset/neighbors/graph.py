@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -155,6 +156,13 @@ class NeighborGraph:
         at = gene[near], slot[near]
         position[at], distance[at], mask[at] = self.neighbor[near], self.distance[near], True
         return PaddedNeighbors(position, distance, mask)
+
+    def checksum(self) -> str:
+        """Which graph is it? SHA-256 of all that it holds."""
+        digest = hashlib.sha256("\0".join([*map(str, self.gene_id), "", *self.kinds]).encode())
+        for name in ("offsets", *_EDGE_ARRAYS):
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return digest.hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
         """A row per edge: gene_id, neighbor_id, kind, distance, orientation, weight, rank."""

@@ -203,3 +203,24 @@ def open_neighbors(
             require_own(graph, dataset, name) for graph, name in zip(graphs, wanted, strict=True)
         ]
     return graphs[0] if len(graphs) == 1 else union(*graphs)
+
+
+def require_left_out(path: str | Path, names: Sequence[str], cell_types: Sequence[str]) -> None:
+    """Do correlations between genes know nothing of the cell types that are to be predicted?
+
+    Raises
+    ------
+    ConfigError
+        If one was not left out when co-expression was told.
+    """
+    for name in names:
+        about = load_graph(path, name)[1]
+        left_out = about.get("left_out", "all")
+        known = [] if left_out == "all" else [c for c in cell_types if c not in left_out]
+        if known:
+            raise ConfigError(
+                f"The neighbors {name!r} know the expression of what is to be predicted.",
+                found=f"correlations over all but {', '.join(left_out)}",
+                expected=f"{', '.join(known)} left out as well",
+                remedy=f"make them again: simplechrome neighbors coexpression {path} --overwrite",
+            )
