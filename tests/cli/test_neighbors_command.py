@@ -127,10 +127,11 @@ def test_neighbors_of_a_gene_are_explained(call: Call, dataset: Path, tmp_path: 
     table = pd.read_csv(tmp_path / "p_neighbors.tsv", sep="\t")
     assert table["kind"].value_counts().to_dict() == {"genomic": 3, "contact": 2}
     assert set(table["gene_id"]) == {gene}
-    assert len(list(tmp_path.glob("p_*_SIM001.svg"))) == 1
+    assert len(list(tmp_path.glob("p_neighbors_*_SIM001.svg"))) == 1
     again = ("predict", run, dataset, "-o", tmp_path / "q.tsv", "--explain-neighbors", "nobody")
     code, _, err = call(*again)
     assert (code, "no gene 'nobody'" in err) == (1, True)
+    assert not (tmp_path / "q.tsv").exists()
 
 
 def test_what_is_asked_of_neighbors_must_make_sense(

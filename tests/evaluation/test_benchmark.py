@@ -21,9 +21,10 @@ from simplechrome.errors import (
 )
 from simplechrome.evaluation import benchmark_pool
 from simplechrome.evaluation.baselines import expression_elsewhere, gene_mean_predictions
-from simplechrome.evaluation.benchmark import begun_benchmark, run_benchmark
+from simplechrome.evaluation.benchmark import run_benchmark
 from simplechrome.evaluation.benchmark_cells import Worker, cell_file, encoder_folder, read_cell
 from simplechrome.evaluation.benchmark_config import BenchmarkConfig, make_benchmark_config
+from simplechrome.evaluation.benchmark_folder import begun_benchmark
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     cell_name,

@@ -123,8 +123,9 @@ def command(
     import sys
     from pathlib import Path
 
+    from simplechrome.dataset.choose import choose_marks
     from simplechrome.dataset.neighbors.stored import open_neighbors, require_left_out
-    from simplechrome.dataset.store import choose_marks, open_dataset
+    from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.run import fit_run
     from simplechrome.evaluation.run_folder import begun_config, require_outside
     from simplechrome.evaluation.summary import format_metrics

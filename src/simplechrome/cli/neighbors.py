@@ -142,7 +142,7 @@ def contact(
 
 
 @command.command("coexpression")
-@_shared("coexpression", 20)
+@_shared("coexpression", 50)
 @click.option(
     "--expression",
     required=True,

@@ -72,6 +72,13 @@ def command(
     data = open_dataset(dataset)
     names = load_run(run).config.neighbors
     graph = open_neighbors(dataset, names, dataset=data) if names else None
+    explanation = None
+    if explained:  # before anything is written: it may be refused
+        from simplechrome.evaluation.saved_run import explain_with_run
+        from simplechrome.report.neighbor_files import explanation_file, write_explanation
+
+        path = explanation_file(output, overwrite=overwrite)
+        explanation = explain_with_run(run, data, explained, graph, **depth), path
     table = predict_with_run(run, data, graph=graph, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} predictions")
@@ -80,10 +87,8 @@ def command(
         scores = score_predictions(fair, task_of(table))
         part = "genes that the run did not learn from"
         click.echo("\n".join(format_part(scores, task_of(table), part)))
-    if explained:
-        from simplechrome.report.neighbor_files import explain_neighbors
-
-        for line in explain_neighbors(run, data, graph, explained, output, overwrite=overwrite):
+    if explanation is not None:
+        for line in write_explanation(*explanation):
             click.echo(line)
     if report is not None:
         from simplechrome.report.prediction_page import predict_command, write_prediction_page

@@ -16,13 +16,11 @@ import zarr
 import zarr.codecs
 
 from simplechrome.atomic import whole_folder
+from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.errors import (
-    ConfigError,
     DatasetFormatError,
     MissingInputError,
     OutputExistsError,
-    UnknownGeneError,
-    did_you_mean,
 )
 from simplechrome.schema import VARIABLES, check_format_version, validate
 from simplechrome.unfinished import unfinished_folder
@@ -305,51 +303,6 @@ def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> x
             stored = choose_cell_types(stored, cell_types, str(folder))
         dataset = stored.load()
     return validate(_in_memory(dataset), str(folder))
-
-
-def choose_cell_types(
-    dataset: xr.Dataset, cell_types: Sequence[str], where: str = "The dataset"
-) -> xr.Dataset:
-    """What is a dataset with only these cell types, in this order?
-
-    Raises
-    ------
-    UnknownGeneError
-        If it does not hold a cell type of that name.
-    ConfigError
-        If `cell_types` is empty.
-    """
-    return _choose(dataset, "cell_type", cell_types, where)
-
-
-def choose_marks(
-    dataset: xr.Dataset, marks: Sequence[str], where: str = "The dataset"
-) -> xr.Dataset:
-    """What is a dataset with only these marks, in this order?
-
-    Raises
-    ------
-    UnknownGeneError
-        If it does not hold a mark of that name.
-    ConfigError
-        If `marks` is empty.
-    """
-    return _choose(dataset, "mark", marks, where)
-
-
-def _choose(dataset: xr.Dataset, dim: str, names: Sequence[str], where: str) -> xr.Dataset:
-    wanted = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    if not wanted:
-        raise ConfigError(f"{dim}s is empty.", expected="one name or more, or None for all")
-    held = [str(name) for name in dataset[dim].values]
-    for name in wanted:
-        if name not in held:
-            raise UnknownGeneError(
-                f"{where} has no {dim.replace('_', ' ')} {name!r}.",
-                found=", ".join(held[:8]) + (f", … ({len(held)} in all)" if held[8:] else ""),
-                remedy=did_you_mean(name, held),
-            )
-    return dataset.isel({dim: [held.index(name) for name in wanted]})
 
 
 def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.observed import without_unobserved
-from simplechrome.dataset.store import choose_cell_types
-from simplechrome.errors import ConfigError, OutputExistsError
+from simplechrome.errors import ConfigError
 from simplechrome.evaluation import baselines
 from simplechrome.evaluation.benchmark_cells import (
     CELLS,
@@ -25,6 +24,12 @@ from simplechrome.evaluation.benchmark_cells import (
     read_cell,
 )
 from simplechrome.evaluation.benchmark_config import BenchmarkConfig, write_benchmark_config
+from simplechrome.evaluation.benchmark_folder import (
+    CONFIG,
+    describe_benchmark,
+    require_benchmark_only,
+    take_over,
+)
 from simplechrome.evaluation.benchmark_grid import (
     Cell,
     Condition,
@@ -56,14 +61,6 @@ from simplechrome.processes import available_cores
 from simplechrome.unfinished import long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
-
-CONFIG, SCORES = "benchmark.toml", "scores.parquet"
-CONTENTS = frozenset(
-    {CONFIG, SCORES, "scores.csv", "summary.csv", "controls.csv", "not_applicable.csv"}
-    | {CELLS, ENCODERS, ENVIRONMENT, "table.md", "table.tex", "figures", "report.html"}
-    | {"writeup.md", "claims.csv", "neighbors.csv"}
-)
-"""Names that a benchmark folder may hold, and may lose when it is overwritten."""
 
 
 class Benchmark(NamedTuple):
@@ -160,7 +157,7 @@ def run_benchmark(
         worth_keeping=lambda begun: any((begun / CELLS).glob("*")),
     ) as work:
         if grows and not work.resumed:
-            _take_over(path, work.folder, checksum)
+            take_over(path, work.folder, checksum)
         write_benchmark_config(config, work.folder / CONFIG)
         write_json(
             describe_environment(dataset, checksum) | {"jobs": jobs}, work.folder / ENVIRONMENT
@@ -186,39 +183,6 @@ def _describe_grid(grid: Grid) -> None:
     )
     for representation, predictor, reason in grid.models.not_applicable:
         log.info("not applicable: %s on %s (%s)", predictor, representation, reason)
-
-
-def _take_over(finished: Path, begun: Path, checksum: str) -> None:
-    """Cells of a finished benchmark of the same data, as links where that can be."""
-    import json
-
-    try:
-        made = json.loads((finished / ENVIRONMENT).read_text(encoding="utf-8"))
-        same = made["dataset"]["sha256"] == checksum
-    except (OSError, ValueError, KeyError, TypeError):
-        same = False
-    if not same:
-        raise ConfigError(
-            f"{finished} is a benchmark of other data.",
-            found="another checksum of the dataset",
-            expected="the dataset that it was made of",
-            remedy="choose another output path, or pass --overwrite without --resume",
-        )
-    for source in sorted((finished / CELLS).iterdir()):
-        _link(source, begun / CELLS / source.name)
-    for source in sorted((finished / ENCODERS).rglob("*")):
-        if source.is_file():
-            _link(source, begun / source.relative_to(finished))
-
-
-def _link(source: Path, target: Path) -> None:
-    import shutil
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copy(source, target)
 
 
 def _fill(
@@ -383,38 +347,3 @@ def _know_nothing(
             prior, y, genes.train, genes.test, config.task
         )
     return values
-
-
-def require_benchmark_only(folder: Path) -> None:
-    """Does the folder hold a benchmark and nothing else?
-
-    Raises
-    ------
-    OutputExistsError
-        If overwriting it would delete what is not ours.
-    """
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = sorted(name for name in held - CONTENTS if not name.startswith("."))
-    if foreign or CONFIG not in held:
-        raise OutputExistsError(
-            f"{folder} is not a benchmark, and is not overwritten.",
-            found=", ".join(foreign[:8]) if foreign else f"no {CONFIG}",
-            expected="what `simplechrome benchmark` writes, or no folder",
-            remedy="choose another folder, or move away what you want to keep",
-        )
-
-
-def describe_benchmark(folder: Path) -> str:
-    """How far has a benchmark come, in a few words?"""
-    if not folder.is_dir():
-        return "a file"
-    done = len(list((folder / CELLS).glob("*.safetensors")))
-    return f"{'a finished benchmark of ' if (folder / SCORES).is_file() else ''}{done} cells"
-
-
-def begun_benchmark(folder: str | Path) -> Path | None:
-    """Where are the options of the benchmark that would be resumed? None if there is none."""
-    for place in (unfinished_folder(folder), Path(folder)):
-        if (place / CONFIG).is_file():
-            return place / CONFIG
-    return None

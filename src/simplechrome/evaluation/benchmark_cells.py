@@ -16,7 +16,7 @@ import xarray as xr
 from safetensors.numpy import save_file
 
 from simplechrome.atomic import whole_file
-from simplechrome.dataset.store import choose_cell_types
+from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.benchmark_config import BenchmarkConfig
 from simplechrome.evaluation.benchmark_grid import (

@@ -134,13 +134,17 @@ def find_claims(resamples: Resamples, place: tuple[Any, ...], metric: str) -> li
     return claims
 
 
-def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: Any) -> Claim:
+def verdict_of(row: Any) -> str:
+    """Which of `VERDICTS` is a comparison, a row of `compare`?"""
     # Of a single draw of labels nobody knows how lucky it was.
     one_draw = row.n_pairs == 1 and not row.all_labels
     if one_draw or not np.isfinite([row.low, row.high]).all() or row.low <= 0 <= row.high:
-        verdict = "no difference shown"
-    else:
-        verdict = "higher" if row.low > 0 else "lower"
+        return VERDICTS[2]
+    return VERDICTS[0] if row.low > 0 else VERDICTS[1]
+
+
+def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: Any) -> Claim:
+    verdict = verdict_of(row)
     labels = "all" if row.all_labels else f"{row.n_labels:,}"
     interval = f"95 % interval {row.low:+.4f} to {row.high:+.4f}"
     return Claim(

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
-from simplechrome.dataset.store import choose_cell_types
 from simplechrome.errors import ConfigError, MissingExpressionError
 from simplechrome.evaluation.benchmark_config import (
     BenchmarkConfig,

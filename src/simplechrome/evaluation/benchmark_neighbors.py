@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.benchmark_claims import METRICS, VERDICTS, compare_models
+from simplechrome.evaluation.benchmark_claims import METRICS, compare_models, verdict_of
 from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
 from simplechrome.evaluation.benchmark_summary import Resamples
 from simplechrome.evaluation.neighbor_choice import (
@@ -121,11 +120,7 @@ def _gain(
     against: str,
     row: Any,
 ) -> NeighborGain:
-    one_draw = row.n_pairs == 1 and not row.all_labels
-    if one_draw or not np.isfinite([row.low, row.high]).all() or row.low <= 0 <= row.high:
-        verdict = VERDICTS[2]
-    else:
-        verdict = VERDICTS[0] if row.low > 0 else VERDICTS[1]
+    verdict = verdict_of(row)
     labels = "all" if row.all_labels else f"{row.n_labels:,}"
     other = {
         OWN: "than with the gene's own window alone",

@@ -17,9 +17,9 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
 from simplechrome.dataset import splits
+from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, without_unobserved
-from simplechrome.dataset.store import choose_cell_types, choose_marks
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble

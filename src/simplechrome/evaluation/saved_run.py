@@ -174,7 +174,13 @@ def predict_with_run(
 
 
 def explain_with_run(
-    folder: str | Path, dataset: xr.Dataset, genes: Sequence[str], graph: NeighborGraph
+    folder: str | Path,
+    dataset: xr.Dataset,
+    genes: Sequence[str],
+    graph: NeighborGraph | None,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
 ) -> pd.DataFrame:
     """Which neighbors moved the run's predictions of these genes, and by how much?
 
@@ -182,7 +188,7 @@ def explain_with_run(
     ----------
     folder
         Of a run with the predictor `neighborhood`.
-    dataset, graph
+    dataset, graph, depth_scaling, match_distribution
         See `predict_with_run`.
     genes
         Ids, or names that only one gene has.
@@ -200,7 +206,8 @@ def explain_with_run(
         If a gene is not there.
     """
     models = load_run(folder)
-    if models.config.predictor.name != "neighborhood":
+    require_graph(models.config, graph)
+    if models.config.predictor.name != "neighborhood" or graph is None:
         raise ConfigError(
             "This run cannot say which neighbors moved a prediction.",
             found=f"the predictor {models.config.predictor.name}",
@@ -209,7 +216,7 @@ def explain_with_run(
         )
     ids = dataset["gene_id"].values
     wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
-    adapted = _adapt(folder, models, dataset, True, False).dataset
+    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution).dataset
     latents = models.encoder.transform(adapted)
     around = make_surroundings(latents, graph, adapted)
     predictor: Any = models.predictor

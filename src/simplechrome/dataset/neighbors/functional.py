@@ -27,7 +27,7 @@ _AT_ONCE = 2_000  # genes whose correlations with all others are in memory
 def coexpression_neighbors(
     dataset: xr.Dataset,
     expression: pd.DataFrame,
-    n: int = 20,
+    n: int = 50,
     *,
     leave_out: Sequence[str],
 ) -> NeighborGraph:
