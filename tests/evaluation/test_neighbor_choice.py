@@ -17,6 +17,7 @@ from simplechrome.evaluation.neighbor_choice import (
     can_tell_coexpression,
     choose_neighbors,
     parse_neighbors,
+    replace_neighbors,
 )
 
 
@@ -79,9 +80,17 @@ def test_chosen_neighbors(dataset: xr.Dataset) -> None:
     assert sorted(distances("genomic.apart.n3")) == [1200, 1200, 1600]
     assert distances("genomic.1-2kb").tolist() == [1200, 1200, 1600, 1600]
     assert distances("contact").size == 39
-    shuffled = choose_neighbors(dataset, parse_neighbors("genomic.shuffled"), leave_out=["A"])
-    assert shuffled.degree.tolist() == [20] * 40 + [19] * 20
-    elsewhere = choose_neighbors(dataset, parse_neighbors("genomic.elsewhere"), leave_out=["A"])
+
+
+def test_controls_replace_true_neighbors(dataset: xr.Dataset) -> None:
+    true = choose_neighbors(dataset, parse_neighbors("genomic"), leave_out=["A"])
+    assert replace_neighbors(dataset, true, "", 0) is true
+    shuffled = replace_neighbors(dataset, true, "shuffled", 0)
+    assert shuffled.degree.tolist() == true.degree.tolist() == [20] * 40 + [19] * 20
+    assert not np.array_equal(
+        shuffled.neighbor, replace_neighbors(dataset, true, "shuffled", 1).neighbor
+    )
+    elsewhere = replace_neighbors(dataset, true, "elsewhere", 0)
     chrom = dataset["chrom"].values
     assert (chrom[elsewhere.gene] != chrom[elsewhere.neighbor]).all()
 

@@ -140,9 +140,8 @@ def choose_neighbors(
     *,
     leave_out: Sequence[str],
     expression: pd.DataFrame | None = None,
-    seed: int = 0,
 ) -> NeighborGraph:
-    """Which graph is meant?
+    """Which true neighbors are meant? See `replace_neighbors` for controls.
 
     Parameters
     ----------
@@ -154,8 +153,6 @@ def choose_neighbors(
         Cell types that are predicted; co-expression does not know them.
     expression : (gene_id, cell_type)
         For co-expression; what the dataset knows if None.
-    seed
-        Of a control.
 
     Raises
     ------
@@ -177,9 +174,28 @@ def choose_neighbors(
         graph = graph.apart(width)
     if choice.band:
         graph = graph.between(*(1000 * kb for kb in choice.band))
-    graph = graph.first(choice.n)
-    if choice.control == "shuffled":
-        return shuffled_neighbors(graph, seed)
-    if choice.control == "elsewhere":
-        return neighbors_elsewhere(graph, dataset["chrom"].values, seed)
+    return graph.first(choice.n)
+
+
+def replace_neighbors(
+    dataset: xr.Dataset, graph: NeighborGraph, control: Control, seed: int
+) -> NeighborGraph:
+    """Which neighbors stand in the places of true ones? These themselves if there is no control.
+
+    Parameters
+    ----------
+    dataset
+        With chrom.
+    graph
+        Of its genes.
+    control
+        See `NeighborChoice`.
+    seed
+        Of the draw.
+    """
+    match control:
+        case "shuffled":
+            return shuffled_neighbors(graph, seed)
+        case "elsewhere":
+            return neighbors_elsewhere(graph, dataset["chrom"].values, seed)
     return graph
