@@ -59,6 +59,8 @@ class RunConfig(Section):
         Those of the dataset that are used, as those that other data have; None for all.
     neighbors
         Names of the dataset's neighbor graphs whose genes' latents are seen beside the own.
+    neighbor_expression
+        Whether neighbors that are training genes with a label tell their expression as well.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -77,6 +79,7 @@ class RunConfig(Section):
     cell_types: tuple[str, ...] | None = None
     marks: tuple[str, ...] | None = None
     neighbors: tuple[str, ...] = ()
+    neighbor_expression: bool = False
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)
@@ -119,6 +122,16 @@ class RunConfig(Section):
                 "Windows of many neighbors are too large: neighbors are told by latents.",
                 found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
                 expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}, log_means",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _neighbors_that_tell_are_named(self) -> RunConfig:
+        if self.neighbor_expression and not self.neighbors:
+            raise ConfigError(
+                "Neighbors are to tell their expression, and none are named.",
+                expected="names of the dataset's neighbor graphs",
+                remedy="--neighbors genomic, made with `simplechrome neighbors genomic DATASET`",
             )
         return self
 

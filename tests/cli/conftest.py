@@ -128,7 +128,7 @@ def _short_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The report takes longer than all else; tests/report/test_run_page.py has the pages."""
 
-    def write(folder: Path, dataset: xr.Dataset) -> Path:
+    def write(folder: Path, dataset: xr.Dataset, graph: object = None) -> Path:
         (folder / "report.html").write_text("no figures")
         return folder / "report.html"
 

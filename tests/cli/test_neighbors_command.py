@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import simplechrome
 from simplechrome.dataset.neighbors.describe import describe_graph
@@ -100,7 +101,9 @@ def test_a_run_that_looks_at_neighbors_predicts_elsewhere(
     fit = ("fit", dataset, "-o", run, "--encoder", "pca", "--n-latent", 3)
     code, _, err = call(*fit, "--predictor", predictor, "--neighbors", "genomic")
     assert code == 0, err
-    assert "and neighbors (genomic)" in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "and neighbors (genomic)" in page
+    assert "Who the neighbors are" in page
     code, _, err = call("predict", run, dataset, "-o", output)
     assert code == 0, err
     then = pd.read_parquet(run / "predictions.parquet")["probability"]
@@ -112,6 +115,25 @@ def test_a_run_that_looks_at_neighbors_predicts_elsewhere(
     assert (code, "simplechrome neighbors genomic" in err) == (1, True)
 
 
+def test_neighbors_may_tell_their_expression(call: Call, dataset: Path, tmp_path: Path) -> None:
+    assert call("neighbors", "genomic", dataset, "-n", 3)[0] == 0
+    run, output = tmp_path / "run", tmp_path / "p.tsv"
+    fit = ("fit", dataset, "-o", run, "--encoder", "log_means", "--neighbor-expression")
+    code, _, err = call(*fit)
+    assert (code, "none are named" in err) == (1, True)
+    assert call(*fit, "--neighbors", "genomic")[0] == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "and neighbors (genomic; with their expression)" in page
+    assert "rest on expression measured in the same cell type" in page
+    # Of a new cell type without RNA nobody can tell anything.
+    data = simplechrome.open_dataset(dataset)
+    silent = data.assign(label=xr.full_like(data["label"], -1))
+    simplechrome.save_dataset(silent, dataset, overwrite=True)
+    assert call("neighbors", "genomic", dataset, "-n", 3)[0] == 0
+    code, _, err = call("predict", run, dataset, "-o", output)
+    assert (code, "nothing is known of it" in err, output.exists()) == (1, True, False)
+
+
 def test_neighbors_of_a_gene_are_explained(call: Call, dataset: Path, tmp_path: Path) -> None:
     assert call("neighbors", "genomic", dataset, "-n", 3)[0] == 0
     assert call("neighbors", "contact", dataset, "-n", 2)[0] == 0
@@ -120,6 +142,8 @@ def test_neighbors_of_a_gene_are_explained(call: Call, dataset: Path, tmp_path: 
     config.write_text("ensemble = 2\n[predictor]\nname = 'neighborhood'\nepochs = 2\n")
     fit = ("fit", dataset, "-o", run, "--encoder", "log_means", "--config", config)
     assert call(*fit, "--neighbors", "genomic,contact")[0] == 0
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Neighbors of test genes by distance" in page or "No prediction was changed" in page
     gene = str(simplechrome.open_dataset(dataset)["gene_id"].values[3])
     code, out, err = call("predict", run, dataset, "-o", output, "--explain-neighbors", gene)
     assert code == 0, err

@@ -48,6 +48,7 @@ def dataset() -> xr.Dataset:
         ("contact.apart.shuffled", NeighborChoice("contact", 50, apart=True, control="shuffled")),
         ("genomic.n5.10-50kb", NeighborChoice("genomic", 5, band=(10, 50))),
         ("coexpression.only", NeighborChoice("coexpression", 50, only=True)),
+        ("genomic.expression", NeighborChoice("genomic", 20, expression=True)),
     ],
 )
 def test_a_name_says_which(name: str, choice: NeighborChoice) -> None:

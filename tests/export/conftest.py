@@ -125,4 +125,5 @@ def _fit(
         known = np.arange(100) % 2
         uncertainty = fit_uncertainty(known * 1.0, known, "classification")
         vars(uncertainty)["calibration"] = calibration
-    return Models(make_config({}), fitted, together, pd.Series(dtype=object), uncertainty)
+    split, labelled = pd.Series(dtype=object), pd.Series(dtype=bool)
+    return Models(make_config({}), fitted, together, split, labelled, uncertainty)

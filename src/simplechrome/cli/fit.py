@@ -75,6 +75,13 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Neighbor graphs of the dataset whose genes are looked at as well: genomic,coexpression "
     "(see `simplechrome neighbors`).",
 )
+@click.option(
+    "--neighbor-expression",
+    is_flag=True,
+    default=None,
+    help="Neighbors tell their expression as well as their signal: training genes with a label, "
+    "of each cell type that is predicted.",
+)
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
 @click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
@@ -150,7 +157,7 @@ def command(
         graph=graph,
         overwrite=overwrite,
         resume=resume,
-        finish=lambda run: write_run_report(run.folder, data),
+        finish=lambda run: write_run_report(run.folder, data, graph=graph),
     )
     click.echo(format_metrics(run.metrics))
     click.echo(f"report: {Path(output) / 'report.html'}")

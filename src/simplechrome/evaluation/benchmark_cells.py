@@ -34,6 +34,7 @@ from simplechrome.evaluation.benchmark_grid import (
 )
 from simplechrome.evaluation.benchmark_models import run_config
 from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
+from simplechrome.evaluation.features import tell_expression
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.neighbor_choice import (
     NeighborChoice,
@@ -186,7 +187,9 @@ class Worker:
         column = column.assign_coords(latent=["gene_mean"])
         return xr.concat([latents, column], dim="latent", coords="minimal", compat="override")
 
-    def _features(self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...]) -> Any:
+    def _features(
+        self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...], labelled: np.ndarray
+    ) -> Any:
         """What the cell's predictor takes in place of the genes' own latents."""
         if cell.model.sees.gene_mean:
             latents = self._with_gene_mean(latents, cell.condition, predicted)
@@ -194,9 +197,14 @@ class Worker:
         if choice is None:
             return latents
         # True neighbors are the same in all draws; a control has other genes in each.
-        graph = self._graph(choice._replace(control="", only=False), predicted)
+        graph = self._graph(choice._replace(control="", only=False, expression=False), predicted)
         graph = replace_neighbors(self.dataset, graph, choice.control, cell.seed)
-        around = make_surroundings(latents, graph, self.dataset)
+        told = None
+        if choice.expression:
+            learned = np.isin(np.arange(latents.sizes["gene"]), labelled)
+            data = choose_cell_types(self.dataset, predicted)
+            told = tell_expression(data, self.config.task, learned)
+        around = make_surroundings(latents, graph, self.dataset, told)
         if cell.model.head.name == NEIGHBORHOOD:
             return around
         means = neighbor_means(around)
@@ -210,9 +218,9 @@ class Worker:
         path, plus = encoder_folder(self.folder, cell, config), cell.model.sees.add_log_means
         latents = self._latents(path, plus, place, scored)
         target = targets(self.dataset, config, place.trained_on)
-        features = self._features(cell, latents, scored)
-        own = features.isel(cell_type=[0])
         labelled = drawn(self.dataset, genes, cell.n_labels, cell.draw)
+        features = self._features(cell, latents, scored, labelled)
+        own = features.isel(cell_type=[0])
         y = target.isel(gene=labelled)
         if cell.permuted:
             y = y.copy(data=permute(y.values, cell.draw))

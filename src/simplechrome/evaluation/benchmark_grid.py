@@ -25,8 +25,9 @@ from simplechrome.evaluation.benchmark_models import (
     choose_models,
 )
 from simplechrome.evaluation.benchmark_presets import ALL
+from simplechrome.evaluation.features import target_of
 from simplechrome.evaluation.neighbor_choice import can_tell_coexpression
-from simplechrome.evaluation.run import assign_genes, target_of
+from simplechrome.evaluation.run import assign_genes
 from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.schema import UNKNOWN_LABEL
 

@@ -1,15 +1,26 @@
-"""What a run's predictor looks at."""
+"""What a run's predictor looks at, and what it is to predict."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from simplechrome.config import RunConfig
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ConfigError
-from simplechrome.predictors.surroundings import make_surroundings, neighbor_means
+from simplechrome.evaluation.held_out import known_pairs
+from simplechrome.predictors.rows import PAIR
+from simplechrome.predictors.surroundings import Surroundings, make_surroundings, neighbor_means
+
+
+def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
+    """What is to be predicted: the label, or log2(expression + 1)?"""
+    if task == "classification":
+        return dataset["label"]
+    levels: xr.DataArray = np.log2(dataset["expression"] + 1)  # type: ignore[assignment]
+    return levels
 
 
 def require_graph(config: RunConfig, graph: NeighborGraph | None) -> None:
@@ -34,11 +45,57 @@ def require_graph(config: RunConfig, graph: NeighborGraph | None) -> None:
         )
 
 
+def surroundings_of(
+    latents: xr.DataArray,
+    dataset: xr.Dataset,
+    config: RunConfig,
+    graph: NeighborGraph,
+    learned: np.ndarray,
+) -> Surroundings:
+    """Genes with their neighbors, as the run's predictor is told of these; see `features_of`."""
+    told = tell_expression(dataset, config.task, learned) if config.neighbor_expression else None
+    return make_surroundings(latents, graph, dataset, told)
+
+
+def tell_expression(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.ndarray:
+    """(cell_type, gene) labels, or levels, of the genes that are learned from; NaN for others.
+
+    Parameters
+    ----------
+    dataset
+        With labels, or expression.
+    task
+        `classification` or `regression`.
+    learned : (gene,)
+        True for training genes whose labels are used.
+    """
+    target = target_of(dataset, task).transpose(*PAIR)
+    return np.where(known_pairs(target, task) & learned, target.values, np.nan)
+
+
 def features_of(
-    latents: xr.DataArray, dataset: xr.Dataset, config: RunConfig, graph: NeighborGraph | None
+    latents: xr.DataArray,
+    dataset: xr.Dataset,
+    config: RunConfig,
+    graph: NeighborGraph | None,
+    learned: np.ndarray,
 ) -> Any:
-    """What does the run's predictor look at: latents alone, or those of neighbors too?"""
+    """What does the run's predictor look at: latents alone, or those of neighbors too?
+
+    Parameters
+    ----------
+    latents : (cell_type, gene, latent)
+    dataset
+        Of these genes.
+    config
+        Of the run.
+    graph
+        Neighbors of the genes, where the run looks at any.
+    learned : (gene,)
+        True for genes whose labels the predictor learns from. Only these tell their neighbors
+        what they express, where the run is to know that.
+    """
     if not config.neighbors or graph is None:
         return latents
-    around = make_surroundings(latents, graph, dataset)
+    around = surroundings_of(latents, dataset, config, graph, learned)
     return around if config.predictor.name == "neighborhood" else neighbor_means(around)

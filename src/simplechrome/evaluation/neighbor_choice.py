@@ -38,6 +38,7 @@ class NeighborChoice(NamedTuple):
     control : `shuffled` (other genes in their places) or `elsewhere` (the neighbors of a gene on
         another chromosome); see `simplechrome.dataset.neighbors.controls`
     only : the gene's own latents are withheld
+    expression : neighbors whose labels are learned from tell these beside their latents
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class NeighborChoice(NamedTuple):
     band: tuple[int, int] | None = None
     control: Control = ""
     only: bool = False
+    expression: bool = False
 
     @property
     def name(self) -> str:
@@ -55,6 +57,7 @@ class NeighborChoice(NamedTuple):
         parts += ["apart"] if self.apart else []
         parts += ["{}-{}kb".format(*self.band)] if self.band else []
         parts += ["only"] if self.only else []
+        parts += ["expression"] if self.expression else []
         parts += [self.control] if self.control else []
         return ".".join(parts)
 
@@ -71,7 +74,7 @@ def parse_neighbors(name: str) -> NeighborChoice:
     ----------
     name
         `genomic`, `contact` or `coexpression`; behind it, each after a dot: `n5` (neighbors of a
-        gene), `apart`, `10-50kb`, `only`, and `shuffled` or `elsewhere`.
+        gene), `apart`, `10-50kb`, `only`, `expression`, and `shuffled` or `elsewhere`.
 
     Raises
     ------
@@ -92,6 +95,8 @@ def parse_neighbors(name: str) -> NeighborChoice:
             choice = choice._replace(apart=True)
         elif part == "only":
             choice = choice._replace(only=True)
+        elif part == "expression":
+            choice = choice._replace(expression=True)
         elif part in CONTROLS:
             choice = choice._replace(control=CONTROLS[part])
         elif band and int(band[1]) < int(band[2]):
@@ -102,8 +107,9 @@ def parse_neighbors(name: str) -> NeighborChoice:
             raise ConfigError(
                 f"{part!r} says nothing of neighbors.",
                 found=name,
-                expected="apart, only, shuffled, elsewhere, a number as n5, or a band as 10-50kb",
-                remedy=did_you_mean(part, ("apart", "only", *CONTROLS)),
+                expected="apart, only, expression, shuffled, elsewhere, a number as n5, or a band "
+                "as 10-50kb",
+                remedy=did_you_mean(part, ("apart", "only", "expression", *CONTROLS)),
             )
     if choice.kind == "coexpression" and choice.band:
         raise ConfigError(

@@ -23,7 +23,7 @@ from simplechrome.dataset.observed import has_data, without_unobserved
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
-from simplechrome.evaluation.features import features_of, require_graph
+from simplechrome.evaluation.features import features_of, require_graph, target_of
 from simplechrome.evaluation.held_out import fit_and_hold_out
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.predictions import predict_genes, write_table
@@ -97,14 +97,6 @@ def warn_of_split(kind: str) -> None:
         )
     elif kind == "random":
         log.warning("A random split puts overlapping windows on both sides: optimistic")
-
-
-def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
-    """What is to be predicted: the label, or log2(expression + 1)?"""
-    if task == "classification":
-        return dataset["label"]
-    levels: xr.DataArray = np.log2(dataset["expression"] + 1)  # type: ignore[assignment]
-    return levels
 
 
 def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) -> np.ndarray:
@@ -283,9 +275,10 @@ def _fit(
     if hasattr(encoder, "activity_"):
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
         log.info("Standard deviation of each latent over the training windows: %s", shares)
-    features = features_of(encoder.transform(dataset), dataset, config, graph)
+    learned = drawn & (assignment == "train")
+    features = features_of(encoder.transform(dataset), dataset, config, graph, learned)
     target = target_of(dataset, config.task)
-    rows = np.flatnonzero(drawn & (assignment == "train"))
+    rows = np.flatnonzero(learned)
     others = np.flatnonzero(assignment == "validation")
     cut = getattr(encoder, "interrupted_", False)
     predictor, held_out = fit_and_hold_out(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,8 @@ from simplechrome.errors import (
 )
 from simplechrome.evaluation.depth import read_levels, read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
-from simplechrome.evaluation.features import features_of, require_graph
+from simplechrome.evaluation.features import features_of, require_graph, surroundings_of
+from simplechrome.evaluation.neighbor_effects import neighbor_effects
 from simplechrome.evaluation.predictions import latent_table, predict_genes
 from simplechrome.evaluation.run_folder import describe_run, read_environment
 from simplechrome.evaluation.scores import coverage_columns, known_rows
@@ -33,7 +34,6 @@ from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.surroundings import make_surroundings
 from simplechrome.sources.assembly import canonical_assembly
 from simplechrome.unfinished import unfinished_folder
 
@@ -50,6 +50,7 @@ class Models(NamedTuple):
 
     predictor : an `Ensemble` where the run has several members
     split : gene_id → the part it was in
+    labelled : gene_id → did the predictor learn from its label?
     uncertainty : None for runs that were made before there was any, or cut short
     """
 
@@ -57,6 +58,7 @@ class Models(NamedTuple):
     encoder: Encoder
     predictor: Predictor | Ensemble
     split: pd.Series
+    labelled: pd.Series
     uncertainty: Uncertainty | None = None
 
 
@@ -95,7 +97,8 @@ def load_run(folder: str | Path) -> Models:
             remedy="copy it again, or fit it again with --overwrite",
         )
     try:
-        split = pq.read_table(path / "split.parquet").to_pandas().set_index("gene_id")["split"]
+        genes = pq.read_table(path / "split.parquet").to_pandas().set_index("gene_id")
+        split, labelled = genes["split"], genes["labelled"].astype(bool)
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
         raise ModelFormatError(
             f"{path / 'split.parquet'} cannot be read.",
@@ -111,7 +114,8 @@ def load_run(folder: str | Path) -> Models:
             "%s holds %d of the %d members of its ensemble: it was cut short, or copied in part",
             *(path, members, config.ensemble),
         )
-    return Models(config, load_encoder(path / "encoder"), predictor, split, read_uncertainty(path))
+    encoder, uncertainty = load_encoder(path / "encoder"), read_uncertainty(path)
+    return Models(config, encoder, predictor, split, labelled, uncertainty)
 
 
 def predict_with_run(
@@ -166,7 +170,8 @@ def predict_with_run(
     _warn_of_other_genome(folder, dataset, split)
     _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
-    features = features_of(latents, dataset, models.config, graph)
+    learned = learned_genes(models, dataset)
+    features = features_of(latents, dataset, models.config, graph, learned)
     table = predict_genes(dataset, features, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
@@ -195,8 +200,7 @@ def explain_with_run(
 
     Returns
     -------
-    See `NeighborhoodPredictor.explain`, with gene_name and neighbor_name; of an ensemble the means
-    over its members.
+    See `neighbor_effects`.
 
     Raises
     ------
@@ -218,21 +222,14 @@ def explain_with_run(
     wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
     adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution).dataset
     latents = models.encoder.transform(adapted)
-    around = make_surroundings(latents, graph, adapted)
-    predictor: Any = models.predictor
-    members = predictor.members if isinstance(predictor, Ensemble) else (predictor,)
-    tables = [member.explain(around, wanted) for member in members]
-    keys = ["gene_id", "cell_type", "neighbor_id", "kind"]
-    table = tables[0]
-    for name in ("attention", "knock_out", "all_neighbors"):
-        if len(tables) > 1:
-            each = [t.set_index(keys)[name].reindex(table.set_index(keys).index) for t in tables]
-            table[name] = np.mean(each, axis=0)
-    names = dataset["gene_name"].values if "gene_name" in dataset.coords else ids
-    by_id = dict(zip(ids, names, strict=True))
-    table.insert(1, "gene_name", table["gene_id"].map(by_id))
-    table.insert(4, "neighbor_name", table["neighbor_id"].map(by_id))
-    return table
+    around = surroundings_of(latents, adapted, models.config, graph, learned_genes(models, adapted))
+    return neighbor_effects(models.predictor, around, wanted, dataset)
+
+
+def learned_genes(models: Models, dataset: xr.Dataset) -> np.ndarray:
+    """(gene,) did the run's predictor learn from its label? These may tell their neighbors."""
+    sides = sides_of(models.split[models.labelled], dataset["gene_id"].values)
+    return np.asarray(sides == "train")
 
 
 def _adapt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -14,38 +14,15 @@ from torch import nn
 from simplechrome.errors import ConfigError, ModelMismatchError, UnknownGeneError, did_you_mean
 from simplechrome.predictors.neighborhood_module import NeighborhoodModule, Table
 from simplechrome.predictors.network import NetworkPredictor
-from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets
+from simplechrome.predictors.own_gene import (
+    Own,
+    cross_fitted_values,
+    make_own_predictor,
+    own_values,
+)
+from simplechrome.predictors.rows import PAIR, Rows, inner_folds
 from simplechrome.predictors.surroundings import Surroundings, edge_features
 from simplechrome.training.settings import Device, TrainingSettings
-
-Own = Literal["linear", "mlp", "boosting", "none"]
-_OWN_FOLDS = 5
-
-
-def _own_predictor(own: str, task: str, seed: int, threads: int | None) -> Predictor:
-    match own:
-        case "none":
-            from simplechrome.predictors.constant import ConstantPredictor
-
-            return ConstantPredictor(task)
-        case "linear":
-            from simplechrome.predictors.linear import LinearPredictor
-
-            return LinearPredictor(task, random_state=seed)
-        case "mlp":
-            from simplechrome.predictors.mlp import MLPPredictor
-
-            return MLPPredictor(task, random_state=seed, threads=threads)
-        case "boosting":
-            from simplechrome.predictors.boosting import BoostingPredictor
-
-            return BoostingPredictor(task, random_state=seed)
-    raise ConfigError(
-        "There is no such predictor of a gene by itself.",
-        found=str(own),
-        expected="linear, mlp, boosting or none",
-    )
 
 
 class NeighborhoodPredictor(NetworkPredictor):
@@ -128,6 +105,7 @@ hold_out_from, random_state, device, threads
             heads=self.heads,
             width=self.width,
             dropout=self.dropout,
+            n_told=self.n_told_,
             see_own=self.own != "none",
         )
         if getattr(self, "_table", None) is not None:
@@ -170,7 +148,7 @@ hold_out_from, random_state, device, threads
             Of the network; the predictor of genes by themselves is fitted again.
         """
         around = _require_surroundings(x)
-        self.own_ = _own_predictor(self.own, self.task, self.random_state, self.threads)
+        self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         own_validation = None
         if validation is not None:
             seen = _require_surroundings(validation[0])
@@ -178,11 +156,12 @@ hold_out_from, random_state, device, threads
         self.own_.fit(around.own, y, validation=own_validation)
         self.kinds_ = list(around.graph.kinds)
         self.n_latents_ = around.latents.shape[2]
+        self.n_told_ = _n_told(around)
         self._surround(around)
-        offsets = self._cross_fitted(around.own, y, own_validation)
+        offsets = cross_fitted_values(self.own_, around.own, y, own_validation, self.random_state)
         pair = None
         if validation is not None:
-            alone = self._own_values(_require_surroundings(validation[0]).own)
+            alone = own_values(self.own_, _require_surroundings(validation[0]).own)
             pair = _index(validation[0], alone), validation[1]
         super().fit(
             _index(around, offsets), y, validation=pair, checkpoints=checkpoints, resume=resume
@@ -197,39 +176,12 @@ hold_out_from, random_state, device, threads
             torch.from_numpy(around.graph.offsets.copy()),
             torch.from_numpy(around.graph.neighbor.astype(np.int64)),
             torch.from_numpy(features),
+            torch.from_numpy(
+                np.zeros((*around.latents.shape[:2], 0), np.float32)
+                if around.told is None
+                else around.told.copy()
+            ),
         )
-
-    def _own_values(self, latents: xr.DataArray) -> np.ndarray:
-        """(cell_type, gene) log odds, or levels, of genes by themselves."""
-        if self.task == "classification":
-            return np.asarray(self.own_.decision_function(latents), np.float64)
-        return np.asarray(self.own_.predict(latents), np.float64)
-
-    def _cross_fitted(
-        self, latents: xr.DataArray, y: xr.DataArray | np.ndarray, validation: Any
-    ) -> np.ndarray:
-        """(cell_type, gene) own predictions; of learned genes by predictors that had not seen them.
-
-        Folds are of genes: a gene of one cell type would tell of itself in another.
-        """
-        values = self._own_values(latents)
-        target = np.asarray(y.transpose(*PAIR) if isinstance(y, xr.DataArray) else y)
-        known = known_targets(target, self.task).reshape(target.shape)
-        genes = np.flatnonzero(known.any(axis=0))
-        order = np.random.default_rng([self.random_state, 4]).permutation(genes)
-        unknown = -1 if self.task == "classification" else np.nan
-        complete = self.own_
-        for fold in np.array_split(order, min(_OWN_FOLDS, order.size)):
-            rest = target.copy()
-            rest[:, fold] = unknown
-            left = rest[known & ~np.isin(np.arange(target.shape[1]), fold)]
-            if left.size == 0 or (self.task == "classification" and np.unique(left).size < 2):
-                continue  # too few labels to do without these
-            self.own_ = _own_predictor(self.own, self.task, self.random_state, self.threads)
-            self.own_.fit(latents, rest, validation=validation)
-            values[:, fold] = self._own_values(latents.isel(gene=fold))
-        self.own_ = complete
-        return values
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         super()._fit_rows(rows, validation)
@@ -286,9 +238,17 @@ hold_out_from, random_state, device, threads
                 found=f"{', '.join(around.graph.kinds)}; {around.latents.shape[2]} latents",
                 expected=f"{', '.join(self.kinds_)}; {self.n_latents_} latents",
             )
+        if _n_told(around) != self.n_told_:
+            raise ModelMismatchError(
+                "Neighbors must tell their expression where the predictor was fitted so, and "
+                "nowhere else.",
+                found="neighbors that tell it" if _n_told(around) else "neighbors that do not",
+                expected="the other",
+                remedy="make_surroundings with, or without, expression=",
+            )
         self._surround(around)
         self.module_.surround(self._table)  # type: ignore[operator]
-        return _index(around, self._own_values(around.own))
+        return _index(around, own_values(self.own_, around.own))
 
     def decision_function(self, x: Any) -> Any:
         """How far is each gene on the high side? Log odds of the higher class."""
@@ -353,6 +313,7 @@ hold_out_from, random_state, device, threads
         numbers |= {
             "kinds": self.kinds_,
             "n_latents": self.n_latents_,
+            "n_told": self.n_told_,
             "n_edge_features": self.n_edge_features_,
             "own": own_numbers,
             "own_features": getattr(self.own_, "features_", None),
@@ -362,8 +323,9 @@ hold_out_from, random_state, device, threads
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.kinds_, self.n_latents_ = numbers["kinds"], numbers["n_latents"]
         self.n_edge_features_ = numbers["n_edge_features"]
+        self.n_told_ = numbers.get("n_told", 0)
         inside = {name: value for name, value in arrays.items() if name.startswith("own.")}
-        self.own_ = _own_predictor(self.own, self.task, self.random_state, self.threads)
+        self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         if self.task == "classification":
             self.own_.classes_ = self.classes_
         self.own_.n_features_in_ = self.n_latents_
@@ -384,6 +346,10 @@ def _require_surroundings(x: Any) -> Surroundings:
             remedy="make_surroundings(encoder.transform(dataset), graph, dataset)",
         )
     return x
+
+
+def _n_told(around: Surroundings) -> int:
+    return 0 if around.told is None else around.told.shape[2]
 
 
 def _index(x: Any, offsets: np.ndarray) -> xr.DataArray:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.errors import InputFormatError
+from simplechrome.errors import InputFormatError, MissingExpressionError
 from simplechrome.predictors.rows import PAIR
 
 _KB = 1_000.0
@@ -31,12 +31,17 @@ class Surroundings:
         bp that a window spans; windows of genes that are nearer overlap.
     rows : (row,)
         Which of the genes are meant; all if None. See `isel`.
+    told : (cell_type, gene, 2)
+        What genes tell of their expression where they are a neighbor, see `make_surroundings`: how
+        far above the mean, in standard deviations, and 1; two 0 for those that tell nothing. None
+        if no gene is to tell anything.
     """
 
     latents: xr.DataArray
     graph: NeighborGraph
     width: float
     rows: np.ndarray | None = None
+    told: np.ndarray | None = None
 
     @property
     def own(self) -> xr.DataArray:
@@ -51,11 +56,15 @@ class Surroundings:
     def isel(self, *, gene: Any = slice(None), cell_type: Any = slice(None)) -> Surroundings:
         """Some of the genes, by position, with the neighbors that they have among all."""
         some = self.latents.isel(cell_type=cell_type)
-        return replace(self, latents=some, rows=self.positions[gene])
+        told = None if self.told is None else self.told[cell_type]
+        return replace(self, latents=some, rows=self.positions[gene], told=told)
 
 
 def make_surroundings(
-    latents: xr.DataArray, graph: NeighborGraph, dataset: xr.Dataset
+    latents: xr.DataArray,
+    graph: NeighborGraph,
+    dataset: xr.Dataset,
+    expression: np.ndarray | None = None,
 ) -> Surroundings:
     """Which neighbors have the genes of these latents?
 
@@ -67,11 +76,16 @@ def make_surroundings(
         Of these or of other genes.
     dataset
         That says how wide windows are.
+    expression : (cell_type, gene)
+        Levels or labels that genes tell their neighbors beside their latents. Only of genes that
+        are learned from: NaN for all that are to be predicted or scored. No gene is told its own.
 
     Raises
     ------
     InputFormatError
         If latents are not (cell_type, gene, latent), or of other genes than the dataset.
+    MissingExpressionError
+        If nothing is known of the expression in a cell type.
     """
     if latents.dims[:2] != PAIR or latents.ndim != 3:
         raise InputFormatError(
@@ -86,9 +100,27 @@ def make_surroundings(
             found=f"{latents.sizes['gene']} genes",
             expected=f"the {ids.size} genes of the dataset, in its order",
         )
-    return Surroundings(
-        latents, graph.on(ids), float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
-    )
+    width = float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
+    told = None if expression is None else _tell(expression, latents["cell_type"].values)
+    return Surroundings(latents, graph.on(ids), width, told=told)
+
+
+def _tell(expression: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
+    """(cell_type, gene) → (cell_type, gene, 2), see `Surroundings`."""
+    known = np.isfinite(expression)
+    silent = [str(name) for name in cell_types[~known.any(axis=1)]]
+    if silent:
+        raise MissingExpressionError(
+            "Neighbors are to tell their expression, and nothing is known of it.",
+            found=f"no gene that was learned from has a label or a level in {', '.join(silent)}",
+            expected="expression of the genes that the predictor learned from, in every cell type",
+            remedy="build the dataset with --expression; or fit a run without "
+            "--neighbor-expression, which sees the neighbors' signal alone",
+        )
+    mean = np.nanmean(expression, axis=1, keepdims=True)
+    spread = np.nanstd(expression, axis=1, keepdims=True)
+    level = (expression - mean) / np.where(spread > 0, spread, 1)
+    return np.stack([np.where(known, level, 0), known], axis=-1).astype(np.float32)
 
 
 def edge_features(graph: NeighborGraph, width: float) -> np.ndarray:
@@ -130,8 +162,9 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
 
     Returns
     -------
-    (cell_type, gene, latent): own latents, then `neighbors_` and the same of the neighbors, of
-    each kind.
+    (cell_type, gene, latent): own latents, then `KIND_neighbors_` and the same of the neighbors,
+    of each kind. Where neighbors tell their expression, then the mean of what they tell, and the
+    share of the weight of those that do.
     """
     latents, graph = surroundings.latents, surroundings.graph
     values = latents.values
@@ -147,6 +180,11 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
         mean = csr_array((share, of_kind.neighbor, of_kind.offsets), shape=(values.shape[1],) * 2)
         parts.append(np.stack([mean @ each for each in values]).astype(values.dtype))
         names += [f"{name}_neighbors_{each}" for each in own]
+        if surroundings.told is not None:
+            level, known = np.moveaxis(np.stack([mean @ each for each in surroundings.told]), -1, 0)
+            level = level / np.where(known > 0, known, 1)
+            parts.append(np.stack([level, known], axis=-1).astype(values.dtype))
+            names += [f"{name}_neighbors_expression", f"{name}_neighbors_that_tell"]
     coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
     joined = xr.DataArray(
         np.concatenate(parts, axis=-1),

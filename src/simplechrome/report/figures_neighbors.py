@@ -106,8 +106,8 @@ def locus_figure(effects: pd.DataFrame, *, gene: str, named: int = 12) -> Figure
     Returns
     -------
     Above, each neighbor's share of the attention; below, by how much it raised or lowered the
-    prediction. Left, neighbors on the gene's chromosome by distance (linear near the TSS,
-    logarithmic beyond); right, those on others, the largest effects first.
+    prediction. Left, neighbors on the gene's chromosome by distance (where some lie very far, on a
+    logarithmic scale beyond the middle one); right, those on others, the largest effects first.
 
     Raises
     ------
@@ -152,10 +152,18 @@ def _stems(axes: Axes, place: np.ndarray, values: pd.Series, effect: pd.Series) 
 
 
 def _scale_by_distance(axes: Axes, kilobases: np.ndarray) -> None:
-    reach = float(np.abs(kilobases).max(initial=1.0))
-    near = max(reach / 100, 1.0)
+    away = np.abs(kilobases)
+    reach, middle = float(away.max(initial=1.0)), max(float(np.median(away)), 1.0)
     axes.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
-    axes.set_xscale("symlog", linthresh=near)
-    axes.set_xlim(-1.3 * reach, 1.3 * reach)
-    axes.set_xticks([-reach, 0.0, reach], [f"−{reach:,.0f}", "TSS", f"+{reach:,.0f} kb"])
+    marked = [reach]
+    if reach > 10 * middle:
+        axes.set_xscale("symlog", linthresh=middle)
+        marked.append(middle)
+        axes.set_xlim(-1.5 * reach, 1.5 * reach)
+    else:
+        axes.set_xlim(-1.05 * reach, 1.05 * reach)
+    ticks = [(0.0, "TSS")]
+    for kb in marked:
+        ticks += [(-kb, f"−{kb:,.0f}"), (kb, f"+{kb:,.0f}" + (" kb" if kb == reach else ""))]
+    axes.set_xticks(*zip(*ticks, strict=True))
     axes.minorticks_off()

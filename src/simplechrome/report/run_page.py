@@ -17,11 +17,13 @@ import xarray as xr
 import simplechrome
 from simplechrome.atomic import whole_file
 from simplechrome.config import RunConfig
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.saved_run import load_run
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures import latent_map_figure, loss_figure
+from simplechrome.report.run_neighbors import run_neighbors_section
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
 from simplechrome.report.style import write_svg
@@ -77,7 +79,8 @@ def _subtitle(config: RunConfig) -> str:
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
     encoder = config.encoder.name + (" with log means" if config.add_log_means else "")
     if config.neighbors:
-        encoder += f" and neighbors ({', '.join(config.neighbors)})"
+        told = "; with their expression" if config.neighbor_expression else ""
+        encoder += f" and neighbors ({', '.join(config.neighbors)}{told})"
     members = f" (ensemble of {config.ensemble})" if config.ensemble > 1 else ""
     return (
         f"{task}: encoder {encoder}, predictor {config.predictor.name}{members}, "
@@ -140,6 +143,7 @@ def write_run_report(
     folder: str | Path,
     dataset: xr.Dataset,
     *,
+    graph: NeighborGraph | None = None,
     title: str = "",
     first_sections: Sequence[page.Section] = (),
 ) -> Path:
@@ -151,6 +155,8 @@ def write_run_report(
         A finished run folder; `report.html` is written into it.
     dataset
         The dataset that the run was fitted on.
+    graph
+        Neighbors of its genes, where the run looks at any.
     title
         By default the cell types.
     first_sections
@@ -189,6 +195,8 @@ def write_run_report(
     sections = [*first_sections, score_section(test, metrics, units=units)]
     if latent := _latent_block(dataset, models.encoder):
         sections.append(page.Section("The latent", [latent]))
+    if config.neighbors and graph is not None:
+        sections.append(run_neighbors_section(models, dataset, graph, test))
     sections.append(signal_section(dataset))
     if (path / "history.csv").is_file():
         history = pd.read_csv(path / "history.csv")

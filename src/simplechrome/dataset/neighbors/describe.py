@@ -9,7 +9,9 @@ import numpy as np
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 
 BANDS = (("0–10 kb", 0, 10_000), ("10–50 kb", 10_000, 50_000), ("50–200 kb", 50_000, 200_000))
-"""Of distance, and beyond the last one."""
+"""Of distance, bp: name, from, up to."""
+BEYOND = "200 kb and more"
+"""What lies beyond the last band."""
 
 
 def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
@@ -26,7 +28,7 @@ def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
         own = graph.of_kind(name)
         away = np.abs(own.distance[np.isfinite(own.distance)])
         counts = {band: ((away >= low) & (away < high)).sum() for band, low, high in BANDS}
-        counts["200 kb and more"] = (away >= BANDS[-1][2]).sum()
+        counts[BEYOND] = (away >= BANDS[-1][2]).sum()
         described[name] = {
             "edges": own.n_edges,
             "genes_with_neighbors": int((own.degree > 0).sum()),

@@ -1,0 +1,52 @@
+"""Effects of neighbors, gathered over members and distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import simplechrome
+from simplechrome.dataset.neighbors.genomic import genomic_neighbors
+from simplechrome.evaluation.ensemble import Ensemble
+from simplechrome.evaluation.neighbor_effects import effects_by_distance, neighbor_effects
+from simplechrome.predictors.neighborhood import NeighborhoodPredictor
+from simplechrome.predictors.surroundings import make_surroundings
+
+
+def test_effects_by_distance_by_hand() -> None:
+    effects = pd.DataFrame(
+        {
+            "kind": ["genomic", "genomic", "genomic", "sets"],
+            "distance": [-9_999.0, 0.0, 10_000.0, np.nan],
+            "attention": [0.1, 0.3, 0.5, 0.2],
+            "knock_out": [3.0, -4.0, 1.0, -2.0],
+        }
+    )
+    table = effects_by_distance(effects)
+    assert table["distance"].tolist() == ["0–10 kb", "10–50 kb", "another chromosome"]
+    assert table["neighbors"].tolist() == [2, 1, 1]
+    assert table["attention"].tolist() == pytest.approx([0.2, 0.5, 0.2])
+    assert table["effect"].tolist() == pytest.approx([np.sqrt(12.5), 1, 2])
+
+
+def test_effects_of_an_ensemble_are_means(one: xr.Dataset) -> None:
+    latents = simplechrome.LogMeans().fit(one).transform(one)
+    around = make_surroundings(latents, genomic_neighbors(one, 3), one)
+    members = tuple(
+        NeighborhoodPredictor(epochs=2, early_stopping=False, random_state=k).fit(
+            around, one["label"]
+        )
+        for k in range(2)
+    )
+    genes = [str(gene) for gene in one["gene_id"].values[:4]]
+    single = [neighbor_effects(member, around, genes, one) for member in members]
+    both = neighbor_effects(Ensemble(members), around, genes, one)
+    keys = ["gene_id", "neighbor_id"]
+    wanted = (single[0].set_index(keys)["knock_out"] + single[1].set_index(keys)["knock_out"]) / 2
+    found = both.set_index(keys)["knock_out"]
+    np.testing.assert_allclose(found, wanted.reindex(found.index), atol=1e-7)
+    assert list(both.columns[:6]) == [
+        *("gene_id", "gene_name", "cell_type", "neighbor_id", "neighbor_name", "kind")
+    ]
