@@ -52,17 +52,28 @@ def make(**more: Any) -> BenchmarkConfig:
     return make_benchmark_config(SMALL | more)
 
 
-def fit(dataset: xr.Dataset, config: BenchmarkConfig, cell: Cell, folder: Path) -> Any:
+def fit(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    cell: Cell,
+    folder: Path,
+    expression: pd.DataFrame | None = None,
+) -> Any:
     """One cell, in this process."""
-    worker = Worker(dataset, config, folder)
-    (folder / "cells").mkdir(exist_ok=True)
+    worker = Worker(dataset, config, folder, expression)
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
     worker.fit_encoder(cell)
     worker.fit_cell(cell)
     return read_cell(cell_file(folder, cell, config))
 
 
-def cell_of(dataset: xr.Dataset, config: BenchmarkConfig, **wanted: Any) -> Cell:
-    for cell in make_grid(dataset, config).cells:
+def cell_of(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    expression: pd.DataFrame | None = None,
+    **wanted: Any,
+) -> Cell:
+    for cell in make_grid(dataset, config, expression).cells:
         if all(getattr(cell, name) == value for name, value in wanted.items()):
             return cell
     raise AssertionError(wanted)
@@ -145,17 +156,34 @@ def test_nothing_of_a_test_gene_reaches_what_is_fitted(
     np.testing.assert_array_equal(one.predictions["SIM001"], third.predictions["SIM001"])
 
 
-def test_with_n_labels_no_other_label_chooses_anything(dataset: xr.Dataset, tmp_path: Path) -> None:
-    config = make()
-    cell = cell_of(dataset, config, n_labels=20, draw=1, permuted=False)
+@pytest.mark.parametrize(
+    "model",
+    [
+        "raw:linear",
+        "pca+genomic.expression:linear",
+        "pca+contact.elsewhere:neighborhood",
+        "pca+gene_mean+coexpression.expression:neighborhood",
+    ],
+)
+def test_with_n_labels_no_other_label_chooses_anything(
+    dataset: xr.Dataset, tmp_path: Path, model: str
+) -> None:
+    config = make(models=[model], baseline=model)
+    levels = np.random.default_rng(0).random((dataset.sizes["gene"], 7))
+    table = pd.DataFrame(levels, dataset["gene_id"].values, ["SIM001", *"ABCDEF"])
+    cell = cell_of(dataset, config, table, n_labels=20, draw=1, permuted=False)
     genes = genes_of(dataset, config, cell.condition)
     others = np.setdiff1d(np.arange(dataset.sizes["gene"]), drawn(dataset, genes, 20, 1))
     changed = dataset.copy(deep=True)
     changed["label"].values[:, others] = 1 - changed["label"].values[:, others]
-    results = []
-    for name, data in (("one", dataset), ("other", changed)):
-        (tmp_path / name).mkdir()
-        results.append(fit(data, config, cell, tmp_path / name))
+    changed["expression"].values[0] = changed["expression"].values[0, ::-1]
+    results = [
+        fit(data, config, cell, tmp_path / name, expression)
+        for name, data, expression in (
+            ("one", dataset, table),
+            ("other", changed, table.assign(SIM001=1 - table["SIM001"])),
+        )
+    ]
     np.testing.assert_array_equal(*[r.predictions["SIM001"] for r in results])
 
 
