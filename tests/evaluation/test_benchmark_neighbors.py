@@ -10,6 +10,7 @@ from simplechrome.evaluation.benchmark_findings import Findings, find
 from simplechrome.evaluation.benchmark_neighbors import (
     OWN,
     gain_table,
+    name_gains,
     neighbor_pairs,
     split_representation,
 )
@@ -47,8 +48,8 @@ def test_pairs_by_name() -> None:
     assert own == "pca+log_means"
     assert choice is not None
     assert choice.name == "genomic.apart.shuffled"
-    pairs = [(first, against, second) for first, _, against, second in neighbor_pairs([*STRENGTHS])]
-    assert pairs == [
+    pairs = neighbor_pairs([*STRENGTHS])
+    assert [(pair.model, pair.against, pair.other) for pair in pairs] == [
         ("pca+genomic:neighborhood", OWN, "pca:linear"),
         ("pca+genomic:neighborhood", "shuffled", "pca+genomic.shuffled:neighborhood"),
         ("pca+coexpression:neighborhood", OWN, "pca:linear"),
@@ -57,6 +58,21 @@ def test_pairs_by_name() -> None:
             for name in ("shuffled", "elsewhere")
         ),
     ]
+    # The parts of a name come in any order, and the gene itself may be seen in several ways.
+    models = ["pca+genomic.apart.n2:boosting", "pca+genomic.n2.apart.shuffled:boosting"]
+    models += ["pca+gene_mean+genomic.n2.apart.shuffled:boosting"]
+    ((model, own, _, predictor, against, other),) = neighbor_pairs(models)
+    assert (model, own, predictor, against, other) == (
+        *(models[0], "pca", "boosting", "shuffled", models[1]),
+    )
+
+
+def test_neighbors_beside_several_representations_have_several_names(findings: Findings) -> None:
+    gain = findings.gains[0]
+    assert name_gains([gain, gain]) == ["genomic", "genomic"]
+    some = [gain._replace(own=own) for own in ("pca+log_means+gene_mean", "pca+log_means")]
+    assert name_gains(some) == ["gene_mean+genomic", "genomic"]
+    assert name_gains([]) == []
 
 
 def test_true_effects_are_told_from_none(findings: Findings) -> None:
@@ -67,7 +83,7 @@ def test_true_effects_are_told_from_none(findings: Findings) -> None:
     for against in (OWN, "shuffled"):
         assert table.loc[("genomic", against, 20), "verdict"] == "no difference shown"
     sentence = table.loc[("coexpression", "shuffled", 1000), "sentence"]
-    assert sentence.startswith("With all labels and attention, coexpression neighbors brought")
+    assert sentence.startswith("With all labels and attention, coexpression neighbors beside pca")
     assert "higher than with shuffled neighbors" in sentence
 
 

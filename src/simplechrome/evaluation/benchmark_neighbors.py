@@ -32,6 +32,7 @@ class NeighborGain(NamedTuple):
     """One comparison: does a model score higher with these neighbors than without, or with others?
 
     place : cell_type, protocol, trained_on, split
+    own : the representation of the gene itself, beside which neighbors are seen
     neighbors : name of the true ones, see `NeighborChoice`
     against : one of `AGAINST`
     verdict : one of `VERDICTS`
@@ -39,6 +40,7 @@ class NeighborGain(NamedTuple):
 
     place: tuple[Any, ...]
     metric: str
+    own: str
     neighbors: str
     predictor: str
     against: str
@@ -60,7 +62,24 @@ def split_representation(name: str) -> tuple[str, NeighborChoice | None]:
     return name, None
 
 
-def neighbor_pairs(models: Sequence[str]) -> list[tuple[str, NeighborChoice, str, str]]:
+class NeighborPair(NamedTuple):
+    """Two models that differ in the neighbors that they see.
+
+    model : with true ones
+    own, choice, predictor : its parts
+    against : one of `AGAINST`
+    other : the model that it is compared with
+    """
+
+    model: str
+    own: str
+    choice: NeighborChoice
+    predictor: str
+    against: str
+    other: str
+
+
+def neighbor_pairs(models: Sequence[str]) -> list[NeighborPair]:
     """Which comparisons tell what neighbors add?
 
     Parameters
@@ -70,20 +89,25 @@ def neighbor_pairs(models: Sequence[str]) -> list[tuple[str, NeighborChoice, str
 
     Returns
     -------
-    Model with true neighbors, these, what it is compared with, and that model. With attention the
-    own window alone is judged by the linear head, which is a part of it.
+    Every model with true neighbors beside each that is there to compare it with. With attention
+    the own window alone is judged by the linear head, which is a part of it.
     """
-    pairs = []
+    # The parts of a name may come in any order.
+    parsed = {}
     for model in models:
         representation, _, predictor = model.partition(":")
-        own, choice = split_representation(representation)
+        parsed[*split_representation(representation), predictor] = model
+    pairs = []
+    for (own, choice, predictor), model in parsed.items():
         if choice is None or choice.control or choice.only:
             continue
         head = "linear" if predictor == NEIGHBORHOOD else predictor
-        others = {OWN: f"{own}:{head}"}
+        others = {OWN: parsed.get((own, None, head))}
         for name, control in CONTROLS.items():
-            others[name] = f"{own}+{choice._replace(control=control).name}:{predictor}"
-        pairs += [(model, choice, name, other) for name, other in others.items() if other in models]
+            others[name] = parsed.get((own, choice._replace(control=control), predictor))
+        for against, other in others.items():
+            if other is not None:
+                pairs.append(NeighborPair(model, own, choice, predictor, against, other))
     return pairs
 
 
@@ -105,40 +129,52 @@ def find_gains(
     models = list(dict.fromkeys(cells["representation"] + ":" + cells["predictor"]))
     gains = []
     for place in places:
-        for first, choice, against, second in neighbor_pairs(models):
-            predictor = first.rpartition(":")[2]
-            for row in compare_models(resamples, metric, place, first, second).itertuples():
-                gains.append(_gain(place, metric, choice, predictor, against, row))
+        for pair in neighbor_pairs(models):
+            table = compare_models(resamples, metric, place, pair.model, pair.other)
+            gains += [_gain(place, metric, pair, row) for row in table.itertuples()]
     return gains
 
 
-def _gain(
-    place: tuple[Any, ...],
-    metric: str,
-    choice: NeighborChoice,
-    predictor: str,
-    against: str,
-    row: Any,
-) -> NeighborGain:
+def _gain(place: tuple[Any, ...], metric: str, pair: NeighborPair, row: Any) -> NeighborGain:
     verdict = verdict_of(row)
     labels = "all" if row.all_labels else f"{row.n_labels:,}"
     other = {
         OWN: "than with the gene's own window alone",
         "shuffled": "than with shuffled neighbors",
         "elsewhere": "than with the neighbors of a gene on another chromosome",
-    }[against]
+    }[pair.against]
     interval = f"{row.low:+.4f} to {row.high:+.4f}".replace("-", "−")
     sentence = (
-        f"With {labels} labels and {_HEADS.get(predictor, predictor)}, {choice.name} neighbors "
+        f"With {labels} labels and {_HEADS.get(pair.predictor, pair.predictor)}, "
+        f"{pair.choice.name} neighbors beside {pair.own} "
         f"brought {METRICS[metric]} {abs(row.difference):.4f} "
         f"{'higher' if row.difference >= 0 else 'lower'} {other} (95 % interval {interval}): "
         f"{verdict}."
     )
     return NeighborGain(
-        *(place, metric, choice.name, predictor, against, int(row.n_labels), bool(row.all_labels)),
-        *(int(row.n_pairs), float(row.difference), float(row.low), float(row.high)),
+        *(place, metric, pair.own, pair.choice.name, pair.predictor, pair.against),
+        *(int(row.n_labels), bool(row.all_labels), int(row.n_pairs)),
+        *(float(row.difference), float(row.low), float(row.high)),
         *(verdict, sentence),
     )
+
+
+def name_gains(gains: Sequence[NeighborGain]) -> list[str]:
+    """What are the neighbors of each comparison called, where those beside another own are others?
+
+    Returns
+    -------
+    `coexpression`, or where genes are seen in several ways, `gene_mean+coexpression`: what all
+    ways have in common is left out.
+    """
+    ways = [gain.own.split("+") for gain in gains]
+    first = min(ways, default=[])
+    shared = 0
+    while shared < len(first) and all(way[: shared + 1] == first[: shared + 1] for way in ways):
+        shared += 1
+    return [
+        "+".join([*way[shared:], gain.neighbors]) for way, gain in zip(ways, gains, strict=True)
+    ]
 
 
 def gain_table(gains: Sequence[NeighborGain]) -> pd.DataFrame:

@@ -8,7 +8,13 @@ from typing import Any
 import pandas as pd
 
 from simplechrome.evaluation.benchmark_claims import VERDICTS
-from simplechrome.evaluation.benchmark_neighbors import AGAINST, OWN, NeighborGain, gain_table
+from simplechrome.evaluation.benchmark_neighbors import (
+    AGAINST,
+    OWN,
+    NeighborGain,
+    gain_table,
+    name_gains,
+)
 from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.summary import NAMES
 from simplechrome.report import page
@@ -28,7 +34,7 @@ _METHOD = (
 
 def neighbors_section(gains: Sequence[NeighborGain], place: Place, metric: str) -> page.Section:
     """What do neighbors add in one place?"""
-    own = [gain for gain in gains if gain.place == place]
+    own = _in_place(gains, place)
     table = gain_table(own)
     blocks: list[page.Block] = [page.Text(_METHOD), page.Text(tell_gains(own))]
     for predictor in dict.fromkeys(table["predictor"]):
@@ -61,6 +67,13 @@ def neighbors_section(gains: Sequence[NeighborGain], place: Place, metric: str) 
     return page.Section(f"Do neighbors add anything? ({name_place(place)})", blocks)
 
 
+def _in_place(gains: Sequence[NeighborGain], place: Place) -> list[NeighborGain]:
+    """Those of one place, by the names that they have there."""
+    own = [gain for gain in gains if gain.place == place]
+    names = name_gains(own)
+    return [gain._replace(neighbors=name) for gain, name in zip(own, names, strict=True)]
+
+
 def tell_gains(gains: Sequence[NeighborGain]) -> str:
     """How often did true neighbors score above, below and level with what they stand beside?"""
     said = []
@@ -90,7 +103,7 @@ def write_up_neighbors(gains: Sequence[NeighborGain], places: Sequence[Place]) -
     yield "## Do neighbors add anything?"
     yield _METHOD
     for place in places:
-        own = [gain for gain in gains if gain.place == place]
+        own = _in_place(gains, place)
         if not own:
             continue
         yield f"**{name_place(place)}**"
