@@ -27,9 +27,10 @@ _METHOD = (
     "alone; with shuffled neighbors (other genes in their places, with the true ones' distances "
     "and weights); and with the neighbors of a gene on another chromosome. Only what is higher "
     "than with shuffled neighbors is an effect of neighbors: a model with more numbers to look at "
-    "may score higher for that alone. Of many comparisons, one interval in twenty misses 0 by chance: "
-    "look for what holds over predictors, numbers of labels and cell types. Co-expressed genes are those of other cell types; they bring "
-    "along what a gene usually does, which the gene-mean prior knows as well."
+    "may score higher for that alone. Of many comparisons, one interval in twenty misses 0 by "
+    "chance: look for what holds over predictors, numbers of labels and cell types. Co-expressed "
+    "genes are those of other cell types; they bring along what a gene usually does, which the "
+    "gene-mean prior knows as well."
 )
 
 
