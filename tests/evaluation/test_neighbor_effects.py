@@ -10,7 +10,11 @@ import xarray as xr
 import simplechrome
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.evaluation.ensemble import Ensemble
-from simplechrome.evaluation.neighbor_effects import effects_by_distance, neighbor_effects
+from simplechrome.evaluation.neighbor_effects import (
+    effects_by_distance,
+    level_ranks,
+    neighbor_effects,
+)
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
 from simplechrome.predictors.surroundings import make_surroundings
 
@@ -50,3 +54,15 @@ def test_effects_of_an_ensemble_are_means(one: xr.Dataset) -> None:
     assert list(both.columns[:6]) == [
         *("gene_id", "gene_name", "cell_type", "neighbor_id", "neighbor_name", "kind")
     ]
+
+
+def test_levels_are_ranks_among_all_genes(dataset: xr.Dataset) -> None:
+    ranks = level_ranks(dataset, "SIM002")
+    assert list(ranks.columns) == [
+        mark for mark in dataset["mark"].values if mark not in ("H3K4me1", "H3K9me3")
+    ]
+    level = dataset.sel(cell_type="SIM002", mark="H3K4me3")["signal"].values.sum(axis=1)
+    assert ranks["H3K4me3"].idxmax() == dataset["gene_id"].values[level.argmax()]
+    assert ranks["H3K4me3"].max() == 1
+    share = (level <= level[7]).mean()
+    assert ranks["H3K4me3"].iloc[7] == pytest.approx(share)

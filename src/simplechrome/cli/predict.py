@@ -88,7 +88,7 @@ def command(
         part = "genes that the run did not learn from"
         click.echo("\n".join(format_part(scores, task_of(table), part)))
     if explanation is not None:
-        for line in write_explanation(*explanation):
+        for line in write_explanation(*explanation, data):
             click.echo(line)
     if report is not None:
         from simplechrome.report.prediction_page import predict_command, write_prediction_page

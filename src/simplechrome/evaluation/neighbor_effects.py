@@ -57,6 +57,21 @@ def neighbor_effects(
     return table
 
 
+def level_ranks(dataset: xr.Dataset, cell_type: str) -> pd.DataFrame:
+    """How much of each mark has each gene, among all genes?
+
+    Returns
+    -------
+    (gene_id, mark): the share of genes whose window holds no more of the mark; without the marks
+    that the cell type lacks.
+    """
+    one = dataset.sel(cell_type=cell_type)
+    present = one["mark_present"].values
+    means = one["signal"].values.mean(axis=1, dtype=np.float64)[:, present]
+    table = pd.DataFrame(means, dataset["gene_id"].values, dataset["mark"].values[present])
+    return table.rank(pct=True, method="max")
+
+
 def effects_by_distance(effects: pd.DataFrame) -> pd.DataFrame:
     """Where are the neighbors that a model looks at, and those that move its predictions?
 

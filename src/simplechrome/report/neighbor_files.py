@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+import xarray as xr
 
 from simplechrome.atomic import check_free, whole_file
+from simplechrome.evaluation.neighbor_effects import level_ranks
 from simplechrome.evaluation.predictions import write_table
-from simplechrome.report.figures_neighbors import locus_figure
+from simplechrome.report.figures_locus import locus_figure
 from simplechrome.report.style import write_svg
 
 _SHOWN = 3
@@ -30,7 +32,7 @@ def explanation_file(output: str | Path, *, overwrite: bool = False) -> Path:
     return path
 
 
-def write_explanation(table: pd.DataFrame, path: Path) -> Iterator[str]:
+def write_explanation(table: pd.DataFrame, path: Path, dataset: xr.Dataset) -> Iterator[str]:
     """Write what moved the predictions of some genes, and a figure `…_GENE_CELL.svg` for each.
 
     Parameters
@@ -39,6 +41,8 @@ def write_explanation(table: pd.DataFrame, path: Path) -> Iterator[str]:
         As `explain_with_run` gives it.
     path
         See `explanation_file`; figures that are there are replaced.
+    dataset
+        Whose windows were looked at.
 
     Yields
     ------
@@ -49,7 +53,8 @@ def write_explanation(table: pd.DataFrame, path: Path) -> Iterator[str]:
     for (_, name, cell_type), own in table.groupby(places, sort=False):
         plain = re.sub(r"[^\w.+-]+", "_", f"{name}_{cell_type}")
         with whole_file(path.with_name(f"{path.stem}_{plain}.svg")) as temporary:
-            write_svg(locus_figure(own, gene=str(name)), temporary)
+            levels = level_ranks(dataset, str(cell_type))
+            write_svg(locus_figure(own, gene=str(name), levels=levels), temporary)
         first = ", ".join(
             f"{row.neighbor_name} {row.knock_out:+.3f}" for row in own.head(_SHOWN).itertuples()
         )

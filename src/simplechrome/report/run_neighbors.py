@@ -11,10 +11,14 @@ import xarray as xr
 from simplechrome.dataset.neighbors.describe import describe_graph
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.evaluation.features import surroundings_of
-from simplechrome.evaluation.neighbor_effects import effects_by_distance, neighbor_effects
+from simplechrome.evaluation.neighbor_effects import (
+    effects_by_distance,
+    level_ranks,
+    neighbor_effects,
+)
 from simplechrome.evaluation.saved_run import Models, learned_genes
 from simplechrome.report import page
-from simplechrome.report.figures_neighbors import locus_figure
+from simplechrome.report.figures_locus import locus_figure
 
 _SHOWN = 2  # genes whose loci are drawn
 
@@ -108,17 +112,18 @@ def _effects(
         ),
     ]
     for row in strongest.itertuples():
-        blocks.append(_locus(effects, row, unit))
+        blocks.append(_locus(effects, row, unit, dataset))
     return blocks
 
 
-def _locus(effects: pd.DataFrame, row: Any, unit: str) -> page.Figure:
+def _locus(effects: pd.DataFrame, row: Any, unit: str, dataset: xr.Dataset) -> page.Figure:
     own = effects[(effects["gene_id"] == row.gene_id) & (effects["cell_type"] == row.cell_type)]
     return page.Figure(
-        locus_figure(own, gene=str(row.gene_name)),
+        locus_figure(own, gene=str(row.gene_name), levels=level_ranks(dataset, str(row.cell_type))),
         f"The neighbors of {row.gene_name} in {row.cell_type}, which together changed its "
         f"prediction by {row.all_neighbors:+.2f} {unit}".replace("-", "−"),
-        "Above: the share of attention. Below: by how much each raised (or lowered) the "
-        "prediction. One of the test genes that neighbors moved most.",
+        "From above: the share of attention; by how much each raised (or lowered) the prediction; "
+        "the genes, in the direction of transcription; how much of each mark they have among all "
+        "genes. One of the test genes that neighbors moved most.",
         name=f"neighbors_{row.gene_name}_{row.cell_type}",
     )
