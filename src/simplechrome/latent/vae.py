@@ -17,6 +17,7 @@ from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
 from simplechrome.latent.window_encoder import WindowEncoder
 from simplechrome.training.loop import devices, make_accelerator, seeded, train
 from simplechrome.training.settings import Device, Precision, TrainingSettings
+from simplechrome.training.threads import cpu_threads
 
 log = logging.getLogger(__name__)
 
@@ -272,7 +273,7 @@ class VAE(WindowEncoder):
         accelerator = make_accelerator(settings)
         module = self.module_.to(accelerator.device)
         means = []
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(self.threads):
             for start in range(0, len(values), _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
                 batch = torch.from_numpy(values[rows]), torch.from_numpy(present[rows])
@@ -284,7 +285,7 @@ class VAE(WindowEncoder):
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
         means = latents.astype(np.float64) @ np.linalg.inv(self.map_) + self.center_
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(self.threads):
             blocks = torch.from_numpy(means.astype(np.float32)).split(_ROWS_AT_ONCE)
             return np.concatenate([self.module_.decode(block).numpy() for block in blocks])
 

@@ -14,6 +14,7 @@ from simplechrome.predictors.attentivechrome_module import AttentiveChromeModule
 from simplechrome.predictors.network import SCORED_AT_ONCE
 from simplechrome.predictors.window_network import WINDOW, Schedule, WindowPredictor
 from simplechrome.training.settings import Device, Precision
+from simplechrome.training.threads import cpu_threads
 
 
 class Attention(NamedTuple):
@@ -155,7 +156,7 @@ class AttentiveChrome(WindowPredictor):
         rows = self._rows(x)
         bins = np.empty((len(rows), *self.window_shape_), np.float32)
         marks = np.empty((len(rows), bins.shape[2]), np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(self.threads):
             for part in gen_batches(len(rows), SCORED_AT_ONCE):
                 attended = self.module_.attend(*self._inputs(rows[part]))
                 bins[part] = attended.bins.mT

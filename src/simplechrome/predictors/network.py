@@ -17,6 +17,7 @@ from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import Rows, inner_folds
 from simplechrome.training.loop import Batch, Loss, Parts, TrainingResult, seeded, train
 from simplechrome.training.settings import TrainingSettings
+from simplechrome.training.threads import cpu_threads
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class NetworkPredictor(Predictor):
 
     def _predict_rows(self, x: np.ndarray) -> np.ndarray:
         values = np.empty(len(x))
-        with torch.inference_mode():
+        with torch.inference_mode(), cpu_threads(self.threads):
             for rows in gen_batches(len(x), SCORED_AT_ONCE):
                 values[rows] = self.module_(*self._inputs(x[rows])).numpy()
         return values * self.scale_ + self.center_

@@ -29,6 +29,7 @@ from simplechrome.training.checkpoint import (
     write_state,
 )
 from simplechrome.training.settings import TrainingSettings
+from simplechrome.training.threads import cpu_threads
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +59,9 @@ class TrainingResult(NamedTuple):
 @contextmanager
 def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
     """Run with PyTorch's random state and threads set, and set them back afterwards."""
-    before = torch.get_num_threads()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), cpu_threads(threads):
         _seed(int(seed))
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+        yield
 
 
 def _seed(seed: int) -> None:
