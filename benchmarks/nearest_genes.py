@@ -1,6 +1,8 @@
 """Do the nearest genes beyond the window tell anything? On all chromosomes, with a large sample.
 
     python benchmarks/nearest_genes.py five.zarr [--neighbors 2] [--shuffles 5] [--folds 5]
+    python benchmarks/nearest_genes.py e012.zarr --neighbors 20 --forms mean --marks H3K9me3
+    python benchmarks/nearest_genes.py e012.zarr --neighbors 20 --forms mean --keep-reads 0.01
 
 A first look saw gradient boosting gain +.0015 AUROC from the two nearest genes more than 10 kb
 away, above shuffled ones, on the 2,742 test genes of one cell type. Here every gene of every cell
@@ -9,6 +11,9 @@ interval that is smaller still. Per cell type and fold: PCA 30 + log-means of th
 the gene's own, then also those of its nearest genes whose windows do not overlap its own, side by
 side or as their mean, against other genes in their places. Boosting stops by the validation
 chromosomes of the fold; the linear head chooses its penalty within its labels.
+
+With `--marks` and `--keep-reads` the tracks are made poorer: do neighbors help where a gene's own
+window says little?
 
 AUROC within each cell type over all folds, then the mean of cell types; intervals from a bootstrap
 of runs of 50 neighboring genes, drawn alike in all cell types.
@@ -31,7 +36,6 @@ from simplechrome.evaluation.intervals import block_bootstrap
 from simplechrome.metrics import auroc
 
 OWN = "own"
-FORMS = ("side by side", "mean")
 _CANDIDATES = 120
 
 
@@ -85,7 +89,7 @@ def predict_all(dataset: xr.Dataset, options: argparse.Namespace, head: str) -> 
             latents = encoder.transform(one)
             models = {OWN: latents} | {
                 f"{form}, {name}": beside(latents, graph, options.neighbors, form)
-                for form in FORMS
+                for form in options.forms
                 for name, graph in graphs.items()
             }
             for name, features in models.items():
@@ -106,7 +110,7 @@ def mean_auroc(label: np.ndarray, scores: np.ndarray, cell: np.ndarray) -> float
     )
 
 
-def report(table: pd.DataFrame, head: str, shuffles: int, resamples: int) -> None:
+def report(table: pd.DataFrame, head: str, options: argparse.Namespace) -> None:
     cells = list(dict.fromkeys(table["cell_type"]))
     for name in [*cells, *(["all cell types"] if len(cells) > 1 else [])]:
         own = table if name == "all cell types" else table[table["cell_type"] == name]
@@ -114,15 +118,15 @@ def report(table: pd.DataFrame, head: str, shuffles: int, resamples: int) -> Non
         label, cell = own["label"].to_numpy(), own["cell_type"].to_numpy(str)
         alone = own[[OWN]].to_numpy()
         print(f"{head}, {name}: {len(own):,} rows, own {mean_auroc(label, alone, cell):.4f}")
-        for form in FORMS:
+        for form in options.forms:
             true = own[[f"{form}, true"]].to_numpy()
-            other = own[[f"{form}, shuffled {k}" for k in range(shuffles)]].to_numpy()
+            other = own[[f"{form}, shuffled {k}" for k in range(options.shuffles)]].to_numpy()
             for title, control in (("own", alone), ("shuffled", other)):
                 difference = block_bootstrap(
                     lambda y, a, b, c: mean_auroc(y, a, c) - mean_auroc(y, b, c),
                     *(label, true, control, cell),
                     **place,
-                    n_resamples=resamples,
+                    n_resamples=options.resamples,
                 )
                 print(
                     f"  {form:<13} minus {title:<9} {difference.value:+.5f} "
@@ -139,14 +143,22 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--resamples", type=int, default=300)
     parser.add_argument("--heads", default="boosting,linear")
+    parser.add_argument("--forms", default="side by side,mean", type=lambda text: text.split(","))
     parser.add_argument("--cell-types", help="Some of the dataset's. [default: all]")
+    parser.add_argument("--marks", help="Some of the dataset's. [default: all]")
+    parser.add_argument("--keep-reads", type=float, default=1.0, help="Share that is kept.")
     options = parser.parse_args()
     dataset = simplechrome.open_dataset(options.dataset)
     if options.cell_types:
         dataset = dataset.sel(cell_type=options.cell_types.split(","))
+    if options.marks:
+        dataset = dataset.sel(mark=options.marks.split(","))
+    if options.keep_reads < 1:
+        reads = np.random.default_rng(0).binomial(dataset["signal"].values, options.keep_reads)
+        dataset = dataset.assign(signal=dataset["signal"].copy(data=reads.astype(np.uint16)))
     for head in options.heads.split(","):
         table = predict_all(dataset, options, head)
-        report(table, head, options.shuffles, options.resamples)
+        report(table, head, options)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def study(effect: float, seed: int, options: argparse.Namespace) -> list[dict[st
         marks=made.marks,
         gene_ids=made.genes["gene_id"],
         cell_types=made.cell_types,
+        bin_size=made.bin_size,
         genes=made.genes,
         expression=made.expression,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import xarray as xr
 
@@ -16,10 +17,17 @@ def simulated_dataset(
     *,
     missing_marks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     note: str = "",
+    seed: int = 1,
+    **planted: Any,
 ) -> xr.Dataset:
     """Cell types SIM001, … with five marks (but those missing) in 20 bins of 500 bp."""
     simulation = simulate(
-        n_genes, n_cell_types, n_bins=20, bin_size=500, seed=1, missing_marks=missing_marks
+        *(n_genes, n_cell_types),
+        n_bins=20,
+        bin_size=500,
+        seed=seed,
+        missing_marks=missing_marks,
+        **planted,
     )
     return from_arrays(
         simulation.signal,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import xarray as xr
+from simulated_dataset import simulated_dataset
 
 import simplechrome
 from simplechrome import make_surroundings, neighbor_means
@@ -39,17 +40,7 @@ class Genome(NamedTuple):
 
 
 def make_genome(effect: float) -> Genome:
-    made = simplechrome.simulate(
-        4_000, 1, seed=2, n_bins=10, bin_size=1_000, neighbor_effect=effect, neighbor_band=PLANTED
-    )
-    dataset = simplechrome.from_arrays(
-        made.signal,
-        marks=made.marks,
-        gene_ids=made.genes["gene_id"],
-        cell_types=made.cell_types,
-        genes=made.genes,
-        expression=made.expression,
-    )
+    dataset = simulated_dataset(4_000, seed=2, neighbor_effect=effect, neighbor_band=PLANTED)
     test = np.isin(dataset["chrom"].values, ["chr1", "chr2", "chr8", "chr9", "chr21", "chr22"])
     latents = simplechrome.LogMeans().fit(dataset.isel(gene=~test)).transform(dataset)
     return Genome(dataset, latents, genomic_neighbors(dataset, None, within=1_000_000), test)
