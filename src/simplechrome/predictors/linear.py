@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from simplechrome.errors import ConfigError
+from simplechrome.predictors.logistic import Line, solve_logistic
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import Rows
 
@@ -41,10 +39,8 @@ class _Fold:
             self.rotation = np.linalg.qr(centered.T).Q
             centered = centered @ self.rotation
         self.x, self.y = centered, y
-        if task == "classification":
-            # Newton steps on the Hessian: exact, and with a few hundred features the fastest.
-            self.model = LogisticRegression(solver="newton-cholesky", warm_start=True)
-        else:
+        self.last: Line | None = None
+        if task == "regression":
             self.scale = float(y.std()) or 1.0
             self.gram = centered.T @ centered
             self.moment = centered.T @ ((y - y.mean()) / self.scale)
@@ -52,14 +48,10 @@ class _Fold:
     def solve(self, inverse_penalty: float, tolerance: float = 1e-8) -> tuple[np.ndarray, float]:
         """Coefficients (feature,) and intercept for the original features."""
         if self.task == "classification":
-            self.model.set_params(C=inverse_penalty, tol=tolerance)
-            with warnings.catch_warnings():
-                # Weak penalties on separable labels end at the largest number of steps; the
-                # choice of the penalty then leaves them behind.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                warnings.filterwarnings("ignore", module=r"(sklearn|scipy)\.")
-                self.model.fit(self.x, self.y)
-            weights, intercept = self.model.coef_[0], float(self.model.intercept_[0])
+            self.last = solve_logistic(
+                self.x, self.y, inverse_penalty, start=self.last, tolerance=tolerance
+            )
+            weights, intercept = self.last
         else:
             ridge = self.gram + np.eye(len(self.gram)) / inverse_penalty
             weights = np.linalg.solve(ridge, self.moment) * self.scale
