@@ -6,8 +6,8 @@ Each cell type of the dataset is left out in turn. Models learn from the others,
 and validation chromosomes of a fold, and score the one left out on the test chromosomes of that
 fold, so that no gene is on both sides; scores of all folds are pooled. AUROC with a bootstrap of
 whole regions, since tracks cover few, and genes of one region are alike; differences to the linear
-head on log-means are paired. Build the dataset with `--drop-unobserved 0.5`, so that only genes with
-data are in it.
+head on log-means are paired. Build the dataset with `--drop-unobserved 0.5`, so that only genes
+with data are in it.
 """
 
 from __future__ import annotations

@@ -60,6 +60,8 @@ def block_bootstrap(
     between percentiles of the resampled scores. Rows of one gene (in several cell types) are
     drawn together. Genes without a place, and all genes where `chrom` and `tss` are None, are
     drawn one by one: such an interval takes them for independent and is rather too narrow.
+    So is one of tracks that cover a few regions, whose genes share all around them: pass the
+    regions as `gene`, without places, and each is drawn as one.
 
     Parameters
     ----------
