@@ -37,6 +37,13 @@ class VAEConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
+class ConsensusConfig(Section):
+    """What marks and cell types agree upon; see `simplechrome.ConsensusEncoder`."""
+
+    name: Literal["consensus"] = "consensus"
+    n_latent: int = Field(38, ge=2)
+
+
 class PaperVAEConfig(Section):
     """The autoencoder of the SimpleChrome paper; see `simplechrome.PaperVAE`."""
 
@@ -181,7 +188,9 @@ class NeighborhoodConfig(Section):
     hold_out_from: int = Field(1000, ge=2)
 
 
-EncoderConfig = VAEConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
+EncoderConfig = (
+    VAEConfig | ConsensusConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
+)
 PredictorConfig = (
     LinearConfig
     | MLPConfig
@@ -192,12 +201,13 @@ PredictorConfig = (
 )
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "vae": VAEConfig,
+    "consensus": ConsensusConfig,
     "paper_vae": PaperVAEConfig,
     "pca": PCAConfig,
     "log_means": LogMeansConfig,
     "none": NoEncoderConfig,
 }
-LATENT_ENCODERS = ("vae", "paper_vae", "pca")
+LATENT_ENCODERS = ("vae", "consensus", "paper_vae", "pca")
 PREDICTORS: dict[str, type[PredictorConfig]] = {
     "linear": LinearConfig,
     "mlp": MLPConfig,

@@ -14,12 +14,22 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from simplechrome import PCA, VAE, LinearPredictor, LogMeans, PaperVAE, RawWindow, load_encoder
+from simplechrome import (
+    PCA,
+    VAE,
+    ConsensusEncoder,
+    LinearPredictor,
+    LogMeans,
+    PaperVAE,
+    RawWindow,
+    load_encoder,
+)
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.window_encoder import align_marks
 
 UNFITTED: dict[str, Encoder] = {
+    "ConsensusEncoder": ConsensusEncoder(8),
     "LogMeans": LogMeans(),
     "PCA": PCA(2),
     "PaperVAE": PaperVAE(2, channels=(3, 3), epochs=60, learning_rate=1e-2, device="cpu"),

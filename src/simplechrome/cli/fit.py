@@ -39,8 +39,8 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     "--encoder",
     type=click.Choice(
         [
-            *("vae", "paper_vae", "pca", "log_means", "none"),
-            *("vae+log_means", "paper_vae+log_means", "pca+log_means"),
+            *("vae", "consensus", "paper_vae", "pca", "log_means", "none"),
+            *("vae+log_means", "consensus+log_means", "paper_vae+log_means", "pca+log_means"),
         ]
     ),
     help="[default: vae; none for deepchrome and attentivechrome]",
@@ -83,7 +83,9 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     "of each cell type that is predicted.",
 )
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
-@click.option("--n-latent", type=int, help="Dimensions of the latent (vae, paper_vae, pca).")
+@click.option(
+    "--n-latent", type=int, help="Dimensions of the latent (vae, consensus, paper_vae, pca)."
+)
 @click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
 @click.option(
     "--split",

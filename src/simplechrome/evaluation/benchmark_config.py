@@ -20,6 +20,7 @@ from simplechrome.config import (
 from simplechrome.errors import ConfigError, did_you_mean
 from simplechrome.evaluation.benchmark_presets import BENCHMARK_PRESETS
 from simplechrome.model_config import (
+    ConsensusConfig,
     EncoderConfig,
     LogMeansConfig,
     NoEncoderConfig,
@@ -39,6 +40,7 @@ REPRESENTATIONS: dict[str, EncoderConfig] = {
     "log_region_means": LogMeansConfig(n_regions=5),
     "pca": PCAConfig(),
     "vae": VAEConfig(),
+    "consensus": ConsensusConfig(),
     "paper_vae": PRESETS["paper"].encoders["paper_vae"],
 }
 

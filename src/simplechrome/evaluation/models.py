@@ -49,6 +49,10 @@ def _make_encoder(config: RunConfig) -> Encoder:
                 threads=config.threads,
                 random_state=config.seed,
             )
+        case "consensus":
+            from simplechrome.latent.consensus import ConsensusEncoder
+
+            return ConsensusEncoder(**arguments)
         case "pca":
             from simplechrome.latent.pca import PCA
 

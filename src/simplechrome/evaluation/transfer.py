@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.dataset.transforms import SignalTransform, present_marks
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.evaluation.depth import (
@@ -25,6 +26,7 @@ from simplechrome.evaluation.depth import (
 )
 from simplechrome.evaluation.distribution import match_values
 from simplechrome.evaluation.run_folder import PROFILE_FILE
+from simplechrome.latent.window_encoder import align_marks
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
@@ -318,6 +320,14 @@ def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
 def _shifts(one: xr.Dataset, encoder: Encoder) -> dict[str, float]:
     """How far the mean of each mark that one cell type has lies from the training mean."""
     fitted = encoder.transform_
+    if isinstance(fitted, TrackTransform):
+        # It sees each track on the track's own scale, where the training mean is 0.
+        seen_by = fitted.transform(align_marks(one, fitted.marks_))
+        return {
+            mark: float(seen_by.values[0, seen, :, column].mean(dtype="float64"))
+            for column, mark in enumerate(fitted.marks_)
+            if (seen := seen_by.present[0, :, column]).any()
+        }
     windows = SignalTransform(fitted.function, standardize=False).fit(one).transform(one)
     shifts = {}
     for column, mark in enumerate(map(str, one["mark"].values)):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.transforms import SignalTransform
 from simplechrome.errors import ConfigError
 from simplechrome.export.graph import Function, Graph, Node
 from simplechrome.latent.encoder import Encoder
@@ -53,7 +52,7 @@ def encode(graph: Graph, encoder: Encoder, signal: Node, present: Node) -> Node:
     return _ENCODERS[name](graph, encoder, values, present)
 
 
-def _transform(graph: Graph, transform: SignalTransform, signal: Node, present: Node) -> Node:
+def _transform(graph: Graph, transform: Any, signal: Node, present: Node) -> Node:
     """Apply `SignalTransform.transform` to (row, bin, mark)."""
     marks = len(transform.marks_)
     mask = graph.reshape(present, (1, marks))

@@ -12,6 +12,7 @@ import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.dataset.transforms import SignalTransform
 from simplechrome.errors import ModelMismatchError
 from simplechrome.training.model_files import class_of, read_model, restoring, write_model
@@ -35,7 +36,7 @@ class Encoder(BaseEstimator):
     marks_: list[str]
     bin_start_: np.ndarray
     units_: str
-    transform_: SignalTransform
+    transform_: SignalTransform | TrackTransform
 
     @abstractmethod
     def fit(

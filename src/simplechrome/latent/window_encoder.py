@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
+from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.dataset.transforms import SignalTransform, Windows
 from simplechrome.errors import ModelMismatchError
 from simplechrome.latent.encoder import Encoder
@@ -67,8 +68,9 @@ class WindowEncoder(Encoder):
     """
 
     _latent_prefix: ClassVar[str] = "latent"
+    _transform_class: ClassVar[type[SignalTransform] | type[TrackTransform]] = SignalTransform
 
-    def _make_transform(self) -> SignalTransform:
+    def _make_transform(self) -> SignalTransform | TrackTransform:
         return SignalTransform(getattr(self, "transform_function", "log1p"))
 
     def fit(
@@ -180,6 +182,6 @@ class WindowEncoder(Encoder):
         encoder.marks_ = list(description["marks"])
         encoder.bin_start_ = np.asarray(description["bin_start"], np.int32)
         encoder.units_ = description["units"]
-        encoder.transform_ = SignalTransform.from_dict(description["transform"])
+        encoder.transform_ = cls._transform_class.from_dict(description["transform"])
         encoder._restore(description["fitted"], arrays)
         return encoder

@@ -1,0 +1,128 @@
+"""What do the marks of a gene, and the same gene in other cell types, agree upon?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from simplechrome.latent.composite import sum_of_products
+
+PER_TRACK = 2
+"""Components of each track. With three and more, noise of single tracks comes in (encoder.md)."""
+_PAIRED = 12  # components whose products are looked at
+_MOST = 10.0  # standard deviations, beyond which a product of components says no more
+_RIDGE = 0.0075  # per row
+
+
+class Track:
+    """The first components of one track over the genes, each with variance 1; 0 where missing.
+
+    Parameters
+    ----------
+    mark
+        Its name.
+    values : (gene, bin)
+        Centered.
+    present : (gene,)
+    """
+
+    def __init__(self, mark: str, values: np.ndarray, present: np.ndarray) -> None:
+        self.mark = mark
+        seen = values[present]
+        variance, vectors = np.linalg.eigh(sum_of_products(seen) / max(len(seen), 1))
+        kept = min(PER_TRACK, values.shape[1])
+        deviation = np.sqrt(np.maximum(variance[::-1][:kept], 1e-12))
+        self.components = (values @ vectors[:, ::-1][:, :kept] / deviation) * present[:, np.newaxis]
+
+
+def agreed_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
+    """Which numbers of each gene do most of the tracks tell, whichever is asked?
+
+    Principal components of the tracks' components side by side (canonical correlation of many
+    sets, MAXVAR). Tracks are divided by the root of how many there are of their mark, so that a
+    mark with many cell types does not outvote one with few.
+
+    Returns
+    -------
+    (gene, n or as many as there are) with variance 1, that with most agreement first.
+
+    References
+    ----------
+    Kettenring, Biometrika 1971 (MAXVAR).
+    """
+    of_mark = Counter(track.mark for track in tracks)
+    beside = np.concatenate([t.components / np.sqrt(of_mark[t.mark]) for t in tracks], axis=1)
+    beside = beside - beside.mean(axis=0)
+    _, vectors = np.linalg.eigh(sum_of_products(beside) / len(beside))
+    coordinates = beside @ vectors[:, ::-1][:, :n]
+    return coordinates / np.maximum(coordinates.std(axis=0), 1e-12)
+
+
+class QuadraticMap:
+    """Ridge regression on components and the products of the first twelve with each other.
+
+    Solved in closed form from sums, so that it learns from one cell type after the other.
+
+    Parameters
+    ----------
+    scale : (component,)
+        What components are divided by first.
+    n_targets
+        How many numbers are to be told.
+
+    Attributes
+    ----------
+    weights_ : (feature, target)
+    intercept_ : (target,)
+    """
+
+    weights_: np.ndarray
+    intercept_: np.ndarray
+
+    def __init__(self, scale: np.ndarray, n_targets: int) -> None:
+        self.scale = scale
+        self._pairs = np.triu_indices(min(_PAIRED, len(scale)))
+        size = len(scale) + len(self._pairs[0])
+        self._rows = 0
+        self._x, self._y = np.zeros(size), np.zeros(n_targets)
+        self._xx, self._xy = np.zeros((size, size)), np.zeros((size, n_targets))
+
+    def _features(self, components: np.ndarray) -> np.ndarray:
+        z = components / self.scale
+        products = z[:, self._pairs[0]] * z[:, self._pairs[1]]
+        return np.concatenate([z, products.clip(-_MOST, _MOST)], axis=1)
+
+    def add(self, components: np.ndarray, targets: np.ndarray) -> None:
+        """Take in (row, component) and (row, target)."""
+        x = self._features(components)
+        self._rows += len(x)
+        self._x += x.sum(axis=0)
+        self._y += targets.sum(axis=0)
+        self._xx += x.T @ x
+        self._xy += x.T @ targets
+
+    def solve(self) -> QuadraticMap:
+        """Learn from all that was taken in."""
+        center, mean = self._x / self._rows, self._y / self._rows
+        xx = self._xx - self._rows * np.outer(center, center)
+        xy = self._xy - self._rows * np.outer(center, mean)
+        xx[np.diag_indices_from(xx)] += _RIDGE * self._rows
+        self.weights_ = np.linalg.solve(xx, xy)
+        self.intercept_ = mean - center @ self.weights_
+        return self
+
+    @classmethod
+    def from_weights(
+        cls, scale: np.ndarray, weights: np.ndarray, intercept: np.ndarray
+    ) -> QuadraticMap:
+        """The map that once was solved."""
+        map_ = cls(scale, len(intercept))
+        map_.weights_, map_.intercept_ = weights, intercept
+        return map_
+
+    def __call__(self, components: np.ndarray) -> np.ndarray:
+        """(row, target) of (row, component)."""
+        told: np.ndarray = self._features(components) @ self.weights_ + self.intercept_
+        return told

@@ -1,0 +1,287 @@
+"""The encoder that asks what marks and cell types agree upon."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.dataset.track_transform import TrackTransform
+from simplechrome.dataset.transforms import Windows
+from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
+from simplechrome.latent.composite import Composite
+from simplechrome.latent.halves import split_in_halves
+from simplechrome.latent.window_encoder import WindowEncoder
+
+log = logging.getLogger(__name__)
+
+_ACTIVE = ("H3K4me3", "H3K36me3", "H3K27ac", "H3K9ac", "H3K79me2", "H4K20me1", "H3K4me2", "H2AFZ")
+_SPLIT_ON = 10  # components among which the direction of activity is looked for
+_MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
+# Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
+_LENGTH_OF_AGREED, _LENGTH_OF_COMPONENTS = 0.85, 1.2
+
+
+class ConsensusEncoder(WindowEncoder):
+    """What a window says of its gene's activity, of the same gene elsewhere, and of itself.
+
+    Learned without labels, from all cell types of the dataset, whatever marks each of them has,
+    and in closed form but for one small search; there is nothing random in it. Signal is seen as
+    the logarithm of its local rate (`TrackTransform`). Latents, the first with standard deviation
+    1 over the training windows:
+
+    `activity`
+        The direction among the principal components along which the genes of every cell type
+        fall into two equal halves (`split_in_halves`). By itself, without any label, it orders
+        genes by expression about as well as a hundred labelled genes make PCA do.
+    `agreed_1` …
+        What the window tells of that which all marks and all cell types say of the gene
+        (`agreed_coordinates`), by a quadratic map of the components.
+    `pc_1` …
+        Principal components, from covariances that need no cell type to have all marks
+        (`Composite`).
+
+    Windows with missing marks get what is expected of them given the marks that are there.
+
+    Parameters
+    ----------
+    n_latent
+        How many in all: one for activity, up to 7 that are agreed upon (a quarter of the rest at
+        most), and components.
+
+    Attributes
+    ----------
+    composite_
+        Covariance of all marks.
+    activity_weights_ : (component,)
+        Of the direction that splits genes in halves.
+
+    References
+    ----------
+    docs/explanation/encoder.md, where every choice and its experiment is written down.
+    """
+
+    _transform_class = TrackTransform
+
+    def __init__(self, n_latent: int = 38) -> None:
+        self.n_latent = n_latent
+
+    @property
+    def n_latent_(self) -> int:
+        """The argument."""
+        return self.n_latent
+
+    def _make_transform(self) -> TrackTransform:
+        return TrackTransform()
+
+    def _latent_coords(self) -> dict[str, Any]:
+        agreed = [f"agreed_{k}" for k in range(1, self.n_agreed_ + 1)]
+        components = [f"pc_{k}" for k in range(1, self.n_components_ + 1)]
+        return {"latent": np.asarray(["activity", *agreed, *components], dtype=object)}
+
+    def fit(
+        self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
+    ) -> Self:
+        """Learn from windows; neither labels nor validation genes are looked at."""
+        # What other encoders use them for is when to stop.
+        return super().fit(dataset, y)
+
+    def _fit(self, windows: Windows, validation: Windows | None) -> None:
+        cell_types = [Windows(*pair) for pair in zip(*windows, strict=True)]
+        features = windows.values.shape[2] * windows.values.shape[3]
+        tracks = self._find_tracks(cell_types)
+        self._settle_sizes(features, n_tracks=len(tracks))
+        bins, marks = windows.values.shape[2:]
+        self.composite_ = Composite().fit(iter(cell_types), bins, marks)
+        seen: list[np.ndarray] = [np.any(cell.present, axis=1) for cell in cell_types]
+        components = [self._components(cell.values, cell.present) for cell in cell_types]
+        rows = [part[some] for part, some in zip(components, seen, strict=True)]
+        agreed = agreed_coordinates(tracks, _MOST_AGREED) if len(tracks) > 1 else None
+        self._find_activity(rows, seen, agreed)
+        self._orient_activity(cell_types, components)
+        self._find_maps(cell_types, components, seen, agreed)
+
+    def _find_tracks(self, cell_types: list[Windows]) -> list[Track]:
+        tracks = [
+            Track(mark, cell.values[:, :, column], cell.present[:, column])
+            for cell in cell_types
+            for column, mark in enumerate(self.marks_)
+            if cell.present[:, column].sum() > 1
+        ]
+        if not tracks:
+            raise InputFormatError(
+                "There are too few windows with data.",
+                found="no mark of any cell type is observed in two windows",
+                expected="two or more",
+                remedy="look at the data with `simplechrome inspect`",
+            )
+        return tracks
+
+    def _settle_sizes(self, features: int, n_tracks: int) -> None:
+        if not 2 <= self.n_latent <= features:
+            raise ConfigError(
+                "The consensus encoder cannot make so many latents.",
+                found=f"n_latent = {self.n_latent}",
+                expected=f"2 to {features:,} (the numbers of a window)",
+            )
+        # With one track there is nobody to agree with.
+        most = _MOST_AGREED + 1 if n_tracks > 1 else 0
+        self.n_agreed_ = min(most, 2 * n_tracks, (self.n_latent - 1) // 4)
+        self.n_components_ = self.n_latent - 1 - self.n_agreed_
+
+    def _components(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(row, component) on the natural scale of (row, bin, mark) and (row, mark)."""
+        rows, bins = len(values), values.shape[1]
+        flat = values.reshape(rows, -1)
+        n = max(self.n_components_, min(_SPLIT_ON, flat.shape[1]))
+        components = np.empty((rows, n), np.float32)
+        patterns, which = np.unique(present, axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            members = np.flatnonzero(which.ravel() == number)
+            map_ = self.composite_.map_to(n, pattern, bins).astype(np.float32)
+            components[members] = flat[members] @ map_
+        return components / np.float32(np.sqrt(self.composite_.variance_[0]))
+
+    def _find_activity(
+        self, rows: list[np.ndarray], seen: list[np.ndarray], agreed: np.ndarray | None
+    ) -> None:
+        split_on = [part[:, :_SPLIT_ON] for part in rows]
+        start = np.eye(split_on[0].shape[1])[0]
+        if agreed is not None:
+            x = np.concatenate([part - part.mean(axis=0) for part in split_on])
+            target = np.concatenate([agreed[some, 0] for some in seen])
+            start = np.linalg.lstsq(x, target, rcond=None)[0]
+        self.activity_weights_ = split_in_halves(split_on, start)
+        values = np.concatenate([part @ self.activity_weights_ for part in split_on])
+        self.activity_center_ = float(values.mean())
+
+    def _activity(self, components: np.ndarray) -> np.ndarray:
+        weights = self.activity_weights_
+        return components[:, : len(weights)] @ weights - self.activity_center_
+
+    def _orient_activity(self, cell_types: list[Windows], components: list[np.ndarray]) -> None:
+        """Let activity rise with the marks of active genes, by name; else with all marks."""
+        known = [mark in _ACTIVE for mark in self.marks_]
+        asked = np.asarray(known) if any(known) else np.ones(len(self.marks_), bool)
+        rises = 0.0
+        for cell, part in zip(cell_types, components, strict=True):
+            level = cell.values[:, :, asked].mean(axis=1).sum(axis=1)
+            rises += float(np.cov(level, self._activity(part))[0, 1])
+        if rises < 0:
+            self.activity_weights_ = -self.activity_weights_
+            self.activity_center_ = -self.activity_center_
+
+    def _find_maps(
+        self,
+        cell_types: list[Windows],
+        components: list[np.ndarray],
+        seen: list[np.ndarray],
+        agreed: np.ndarray | None,
+    ) -> None:
+        """Learn to tell what is agreed upon, from each set of marks that a cell type has."""
+        self.maps_: dict[tuple[bool, ...], QuadraticMap] = {}
+        self.axes_ = np.zeros((0, self.n_agreed_))
+        if not self.n_agreed_ or agreed is None:
+            return
+        active = np.mean([self._activity(part) for part in components], axis=0)
+        targets = np.column_stack([active - active.mean(), agreed])
+        targets /= np.maximum(targets.std(axis=0), 1e-12)
+        scale = np.sqrt(
+            np.mean(
+                [part[some].var(axis=0) for part, some in zip(components, seen, strict=True)],
+                axis=0,
+            )
+        )
+        scale = np.maximum(scale, 1e-6)[: self.n_components_]
+        width = targets.shape[1]
+        every = QuadraticMap(scale, width)
+        for part, some in zip(components, seen, strict=True):
+            every.add(part[some, : self.n_components_], targets[some])
+        # Sets of marks that no cell type has are told by what was learned from all.
+        self.maps_[()] = every.solve()
+        usual = {_key(np.any(cell.present, axis=0)) for cell in cell_types}
+        for marks in sorted(usual):
+            pattern, map_ = np.asarray(marks), QuadraticMap(scale, width)
+            for cell in cell_types:
+                whole = cell.present[:, pattern].all(axis=1)
+                if whole.any():
+                    masked = np.broadcast_to(pattern, (int(whole.sum()), len(pattern)))
+                    told = self._components(cell.values[whole] * pattern, masked)
+                    map_.add(told[:, : self.n_components_], targets[whole])
+            self.maps_[marks] = map_.solve()
+        outputs = [
+            self._tell(part[some], cell.present[some])
+            for part, some, cell in zip(components, seen, cell_types, strict=True)
+        ]
+        covariance = np.cov(np.concatenate(outputs).T)
+        variance, vectors = np.linalg.eigh(covariance)
+        first = np.sqrt(max(variance[-1], 1e-12))
+        self.axes_ = vectors[:, ::-1][:, : self.n_agreed_] / first
+
+    def _tell(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(row, target): what is agreed upon, as far as these windows tell."""
+        told = np.empty((len(components), self.maps_[()].intercept_.size))
+        patterns, which = np.unique(present, axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            members = np.flatnonzero(which.ravel() == number)
+            map_ = self.maps_.get(_key(pattern), self.maps_[()])
+            told[members] = map_(components[members, : self.n_components_])
+        return told
+
+    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        components = self._components(values, present)
+        latents = np.empty((len(values), self.n_latent), np.float32)
+        latents[:, 0] = self._activity(components)
+        if self.n_agreed_:
+            told = self._tell(components, present) @ self.axes_
+            latents[:, 1 : 1 + self.n_agreed_] = _LENGTH_OF_AGREED * told
+        own = components[:, : self.n_components_]
+        latents[:, 1 + self.n_agreed_ :] = _LENGTH_OF_COMPONENTS * own
+        return latents
+
+    def _decode(self, latents: np.ndarray) -> np.ndarray:
+        components = latents[:, 1 + self.n_agreed_ :] / _LENGTH_OF_COMPONENTS
+        scale = np.sqrt(self.composite_.variance_[0])
+        rows = components * scale @ self.composite_.vectors_[:, : self.n_components_].T
+        return rows.reshape(len(latents), self.bin_start_.size, len(self.marks_))
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        numbers = {
+            "n_agreed": self.n_agreed_,
+            "activity_center": self.activity_center_,
+            "maps": [list(marks) for marks in self.maps_],
+        }
+        arrays = {
+            "vectors": self.composite_.vectors_,
+            "variance": self.composite_.variance_,
+            "activity_weights": self.activity_weights_,
+            "axes": self.axes_,
+        }
+        for number, map_ in enumerate(self.maps_.values()):
+            arrays |= {
+                f"map_{number}.scale": map_.scale,
+                f"map_{number}.weights": map_.weights_,
+                f"map_{number}.intercept": map_.intercept_,
+            }
+        return numbers, arrays
+
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.n_agreed_ = numbers["n_agreed"]
+        self.n_components_ = self.n_latent - 1 - self.n_agreed_
+        self.activity_center_ = numbers["activity_center"]
+        self.activity_weights_, self.axes_ = arrays["activity_weights"], arrays["axes"]
+        self.composite_ = Composite.from_axes(arrays["vectors"], arrays["variance"])
+        self.maps_ = {
+            tuple(marks): QuadraticMap.from_weights(
+                *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
+            )
+            for number, marks in enumerate(numbers["maps"])
+        }
+
+
+def _key(pattern: np.ndarray) -> tuple[bool, ...]:
+    """A set of marks, as something that can be looked up."""
+    return tuple(bool(there) for there in pattern)

@@ -1,0 +1,73 @@
+"""Which direction splits windows in two halves, whatever the cell type?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import minimize
+
+RIDGE = 0.1
+"""Price of weights on small components. Between .03 and .3 nothing changes (encoder.md)."""
+
+
+class _Part:
+    """Centered components of one cell type, and their covariance."""
+
+    def __init__(self, components: np.ndarray) -> None:
+        self.x = components.astype(np.float64)
+        self.x -= self.x.mean(axis=0)
+        self.covariance = self.x.T @ self.x / len(self.x)
+
+
+def split_in_halves(
+    cell_types: Sequence[np.ndarray], start: np.ndarray, *, ridge: float = RIDGE
+) -> np.ndarray:
+    """Along which direction do the windows of every cell type fall into two equal halves?
+
+    The direction of least kurtosis, E u⁴ / (E u²)²: 1 for two equal points, 1.8 for a uniform, 3
+    for a normal distribution, and more for a few far from the rest. It is the mean over the cell
+    types that is made small, plus a price for weights on components that hardly vary. Half of the
+    genes of a cell are on, so the direction that splits genes in halves in all cell types is that
+    of activity; a few among many would be another (four in ten promoters lack H3K4me3).
+
+    There may be several such directions. That nearest to `start` is found.
+
+    Parameters
+    ----------
+    cell_types
+        One array (gene, component) each, on the natural scale.
+    start : (component,)
+        Where to begin.
+    ridge
+        Price: this × |weights|² / variance of the direction.
+
+    Returns
+    -------
+    (component,) weights of a direction with a mean variance of 1.
+
+    References
+    ----------
+    Hyvärinen, Karhunen & Oja, Independent Component Analysis, 2001, ch. 8 (kurtosis as contrast).
+    """
+    parts = [_Part(components) for components in cell_types if len(components) > 1]
+    pooled = np.mean([part.covariance for part in parts], axis=0)
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = 0.0, np.zeros_like(w)
+        for part in parts:
+            u, along = part.x @ w, part.covariance @ w
+            variance = max(float(w @ along), 1e-300)
+            kurtosis = float(np.mean(u**4)) / variance**2
+            value += kurtosis / len(parts)
+            fourth = 4 * (u**3 @ part.x) / len(u) / variance**2
+            slope += (fourth - 4 * kurtosis / variance * along) / len(parts)
+        along = pooled @ w
+        variance = max(float(w @ along), 1e-300)
+        value += ridge * float(w @ w) / variance
+        slope += ridge * (2 * w / variance - 2 * float(w @ w) / variance**2 * along)
+        return value, slope
+
+    scale = np.sqrt(max(float(start @ pooled @ start), 1e-300))
+    found = minimize(objective, start / scale, jac=True, method="L-BFGS-B").x
+    return found / np.sqrt(max(float(found @ pooled @ found), 1e-300))

@@ -1,0 +1,196 @@
+"""The consensus encoder and its parts: what is planted is found, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from simplechrome import ConsensusEncoder, load_encoder
+from simplechrome.dataset.transforms import Windows
+from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
+from simplechrome.latent.composite import Composite
+from simplechrome.latent.halves import split_in_halves
+from simplechrome.metrics import auroc
+from tests.simulated_dataset import simulated_dataset
+
+
+def test_direction_of_two_halves_is_found_among_longer_ones() -> None:
+    rng = np.random.default_rng(0)
+    halves = np.where(np.arange(2000) % 2, 1.0, -1.0) * 0.5 + 0.1 * rng.standard_normal(2000)
+    x = np.column_stack([rng.standard_normal((2000, 2)) * [2, 1], halves])
+    found = split_in_halves([x], np.array([0.1, 0.1, 1.0]))
+    assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.99
+    assert (x @ found).var() == pytest.approx(1)
+
+
+def test_few_far_from_the_rest_are_no_halves() -> None:
+    # One in ten far off has a kurtosis of about 7, halves 1: the start lies between the two.
+    rng = np.random.default_rng(1)
+    few = (np.arange(4000) % 10 == 0) * 1.0
+    halves = np.where(rng.random(4000) < 0.5, 1.0, -1.0)
+    x = np.column_stack([few / few.std(), halves]) + 0.2 * rng.standard_normal((4000, 2))
+    found = split_in_halves([x], np.array([1.0, 1.0]))
+    assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.95
+
+
+def test_all_cell_types_decide_on_the_direction() -> None:
+    # In the first, both directions are halves; only the second tells which of them is shared.
+    rng = np.random.default_rng(2)
+    sign = np.where(rng.random((2, 3000, 2)) < 0.5, 1.0, -1.0)
+    sign[1, :, 1] = rng.standard_normal(3000)
+    found = split_in_halves(
+        list(sign + 0.1 * rng.standard_normal(sign.shape)), np.array([1.0, 1.0])
+    )
+    assert abs(found[0]) > 5 * abs(found[1])
+
+
+def test_covariance_is_put_together_from_cell_types_with_different_marks() -> None:
+    # One bin, three marks. The first cell type has m0 and m1, equal; the second m1 and m2, opposed.
+    x = np.array([-1.0, 1.0, -1.0, 1.0])
+    first = Windows(np.stack([x, x, 0 * x], 1)[:, np.newaxis], np.array([[1, 1, 0]] * 4) > 0)
+    second = Windows(np.stack([0 * x, x, -x], 1)[:, np.newaxis], np.array([[0, 1, 1]] * 4) > 0)
+    composite = Composite().fit(iter([first, second]), bins=1, marks=3)
+    # m0 and m2 were never seen together, so 0; then the whole is not positive, and is raised.
+    expected = np.array([[1, 1, 0], [1, 1, -1], [0, -1, 1]])
+    variance, vectors = np.linalg.eigh(expected)
+    raised = (vectors * np.maximum(variance, 0)) @ vectors.T
+    np.testing.assert_allclose(composite.covariance_, raised, atol=1e-4)
+
+
+def test_missing_marks_are_expected_from_those_that_are_there() -> None:
+    rng = np.random.default_rng(3)
+    shared = rng.standard_normal((500, 1))
+    values = (shared + 0.1 * rng.standard_normal((500, 3)))[:, np.newaxis].astype(np.float32)
+    windows = Windows(values, np.ones((500, 3), bool))
+    composite = Composite().fit(iter([windows]), bins=1, marks=3)
+    whole = values[:, 0] @ composite.map_to(1, np.array([True, True, True]), bins=1)
+    part = values[:, 0] @ composite.map_to(1, np.array([True, False, True]), bins=1)
+    assert np.corrcoef(whole[:, 0], part[:, 0])[0, 1] > 0.99
+    assert part.std() == pytest.approx(whole.std(), rel=0.05)
+    assert not composite.map_to(1, np.array([False, False, False]), bins=1).any()
+
+
+def make_track(mark: str, values: np.ndarray) -> Track:
+    return Track(mark, values - values.mean(axis=0), np.ones(len(values), bool))
+
+
+def test_what_tracks_share_is_agreed_upon_and_not_what_is_loud_in_one() -> None:
+    rng = np.random.default_rng(4)
+    shared = rng.standard_normal(1000)
+    tracks = []
+    for mark in ("m0", "m1", "m2", "m0"):
+        values = (
+            5 * rng.standard_normal((1000, 1)) * [1, -1, 1] + rng.standard_normal((1000, 3)) / 5
+        )
+        tracks.append(make_track(mark, values + shared[:, np.newaxis]))
+    agreed = agreed_coordinates(tracks, 2)
+    assert abs(np.corrcoef(agreed[:, 0], shared)[0, 1]) > 0.95
+    np.testing.assert_allclose(agreed.var(axis=0), 1)
+
+
+def test_products_of_components_are_learned_in_parts_as_in_one() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((4000, 3))
+    y = np.column_stack([x[:, 0] * x[:, 1], x[:, 2]])
+    whole, parts = QuadraticMap(np.ones(3), 2), QuadraticMap(np.ones(3), 2)
+    whole.add(x, y)
+    for piece in np.array_split(np.arange(4000), 3):
+        parts.add(x[piece], y[piece])
+    told = whole.solve()(x)
+    assert np.corrcoef(told[:, 0], y[:, 0])[0, 1] > 0.999
+    np.testing.assert_allclose(parts.solve()(x), told, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def uneven() -> xr.Dataset:
+    """Three cell types, each with another set of the five marks."""
+    missing = {"SIM001": ["H3K4me1"], "SIM002": ["H3K4me3", "H3K9me3"]}
+    return simulated_dataset(n_genes=900, n_cell_types=3, missing_marks=missing)
+
+
+@pytest.fixture(scope="module")
+def fitted(uneven: xr.Dataset) -> ConsensusEncoder:
+    return ConsensusEncoder(12).fit(uneven)
+
+
+def test_activity_orders_genes_by_expression_without_a_label(
+    uneven: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    latents = fitted.transform(uneven)
+    for row in range(3):
+        labels = uneven["label"].values[row]
+        known = labels >= 0
+        activity = latents.sel(latent="activity").values[row, known]
+        assert auroc(labels[known], activity) > 0.8
+
+
+def test_nothing_is_found_of_expression_that_signal_does_not_tell() -> None:
+    data = simulated_dataset(n_genes=900, signal_effect=0.0)
+    activity = ConsensusEncoder(12).fit(data).transform(data).sel(latent="activity").values[0]
+    assert abs(auroc(data["label"].values[0], activity) - 0.5) < 0.08
+
+
+def test_latents_have_names_and_the_first_a_deviation_of_one(
+    uneven: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    latents = fitted.transform(uneven)
+    names = ["activity", "agreed_1", "agreed_2", *(f"pc_{k}" for k in range(1, 10))]
+    assert latents["latent"].values.tolist() == names
+    activity = latents.sel(latent="activity").values
+    assert np.sqrt(activity.var(axis=1).mean()) == pytest.approx(1, abs=1e-3)
+
+
+def test_window_with_a_mark_hidden_stays_close(
+    uneven: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    whole = uneven.isel(cell_type=[2])
+    assert whole["mark_present"].values.all()
+    hidden = whole.assign(mark_present=whole["mark_present"] & (whole["mark"] != "H3K4me1"))
+    for name in ("activity", "pc_1"):
+        before, after = (fitted.transform(d).sel(latent=name).values[0] for d in (whole, hidden))
+        assert np.corrcoef(before, after)[0, 1] > 0.9
+
+
+def test_fit_twice_is_the_same_bit_for_bit(uneven: xr.Dataset, fitted: ConsensusEncoder) -> None:
+    again = ConsensusEncoder(12).fit(uneven)
+    np.testing.assert_array_equal(again.transform(uneven), fitted.transform(uneven))
+
+
+def test_saved_encoder_is_the_same(
+    uneven: xr.Dataset, fitted: ConsensusEncoder, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "encoder")
+    latents = fitted.transform(uneven)
+    loaded = load_encoder(tmp_path / "encoder")
+    np.testing.assert_array_equal(loaded.transform(uneven), latents)
+    np.testing.assert_array_equal(
+        loaded.inverse_transform(latents), fitted.inverse_transform(latents)
+    )
+
+
+def test_single_track_has_nobody_to_agree_with(uneven: xr.Dataset) -> None:
+    one = uneven.isel(cell_type=[0], mark=[3])
+    encoder = ConsensusEncoder(8).fit(one)
+    assert encoder.transform(one)["latent"].values.tolist() == [
+        "activity",
+        *(f"pc_{k}" for k in range(1, 8)),
+    ]
+
+
+@pytest.mark.parametrize("n_latent", [1, 10_000])
+def test_numbers_of_latents_that_make_no_sense_are_refused(
+    uneven: xr.Dataset, n_latent: int
+) -> None:
+    with pytest.raises(ConfigError, match="cannot make so many") as caught:
+        ConsensusEncoder(n_latent).fit(uneven)
+    assert caught.value.found == f"n_latent = {n_latent}"
+
+
+def test_data_without_windows_are_refused(uneven: xr.Dataset) -> None:
+    empty = uneven.assign(observed=uneven["observed"] * 0)
+    with pytest.raises(InputFormatError, match="too few windows"):
+        ConsensusEncoder(8).fit(empty)
