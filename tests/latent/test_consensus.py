@@ -53,7 +53,7 @@ def test_covariance_is_put_together_from_cell_types_with_different_marks() -> No
     x = np.array([-1.0, 1.0, -1.0, 1.0])
     first = Windows(np.stack([x, x, 0 * x], 1)[:, np.newaxis], np.array([[1, 1, 0]] * 4) > 0)
     second = Windows(np.stack([0 * x, x, -x], 1)[:, np.newaxis], np.array([[0, 1, 1]] * 4) > 0)
-    composite = Composite().fit(iter([first, second]), bins=1, marks=3)
+    composite = Composite().fit([first, second], bins=1, marks=3)
     # m0 and m2 were never seen together, so 0; then the whole is not positive, and is raised.
     expected = np.array([[1, 1, 0], [1, 1, -1], [0, -1, 1]])
     variance, vectors = np.linalg.eigh(expected)
@@ -66,7 +66,7 @@ def test_missing_marks_are_expected_from_those_that_are_there() -> None:
     shared = rng.standard_normal((500, 1))
     values = (shared + 0.1 * rng.standard_normal((500, 3)))[:, np.newaxis].astype(np.float32)
     windows = Windows(values, np.ones((500, 3), bool))
-    composite = Composite().fit(iter([windows]), bins=1, marks=3)
+    composite = Composite().fit([windows], bins=1, marks=3)
     whole = values[:, 0] @ composite.map_to(1, np.array([True, True, True]), bins=1)
     part = values[:, 0] @ composite.map_to(1, np.array([True, False, True]), bins=1)
     assert np.corrcoef(whole[:, 0], part[:, 0])[0, 1] > 0.99
@@ -188,6 +188,17 @@ def test_numbers_of_latents_that_make_no_sense_are_refused(
     with pytest.raises(ConfigError, match="cannot make so many") as caught:
         ConsensusEncoder(n_latent).fit(uneven)
     assert caught.value.found == f"n_latent = {n_latent}"
+
+
+def test_cell_type_without_any_of_the_marks_teaches_nothing(uneven: xr.Dataset) -> None:
+    one = uneven.isel(mark=[3])  # H3K4me3, which SIM002 lacks
+    assert not one["mark_present"].values[1].any()
+    encoder = ConsensusEncoder(8).fit(one)
+    there = one.isel(cell_type=[0, 2])
+    np.testing.assert_array_equal(
+        encoder.transform(there), ConsensusEncoder(8).fit(there).transform(there)
+    )
+    assert np.isfinite(encoder.transform(one)).all()
 
 
 def test_data_without_windows_are_refused(uneven: xr.Dataset) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
-from simplechrome.dataset.transforms import Windows, present_marks
-from simplechrome.errors import InputFormatError, ModelMismatchError
+from simplechrome.dataset.transforms import Windows, present_marks, require_marks
+from simplechrome.errors import InputFormatError
 
 SMOOTHING = 1.0
 """Standard deviation of the kernel, in bins."""
@@ -106,17 +106,11 @@ class TrackTransform:
         InputFormatError
             If values are negative.
         """
-        marks = [str(mark) for mark in dataset["mark"].values]
-        if marks != self.marks_:
-            raise ModelMismatchError(
-                "The marks are not those that the transform was fitted on.",
-                found=", ".join(marks),
-                expected=", ".join(self.marks_),
-            )
+        require_marks(dataset, self.marks_)
         present = present_marks(dataset)
         values = np.zeros(dataset["signal"].shape, np.float32)
         for row, cell_type in enumerate(map(str, dataset["cell_type"].values)):
-            for column, mark in enumerate(marks):
+            for column, mark in enumerate(self.marks_):
                 seen = present[row, :, column]
                 if seen.any():
                     level, profile, scale = self._of(cell_type, mark)

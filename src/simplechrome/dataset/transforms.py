@@ -43,6 +43,23 @@ def present_marks(dataset: xr.Dataset) -> np.ndarray:
     return dataset["mark_present"].values[:, np.newaxis, :] & (dataset["observed"].values > 0)
 
 
+def require_marks(dataset: xr.Dataset, marks: list[str]) -> None:
+    """Are the marks of the dataset these, in this order?
+
+    Raises
+    ------
+    ModelMismatchError
+        If not.
+    """
+    have = [str(mark) for mark in dataset["mark"].values]
+    if have != marks:
+        raise ModelMismatchError(
+            "The marks are not those that the transform was fitted on.",
+            found=", ".join(have),
+            expected=", ".join(marks),
+        )
+
+
 class SignalTransform:
     """Which numbers does a model see in place of reads?
 
@@ -126,13 +143,7 @@ class SignalTransform:
         InputFormatError
             If values are negative and the function needs values from 0 up.
         """
-        marks = [str(mark) for mark in dataset["mark"].values]
-        if marks != self.marks_:
-            raise ModelMismatchError(
-                "The marks are not those that the transform was fitted on.",
-                found=", ".join(marks),
-                expected=", ".join(self.marks_),
-            )
+        require_marks(dataset, self.marks_)
         present = present_marks(dataset)
         values = self._apply(dataset["signal"].values)
         values -= self.mean_.astype(np.float32)

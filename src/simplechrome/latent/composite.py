@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Composite:
     vectors_: np.ndarray
     variance_: np.ndarray
 
-    def fit(self, cell_types: Iterator[Windows], bins: int, marks: int) -> Composite:
+    def fit(self, cell_types: Iterable[Windows], bins: int, marks: int) -> Composite:
         """Learn from one cell type after the other: centered windows, 0 for what is missing."""
         features = bins * marks
         total = np.zeros((features, features))
@@ -42,7 +42,6 @@ class Composite:
             rows = windows.values.reshape(-1, features)
             present = windows.present.reshape(len(rows), marks).astype(np.float64)
             both = present.T @ present
-            # In float32, the products of whole cell types are three times as fast.
             product = sum_of_products(rows)
             total += product / np.tile(np.maximum(both, 1), (bins, bins))
             counted += both > 0

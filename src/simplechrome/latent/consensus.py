@@ -90,12 +90,14 @@ class ConsensusEncoder(WindowEncoder):
         return super().fit(dataset, y)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
-        cell_types = [Windows(*pair) for pair in zip(*windows, strict=True)]
+        every = (Windows(*pair) for pair in zip(*windows, strict=True))
+        # Of some marks chosen from many, a cell type may have none.
+        cell_types = [cell for cell in every if cell.present.any(axis=1).sum() > 1]
         features = windows.values.shape[2] * windows.values.shape[3]
         tracks = self._find_tracks(cell_types)
         self._settle_sizes(features, n_tracks=len(tracks))
         bins, marks = windows.values.shape[2:]
-        self.composite_ = Composite().fit(iter(cell_types), bins, marks)
+        self.composite_ = Composite().fit(cell_types, bins, marks)
         seen: list[np.ndarray] = [np.any(cell.present, axis=1) for cell in cell_types]
         components = [self._components(cell.values, cell.present) for cell in cell_types]
         rows = [part[some] for part, some in zip(components, seen, strict=True)]
@@ -126,6 +128,9 @@ class ConsensusEncoder(WindowEncoder):
                 "The consensus encoder cannot make so many latents.",
                 found=f"n_latent = {self.n_latent}",
                 expected=f"2 to {features:,} (the numbers of a window)",
+                remedy="n_latent=38 (--n-latent 38), the default, serves most data"
+                if features >= 38
+                else "choose one of these with n_latent (--n-latent)",
             )
         # With one track there is nobody to agree with.
         most = _MOST_AGREED + 1 if n_tracks > 1 else 0

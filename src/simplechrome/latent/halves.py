@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 RIDGE = 0.1
-"""Price of weights on small components. Between .03 and .3 nothing changes (encoder.md)."""
+"""Price of weights on small components; what others do is in docs/explanation/encoder.md."""
 
 
 class _Part:
@@ -29,7 +29,7 @@ def split_in_halves(
     for a normal distribution, and more for a few far from the rest. It is the mean over the cell
     types that is made small, plus a price for weights on components that hardly vary. Half of the
     genes of a cell are on, so the direction that splits genes in halves in all cell types is that
-    of activity; a few among many would be another (four in ten promoters lack H3K4me3).
+    of activity. Directions along which few genes stand apart have more kurtosis.
 
     There may be several such directions. That nearest to `start` is found.
 
