@@ -54,9 +54,19 @@ def test_covariance_is_put_together_from_cell_types_with_different_marks() -> No
     first = Windows(np.stack([x, x, 0 * x], 1)[:, np.newaxis], np.array([[1, 1, 0]] * 4) > 0)
     second = Windows(np.stack([0 * x, x, -x], 1)[:, np.newaxis], np.array([[0, 1, 1]] * 4) > 0)
     composite = Composite().fit([first, second], bins=1, marks=3)
-    # m0 and m2 were never seen together, so 0; then the whole is not positive, and is raised.
-    expected = np.array([[1, 1, 0], [1, 1, -1], [0, -1, 1]])
-    variance, vectors = np.linalg.eigh(expected)
+    # m0 and m2 were never seen together, but genes with much of the one have little of the other.
+    expected = np.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])
+    np.testing.assert_allclose(composite.covariance_, expected, atol=1e-4)
+    np.testing.assert_array_equal(composite.together_, [[1, 1, 0], [1, 2, 1], [0, 1, 1]])
+
+
+def test_blocks_that_contradict_each_other_are_made_a_covariance() -> None:
+    # As above, but the second cell type's genes are unrelated to the first's: m0 and m2 get 0.
+    x, y = np.array([-1.0, 1.0, -1.0, 1.0]), np.array([-1.0, -1.0, 1.0, 1.0])
+    first = Windows(np.stack([x, x, 0 * x], 1)[:, np.newaxis], np.array([[1, 1, 0]] * 4) > 0)
+    second = Windows(np.stack([0 * x, y, -y], 1)[:, np.newaxis], np.array([[0, 1, 1]] * 4) > 0)
+    composite = Composite().fit([first, second], bins=1, marks=3)
+    variance, vectors = np.linalg.eigh([[1, 1, 0], [1, 1, -1], [0, -1, 1]])
     raised = (vectors * np.maximum(variance, 0)) @ vectors.T
     np.testing.assert_allclose(composite.covariance_, raised, atol=1e-4)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,8 +17,9 @@ class Composite:
 
     The block of two marks is the mean of their covariances over the cell types that have both, so
     that a mark that two cell types have counts for as much as one that fifty have. Two marks that
-    no cell type has together are taken as uncorrelated. What is not positive in the whole is
-    raised to next to nothing.
+    no cell type has together are told from the same genes: the block is the covariance of each
+    gene's mean under the one mark with its mean under the other, in whatever cell types have them.
+    What is not positive in the whole is raised to next to nothing.
 
     Attributes
     ----------
@@ -27,14 +28,17 @@ class Composite:
     vectors_ : (feature, feature)
         Principal axes, the longest first.
     variance_ : (feature,)
+    together_ : (mark, mark)
+        Number of cell types that have both.
     """
 
+    together_: np.ndarray
     covariance_: np.ndarray
     vectors_: np.ndarray
     variance_: np.ndarray
 
-    def fit(self, cell_types: Iterable[Windows], bins: int, marks: int) -> Composite:
-        """Learn from one cell type after the other: centered windows, 0 for what is missing."""
+    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> Composite:
+        """Learn from the same genes in each cell type: centered windows, 0 for what is missing."""
         features = bins * marks
         total = np.zeros((features, features))
         counted = np.zeros((marks, marks))
@@ -45,7 +49,13 @@ class Composite:
             product = sum_of_products(rows)
             total += product / np.tile(np.maximum(both, 1), (bins, bins))
             counted += both > 0
+        self.together_ = counted.astype(np.int64)
         covariance = total / np.tile(np.maximum(counted, 1), (bins, bins))
+        for one, other in np.argwhere(np.tril(counted == 0)):
+            block = _of_gene_means(cell_types, one).T @ _of_gene_means(cell_types, other)
+            block /= max(len(cell_types[0].values), 1)
+            covariance[one::marks, other::marks] = block
+            covariance[other::marks, one::marks] = block.T
         variance, vectors = np.linalg.eigh(covariance)
         variance = np.maximum(variance, 1e-5 * max(variance[-1], 1e-12))
         # The sign of an eigenvector is arbitrary; make the largest loading positive.
@@ -55,9 +65,13 @@ class Composite:
         return self._take(vectors, variance[::-1])
 
     @classmethod
-    def from_axes(cls, vectors: np.ndarray, variance: np.ndarray) -> Composite:
+    def from_axes(
+        cls, vectors: np.ndarray, variance: np.ndarray, together: np.ndarray
+    ) -> Composite:
         """The covariance with these axes."""
-        return cls()._take(vectors, variance)
+        composite = cls()
+        composite.together_ = together
+        return composite._take(vectors, variance)
 
     def _take(self, vectors: np.ndarray, variance: np.ndarray) -> Composite:
         self.vectors_, self.variance_ = vectors, variance
@@ -79,12 +93,24 @@ class Composite:
             Of a window.
         """
         components = self.vectors_[:, :n_components]
-        if present.all():
-            return components
+        return components if present.all() else self.expect(components, present, bins)
+
+    def expect(self, directions: np.ndarray, present: np.ndarray, bins: int) -> np.ndarray:
+        """(feature, direction): what is expected along each direction, given these marks?
+
+        The conditional mean for a normal distribution, as weights: 0 for what is missing.
+
+        Parameters
+        ----------
+        directions : (feature, direction)
+        present : (mark,)
+        bins
+            Of a window.
+        """
         seen = np.tile(present, bins)
-        map_ = np.zeros_like(components)
+        map_ = np.zeros_like(directions)
         if seen.any():
-            map_[seen] = np.linalg.solve(self._noisy(seen), self.covariance_[seen] @ components)
+            map_[seen] = np.linalg.solve(self._noisy(seen), self.covariance_[seen] @ directions)
         return map_
 
     def _noisy(self, seen: np.ndarray) -> np.ndarray:
@@ -94,6 +120,14 @@ class Composite:
             _NOISE_SHARE * max(float(np.trace(part)), 1e-12) / len(part)
         )
         return part
+
+
+def _of_gene_means(cell_types: Sequence[Windows], mark: int) -> np.ndarray:
+    """(gene, bin): the mean window of each gene under a mark, over the cell types that have it."""
+    total = np.sum([windows.values[:, :, mark] for windows in cell_types], axis=0)
+    counted = np.sum([windows.present[:, mark] for windows in cell_types], axis=0)
+    means: np.ndarray = total / np.maximum(counted, 1)[:, np.newaxis]
+    return means
 
 
 def sum_of_products(rows: np.ndarray) -> np.ndarray:

@@ -262,6 +262,7 @@ class ConsensusEncoder(WindowEncoder):
         arrays = {
             "vectors": self.composite_.vectors_,
             "variance": self.composite_.variance_,
+            "together": self.composite_.together_,
             "activity_weights": self.activity_weights_,
             "axes": self.axes_,
         }
@@ -278,7 +279,9 @@ class ConsensusEncoder(WindowEncoder):
         self.n_components_ = self.n_latent - 1 - self.n_agreed_
         self.activity_center_ = numbers["activity_center"]
         self.activity_weights_, self.axes_ = arrays["activity_weights"], arrays["axes"]
-        self.composite_ = Composite.from_axes(arrays["vectors"], arrays["variance"])
+        self.composite_ = Composite.from_axes(
+            arrays["vectors"], arrays["variance"], arrays["together"]
+        )
         self.maps_ = {
             tuple(marks): QuadraticMap.from_weights(
                 *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
