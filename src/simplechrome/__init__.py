@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from simplechrome.evaluation.saved_run import predict_with_run as predict_with_run
     from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.consensus import ConsensusEncoder as ConsensusEncoder
+    from simplechrome.latent.impute import impute as impute
     from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
     from simplechrome.latent.paper_vae import PaperVAE as PaperVAE
@@ -101,6 +102,7 @@ _HOME = {
     "run_benchmark": "simplechrome.evaluation.benchmark",
     "export_run": "simplechrome.export.run",
     "ConsensusEncoder": "simplechrome.latent.consensus",
+    "impute": "simplechrome.latent.impute",
     "load_encoder": "simplechrome.latent.load",
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",

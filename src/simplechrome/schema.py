@@ -53,6 +53,21 @@ VARIABLES: dict[str, Variable] = {
         ("cell_type", "gene"), ("float32",), "RPKM or TPM; NaN where not measured"
     ),
     "label": Variable(("cell_type", "gene"), ("int8",), "1 high, 0 low, -1 unknown"),
+    "imputed": Variable(
+        ("cell_type", "mark"), ("bool",), "True where the signal is no measurement", required=False
+    ),
+    "imputed_low": Variable(
+        ("cell_type", "gene", "bin", "mark"),
+        ("float32",),
+        "lower end of the interval of imputed signal; 0 where it was measured",
+        required=False,
+    ),
+    "imputed_high": Variable(
+        ("cell_type", "gene", "bin", "mark"),
+        ("float32",),
+        "upper end; see `imputed_low`",
+        required=False,
+    ),
     "gene_id": Variable(("gene",), ("string",), "stable identifier, unique"),
     "gene_name": Variable(("gene",), ("string",), "symbol; empty if unknown", required=False),
     "chrom": Variable(("gene",), ("string",), "chromosome", required=False),

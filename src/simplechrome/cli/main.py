@@ -14,7 +14,7 @@ from simplechrome.errors import SimpleChromeError
 
 _VERBS = (
     *("demo", "download", "build", "merge", "neighbors", "inspect"),
-    *("fit", "encode", "predict", "benchmark", "export"),
+    *("fit", "encode", "predict", "impute", "benchmark", "export"),
 )
 
 

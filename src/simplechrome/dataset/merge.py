@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.build import add_genes
+from simplechrome.dataset.observed import require_measured
 from simplechrome.errors import DatasetFormatError
 from simplechrome.schema import FORMAT_VERSION, PLACE, UNKNOWN_LABEL, validate
 
@@ -59,6 +60,8 @@ def _union(datasets: Sequence[xr.Dataset], name: str) -> np.ndarray:
 
 def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
     first = datasets[0]
+    for dataset in datasets:
+        require_measured(dataset, "merge")
     for position, dataset in enumerate(datasets[1:], start=2):
         where = f"Dataset {position} cannot be merged with the first"
         ours, theirs = (

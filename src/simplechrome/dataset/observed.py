@@ -1,4 +1,4 @@
-"""Genes that no track has data of: they stay in the dataset, and in nothing that is counted."""
+"""What of a dataset was measured: genes without data are not counted, imputed marks are named."""
 
 from __future__ import annotations
 
@@ -8,9 +8,49 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.transforms import present_marks
+from simplechrome.errors import DatasetFormatError
 from simplechrome.schema import UNKNOWN_LABEL
 
 log = logging.getLogger(__name__)
+
+
+def imputed_tracks(dataset: xr.Dataset) -> list[str]:
+    """Which tracks are no measurement, as `E028 H3K4me1`?"""
+    if "imputed" not in dataset:
+        return []
+    cell_types, marks = dataset["cell_type"].values, dataset["mark"].values
+    return [f"{cell_types[i]} {marks[j]}" for i, j in np.argwhere(dataset["imputed"].values)]
+
+
+def require_measured(dataset: xr.Dataset, verb: str) -> None:
+    """Was all of the signal measured?
+
+    Raises
+    ------
+    DatasetFormatError
+        If some of it was imputed.
+    """
+    tracks = imputed_tracks(dataset)
+    if tracks:
+        raise DatasetFormatError(
+            f"A dataset with imputed signal cannot be used to {verb}.",
+            found=f"{len(tracks)} imputed tracks ({', '.join(tracks[:3])}"
+            + (", …)" if len(tracks) > 3 else ")"),
+            expected="measured signal",
+            cause="it was made by `simplechrome impute`",
+            remedy=f"{verb} the datasets that it was made from",
+        )
+
+
+def warn_of_imputed(dataset: xr.Dataset) -> None:
+    """Say in the log which signal is no measurement."""
+    tracks = imputed_tracks(dataset)
+    if tracks:
+        log.warning(
+            "%d tracks are imputed, not measured (%s%s): what is learned from them was in other "
+            "tracks already",
+            *(len(tracks), ", ".join(tracks[:3]), ", …" if len(tracks) > 3 else ""),
+        )
 
 
 def has_data(dataset: xr.Dataset) -> np.ndarray:

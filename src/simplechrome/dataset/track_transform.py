@@ -131,10 +131,15 @@ class TrackTransform:
         """
         signal = np.empty(values.shape, np.float32)
         for column, mark in enumerate(self.marks_):
-            level, profile, scale = self._of("", mark)
-            rate = np.expm1(values[..., column] * scale + profile)
-            signal[..., column] = np.maximum(rate, 0) * PSEUDO_SHARE * level
+            signal[..., column] = self.inverse_of(values[..., column], mark)
         return signal
+
+    def inverse_of(self, values: np.ndarray, mark: str) -> np.ndarray:
+        """(…, bin) signal of one mark, of (…, bin); see `inverse`."""
+        level, profile, scale = self._of("", mark)
+        rate = np.expm1(values * scale + profile)
+        signal: np.ndarray = np.maximum(rate, 0) * PSEUDO_SHARE * level
+        return signal.astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """What is needed to do the same elsewhere, as plain JSON?"""

@@ -19,7 +19,7 @@ from simplechrome.config import RunConfig, SplitConfig, make_config, read_config
 from simplechrome.dataset import splits
 from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.observed import has_data, without_unobserved
+from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
@@ -176,6 +176,7 @@ def fit_run(
         dataset = choose_marks(dataset, config.marks)
     require_graph(config, graph)
     dataset = without_unobserved(dataset)
+    warn_of_imputed(dataset)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)

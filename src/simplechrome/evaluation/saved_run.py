@@ -15,7 +15,7 @@ import xarray as xr
 from simplechrome.config import RunConfig, read_config
 from simplechrome.dataset.lookup import find_gene
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.observed import without_unobserved
+from simplechrome.dataset.observed import warn_of_imputed, without_unobserved
 from simplechrome.errors import (
     ConfigError,
     MissingInputError,
@@ -241,6 +241,7 @@ def _adapt(
 ) -> Adapted:
     """The dataset as the run's model is to see it; what remains different is said."""
     models.encoder.require_windows(dataset)
+    warn_of_imputed(dataset)
     _require_same_case(dataset, models.encoder)
     adapted = adapt_signal(
         dataset,

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+from copy import copy, deepcopy
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.track_transform import TrackTransform
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms import Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
 from simplechrome.latent.composite import Composite
 from simplechrome.latent.halves import split_in_halves
+from simplechrome.latent.imputation import MarkImputation
 from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
 
 _ACTIVE = ("H3K4me3", "H3K36me3", "H3K27ac", "H3K9ac", "H3K79me2", "H4K20me1", "H3K4me2", "H2AFZ")
 _SPLIT_ON = 10  # components among which the direction of activity is looked for
+_FEWEST_MEASURED = 100  # windows
 _MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
 _LENGTH_OF_AGREED, _LENGTH_OF_COMPONENTS = 0.85, 1.2
@@ -58,12 +61,15 @@ class ConsensusEncoder(WindowEncoder):
         Covariance of all marks.
     activity_weights_ : (component,)
         Of the direction that splits genes in halves.
+    imputations_ : mark to `MarkImputation`
+        How each mark is told from the others; see `simplechrome.impute`.
 
     References
     ----------
     docs/explanation/encoder.md, where every choice and its experiment is written down.
     """
 
+    transform_: TrackTransform
     _transform_class = TrackTransform
 
     def __init__(self, n_latent: int = 38) -> None:
@@ -76,6 +82,25 @@ class ConsensusEncoder(WindowEncoder):
 
     def _make_transform(self) -> TrackTransform:
         return TrackTransform()
+
+    def with_tracks(self, dataset: xr.Dataset) -> ConsensusEncoder:
+        """The same encoder, which also knows the depth and antibody of these cell types' tracks.
+
+        Level, profile and spread of each track that is new are measured on these windows; nothing
+        else is learned from them. Tracks of fewer than 100 windows stay on the mean scale of their
+        mark.
+        """
+        known = np.isin(dataset["mark"].values.astype(str), self.marks_)
+        windows = present_marks(dataset)[:, :, known].sum(axis=1)
+        enough = windows.max(axis=1, initial=0) >= _FEWEST_MEASURED
+        if not enough.any():
+            return self
+        encoder = copy(self)
+        encoder.transform_ = deepcopy(self.transform_)
+        new = encoder.transform_.add_tracks(dataset.isel(cell_type=enough))
+        if new:
+            log.info("Measured the depth and the mean profile of %d tracks on these data", len(new))
+        return encoder
 
     def _latent_coords(self) -> dict[str, Any]:
         agreed = [f"agreed_{k}" for k in range(1, self.n_agreed_ + 1)]
@@ -105,6 +130,11 @@ class ConsensusEncoder(WindowEncoder):
         self._find_activity(rows, seen, agreed)
         self._orient_activity(cell_types, components)
         self._find_maps(cell_types, components, seen, agreed)
+        measured = self.composite_.together_.diagonal() > 0
+        self.imputations_ = {
+            self.marks_[mark]: MarkImputation(mark).fit(cell_types, self.composite_)
+            for mark in np.flatnonzero(measured).tolist()
+        }
 
     def _find_tracks(self, cell_types: list[Windows]) -> list[Track]:
         tracks = [
@@ -254,10 +284,11 @@ class ConsensusEncoder(WindowEncoder):
         return rows.reshape(len(latents), self.bin_start_.size, len(self.marks_))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        numbers = {
+        numbers: dict[str, Any] = {
             "n_agreed": self.n_agreed_,
             "activity_center": self.activity_center_,
             "maps": [list(marks) for marks in self.maps_],
+            "imputations": {},
         }
         arrays = {
             "vectors": self.composite_.vectors_,
@@ -272,6 +303,9 @@ class ConsensusEncoder(WindowEncoder):
                 f"map_{number}.weights": map_.weights_,
                 f"map_{number}.intercept": map_.intercept_,
             }
+        for mark, imputation in self.imputations_.items():
+            numbers["imputations"][mark], parts = imputation.describe()
+            arrays |= {f"impute_{mark}.{name}": part for name, part in parts.items()}
         return numbers, arrays
 
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -288,6 +322,14 @@ class ConsensusEncoder(WindowEncoder):
             )
             for number, marks in enumerate(numbers["maps"])
         }
+        self.imputations_ = {
+            mark: MarkImputation.rebuild(description, _part(arrays, f"impute_{mark}."))
+            for mark, description in numbers["imputations"].items()
+        }
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _key(pattern: np.ndarray) -> tuple[bool, ...]:

@@ -1,0 +1,50 @@
+"""`simplechrome impute`: what missing marks would look like."""
+
+from __future__ import annotations
+
+import click
+
+from simplechrome.cli.options import output_option, overwrite_option, talk
+
+
+@click.command("impute")
+@click.argument("run", type=click.Path())
+@click.argument("dataset", type=click.Path())
+@output_option
+@click.option(
+    "--coverage",
+    type=float,
+    default=0.9,
+    show_default=True,
+    help="Share of the bins whose signal the intervals shall hold.",
+)
+@overwrite_option
+@talk
+def command(run: str, dataset: str, output: str, coverage: float, overwrite: bool) -> None:
+    """Fill in the marks that cell types of DATASET lack, with mean and interval.
+
+    A mark is told from the same genes in the dataset's other cell types that have it, and from the
+    marks of its own cell type. RUN is one fitted with --encoder consensus. Measured signal
+    stays as it is; in the output, `imputed` says which is not, and `imputed_low` and
+    `imputed_high` are the ends of the interval.
+
+    Printed with each track: what it is told from, and the correlation of truth and prediction
+    (median and range) in the cell types of the run that have the mark, each left out in turn.
+
+    \b
+    Examples:
+      simplechrome fit atlas.zarr -o runs/atlas --encoder consensus
+      simplechrome impute runs/atlas atlas.zarr -o imputed.zarr
+    """
+    from simplechrome.atomic import check_free
+    from simplechrome.dataset.store import open_dataset, save_dataset
+    from simplechrome.evaluation.saved_run import load_run
+    from simplechrome.latent.impute import impute
+
+    check_free(output, overwrite=overwrite)
+    data = open_dataset(dataset)
+    imputed = impute(load_run(run).encoder, data, coverage=coverage)
+    save_dataset(imputed.dataset, output, overwrite=overwrite)
+    for track in imputed.tracks:
+        click.echo(track.describe())
+    click.echo(f"{output}: {len(imputed.tracks)} tracks imputed")

@@ -1,0 +1,204 @@
+"""Missing marks of a dataset, filled in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from simplechrome.dataset.observed import require_measured
+from simplechrome.dataset.transforms import Windows
+from simplechrome.errors import ConfigError
+from simplechrome.latent.consensus import ConsensusEncoder
+from simplechrome.latent.encoder import Encoder
+from simplechrome.latent.imputation import PROBABILITIES, MarkImputation
+from simplechrome.latent.window_encoder import align_marks
+from simplechrome.latent.with_log_means import WithLogMeans
+
+log = logging.getLogger(__name__)
+
+
+class ImputedTrack(NamedTuple):
+    """Where an imputed track comes from.
+
+    others : cell types of the dataset in which the mark was measured
+    marks : of its own cell type, that were looked at
+    correlation : of truth and prediction in each cell type of the training, left out in turn, told
+        in the same way
+    """
+
+    cell_type: str
+    mark: str
+    others: list[str]
+    marks: list[str]
+    correlation: np.ndarray
+
+    def describe(self) -> str:
+        """All of this in one line."""
+        parts = [f"{len(self.others)} cell types"] if self.others else []
+        parts += [", ".join(self.marks)] if self.marks else []
+        low, middle, high = np.quantile(self.correlation, [0, 0.5, 1])
+        return (
+            f"{self.cell_type} {self.mark}: from {' and '.join(parts) or 'its mean profile'}; "
+            f"correlation in cell types left out {middle:.2f} ({low:.2f} to {high:.2f})"
+        )
+
+
+class Imputed(NamedTuple):
+    """A dataset without missing marks, and how each was filled in."""
+
+    dataset: xr.Dataset
+    tracks: list[ImputedTrack]
+
+
+def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> Imputed:
+    """What would the marks look like that were not measured?
+
+    Marks are told from the same genes in the dataset's other cell types, and from the marks of
+    their own cell type; see `MarkImputation`. Measured signal stays as it is.
+
+    Parameters
+    ----------
+    encoder
+        A `ConsensusEncoder`, fitted.
+    dataset
+        Marks that it lacks and the encoder knows are added.
+    coverage
+        Share of the bins whose (smoothed) signal the intervals shall hold.
+
+    Returns
+    -------
+    The dataset, in which `signal` (cell_type, gene, bin, mark) holds the expected signal where a
+    mark was missing, at the mean depth of the tracks of that mark; `imputed` (cell_type, mark) says
+    where, and `imputed_low` and `imputed_high` are the ends of the interval.
+
+    Raises
+    ------
+    ConfigError
+        If the encoder is another, or the coverage makes no sense.
+    ModelMismatchError
+        If bins differ, or no mark is the encoder's.
+
+    References
+    ----------
+    docs/explanation/imputation.md.
+    """
+    consensus = _require_consensus(encoder)
+    most = 2 * float(PROBABILITIES[-1]) - 1
+    if not 0 < coverage <= most + 1e-9:
+        raise ConfigError(
+            "No interval can have this coverage.",
+            found=f"{coverage:g}",
+            expected=f"a share above 0, up to {most:g}",
+            remedy="--coverage 0.9",
+        )
+    require_measured(dataset, "impute")
+    consensus.require_windows(dataset)
+    consensus = consensus.with_tracks(dataset)
+    extended = _with_marks(dataset, consensus.marks_)
+    windows = consensus.transform_windows(extended)
+    place = [str(mark) for mark in extended["mark"].values]
+    signal = extended["signal"].values.astype(np.float32)
+    observed = extended["observed"].values.copy()
+    low, high = np.zeros_like(signal), np.zeros_like(signal)
+    imputed = np.zeros((signal.shape[0], len(place)), bool)
+    tracks = []
+    for mark, imputation in consensus.imputations_.items():
+        column = consensus.marks_.index(mark)
+        measured = windows.present[:, :, column]
+        lacking = np.flatnonzero(~extended["mark_present"].sel(mark=mark).values).tolist()
+        told_by = np.flatnonzero(measured.any(axis=1))
+        of_others = None
+        if told_by.size and "others" in imputation.ways_:
+            coordinates = windows.values[told_by, :, :, column] @ imputation.axes_
+            counted = measured[told_by].sum(axis=0)[:, np.newaxis]
+            of_others = coordinates.sum(axis=0) / np.maximum(counted, 1)
+        for row in lacking:
+            own = Windows(windows.values[row], windows.present[row])
+            if not own.present.any():
+                continue
+            expected = imputation.expect(own, consensus.composite_)
+            told = imputation.tell(
+                expected,
+                of_others,
+                partial(consensus.transform_.inverse_of, mark=mark),
+                coverage,
+            )
+            at = place.index(mark)
+            known = own.present.any(axis=1)
+            signal[row, known, :, at] = told.mean[known]
+            low[row, known, :, at], high[row, known, :, at] = told.low[known], told.high[known]
+            observed[row, :, at] = known
+            imputed[row, at] = True
+            tracks.append(_origin(extended, row, mark, told_by, own, imputation, consensus))
+    _say_what_stays(extended, imputed)
+    large = extended["signal"].dims
+    filled = extended.assign(
+        signal=(large, signal, extended["signal"].attrs),
+        observed=(extended["observed"].dims, observed, extended["observed"].attrs),
+        mark_present=extended["mark_present"] | imputed,
+        imputed=(("cell_type", "mark"), imputed),
+        imputed_low=(large, low, {"coverage": coverage}),
+        imputed_high=(large, high, {"coverage": coverage}),
+    )
+    return Imputed(filled, tracks)
+
+
+def _require_consensus(encoder: Encoder) -> ConsensusEncoder:
+    inner = encoder.encoder_ if isinstance(encoder, WithLogMeans) else encoder
+    if isinstance(inner, ConsensusEncoder):
+        return inner
+    raise ConfigError(
+        "This encoder cannot impute marks.",
+        found=type(inner).__name__,
+        expected="ConsensusEncoder",
+        cause="the run was fitted with another encoder",
+        remedy="fit a run with `simplechrome fit --encoder consensus`, on all cell types that "
+        "have tracks",
+    )
+
+
+def _with_marks(dataset: xr.Dataset, marks: Sequence[str]) -> xr.Dataset:
+    """The dataset, with the marks that it lacks added behind its own as missing ones."""
+    have = [str(mark) for mark in dataset["mark"].values]
+    if not set(have) & set(marks):
+        align_marks(dataset, list(marks))  # says what is wrong
+    every = have + [mark for mark in marks if mark not in have]
+    return align_marks(dataset, every)
+
+
+def _origin(
+    dataset: xr.Dataset,
+    row: int,
+    mark: str,
+    told_by: np.ndarray,
+    own: Windows,
+    imputation: MarkImputation,
+    encoder: ConsensusEncoder,
+) -> ImputedTrack:
+    cell_types = [str(name) for name in dataset["cell_type"].values]
+    looked_at = own.present.any(axis=0) & imputation.trusted_
+    way = "others" if told_by.size and "others" in imputation.ways_ else "own"
+    return ImputedTrack(
+        cell_types[row],
+        mark,
+        [cell_types[k] for k in told_by] if way == "others" else [],
+        [name for name, there in zip(encoder.marks_, looked_at, strict=True) if there],
+        imputation.ways_[way].correlation,
+    )
+
+
+def _say_what_stays(dataset: xr.Dataset, imputed: np.ndarray) -> None:
+    stays = ~dataset["mark_present"].values & ~imputed
+    if stays.any():
+        cell_types, marks = dataset["cell_type"].values, dataset["mark"].values
+        named = [f"{cell_types[row]} {marks[column]}" for row, column in np.argwhere(stays)[:5]]
+        log.warning(
+            "%d tracks stay missing (%s%s): the model has not seen the mark, or the cell type has "
+            "no other",
+            *(int(stays.sum()), ", ".join(named), ", …" if stays.sum() > 5 else ""),
+        )

@@ -1,0 +1,138 @@
+"""Marks that were not measured: what is told of them, how surely, and from what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from simplechrome import PCA, ConsensusEncoder, impute, load_encoder, merge, validate
+from simplechrome.dataset.splits import split_by_chromosome
+from simplechrome.errors import ConfigError, DatasetFormatError
+from tests.simulated_dataset import simulated_dataset
+
+HIDDEN = "H3K4me3"
+
+
+def hide(dataset: xr.Dataset, cell_type: str, mark: str) -> xr.Dataset:
+    gone = (dataset["cell_type"] == cell_type) & (dataset["mark"] == mark)
+    return dataset.assign(
+        mark_present=dataset["mark_present"] & ~gone,
+        signal=dataset["signal"].where(~gone, 0).astype(dataset["signal"].dtype),
+        observed=dataset["observed"].where(~gone, 0).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole() -> xr.Dataset:
+    """Four cell types with all five marks, and 1,200 genes."""
+    return simulated_dataset(n_genes=1200, n_cell_types=4)
+
+
+@pytest.fixture(scope="module")
+def hidden(whole: xr.Dataset) -> xr.Dataset:
+    return hide(whole, "SIM001", HIDDEN)
+
+
+@pytest.fixture(scope="module")
+def fitted(hidden: xr.Dataset) -> ConsensusEncoder:
+    return ConsensusEncoder(12).fit(split_by_chromosome(hidden).train)
+
+
+def truth_and(told: xr.DataArray, whole: xr.Dataset, variable: str = "") -> list[np.ndarray]:
+    """Of the hidden track, on test genes: the smoothed truth, and what is told."""
+    test = split_by_chromosome(whole).test["gene_id"].values
+    some = np.isin(whole["gene_id"].values, test)
+    return [part.sel(mark=HIDDEN).values[0, some] for part in (whole["signal"], told)]
+
+
+def test_hidden_mark_is_told_better_than_by_its_mean_profile(
+    whole: xr.Dataset, hidden: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    imputed = impute(fitted, hidden)
+    truth, told = truth_and(imputed.dataset["signal"], whole)
+    profile = split_by_chromosome(whole).train["signal"].sel(mark=HIDDEN).mean(["cell_type", "gene"])
+    of_profile = np.corrcoef(truth.ravel(), np.tile(profile.values, len(truth)))[0, 1]
+    assert np.corrcoef(truth.ravel(), told.ravel())[0, 1] > of_profile + 0.2
+    (track,) = imputed.tracks
+    assert (track.cell_type, track.mark) == ("SIM001", HIDDEN)
+    assert track.others == ["SIM002", "SIM003", "SIM004"]
+    assert HIDDEN not in track.marks
+    assert track.describe().startswith("SIM001 H3K4me3: from 3 cell types and H3K27me3")
+
+
+def test_interval_holds_most_of_the_signal(
+    whole: xr.Dataset, hidden: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    for coverage in (0.5, 0.9):
+        filled = impute(fitted, hidden, coverage=coverage).dataset
+        truth, low = truth_and(filled["imputed_low"], whole)
+        _, high = truth_and(filled["imputed_high"], whole)
+        # The interval is of the smoothed signal; single bins stray a little further.
+        inside = ((truth >= low - 1) & (truth <= high + 1)).mean()
+        assert inside > coverage - 0.1
+        assert (low <= high).all()
+
+
+def test_mark_of_one_cell_type_only_is_told_from_its_other_marks(whole: xr.Dataset) -> None:
+    train = split_by_chromosome(whole).train
+    encoder = ConsensusEncoder(12).fit(train.isel(cell_type=[0]))
+    alone = hide(whole.isel(cell_type=[1]), "SIM002", HIDDEN)
+    imputed = impute(encoder, alone)
+    assert imputed.tracks[0].others == []
+    truth, told = truth_and(imputed.dataset["signal"], whole.isel(cell_type=[1]))
+    assert np.corrcoef(truth.sum(axis=1), told.sum(axis=1))[0, 1] > 0.3
+
+
+def test_what_was_measured_stays(hidden: xr.Dataset, fitted: ConsensusEncoder) -> None:
+    filled = validate(impute(fitted, hidden).dataset)
+    assert filled["mark_present"].values.all()
+    assert np.argwhere(filled["imputed"].values).tolist() == [[0, 3]]
+    measured = filled["signal"].where(~filled["imputed"], 0)
+    np.testing.assert_array_equal(measured, hidden["signal"].where(hidden["mark_present"], 0))
+    assert not filled["imputed_high"].where(~filled["imputed"], 0).any()
+
+
+def test_marks_that_a_dataset_has_no_column_for_are_added(
+    hidden: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    without = hidden.isel(cell_type=[1], mark=[0, 1, 2, 4]).assign_coords(cell_type=["mine"])
+    filled = impute(fitted, without).dataset
+    assert filled["mark"].values.tolist() == [*without["mark"].values, HIDDEN]
+    assert filled["imputed"].values.tolist() == [[False] * 4 + [True]]
+
+
+def test_saved_encoder_imputes_the_same(
+    hidden: xr.Dataset, fitted: ConsensusEncoder, tmp_path: Path
+) -> None:
+    fitted.save(tmp_path / "encoder")
+    again = impute(load_encoder(tmp_path / "encoder"), hidden)
+    xr.testing.assert_identical(again.dataset, impute(fitted, hidden).dataset)
+
+
+def test_imputed_signal_is_not_taken_for_measured(
+    hidden: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    filled = impute(fitted, hidden).dataset
+    other = hidden.assign_coords(cell_type=["a", "b", "c", "d"])
+    with pytest.raises(DatasetFormatError, match="imputed signal cannot be used to merge"):
+        merge([filled, other])
+    with pytest.raises(DatasetFormatError, match="cannot be used to impute") as caught:
+        impute(fitted, filled)
+    assert "SIM001 H3K4me3" in caught.value.found
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.99])
+def test_coverage_that_cannot_be_is_refused(
+    hidden: xr.Dataset, fitted: ConsensusEncoder, coverage: float
+) -> None:
+    with pytest.raises(ConfigError, match="No interval can have this coverage"):
+        impute(fitted, hidden, coverage=coverage)
+
+
+def test_other_encoders_do_not_impute(hidden: xr.Dataset) -> None:
+    with pytest.raises(ConfigError, match="cannot impute") as caught:
+        impute(PCA(3).fit(hidden), hidden)
+    assert "--encoder consensus" in caught.value.remedy
