@@ -61,6 +61,9 @@ class RunConfig(Section):
         Names of the dataset's neighbor graphs whose genes' latents are seen beside the own.
     neighbor_expression
         Whether neighbors that are training genes with a label tell their expression as well.
+    source
+        A finished run that this one starts from: its encoder is taken as it is, and what its
+        predictor says of a gene stands beside the latents; see `--from`.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -80,6 +83,7 @@ class RunConfig(Section):
     marks: tuple[str, ...] | None = None
     neighbors: tuple[str, ...] = ()
     neighbor_expression: bool = False
+    source: str | None = None
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)
@@ -122,6 +126,19 @@ class RunConfig(Section):
                 "Windows of many neighbors are too large: neighbors are told by latents.",
                 found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
                 expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}, log_means",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _source_is_told_by_latents(self) -> RunConfig:
+        if self.source is None:
+            return self
+        found = f"--from {self.source} with "
+        if self.encoder.name == "none" or self.neighbors:
+            raise ConfigError(
+                "What a run starts from stands beside a gene's own latents.",
+                found=found + ("neighbors" if self.neighbors else "the encoder none"),
+                expected="an encoder with latents, and no neighbors",
             )
         return self
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simplechrome.config import RunConfig, SplitConfig, flag, make_config, read_config_values
+from simplechrome.config import (
+    RunConfig,
+    SplitConfig,
+    flag,
+    make_config,
+    read_config,
+    read_config_values,
+)
 from simplechrome.errors import ConfigError
 from simplechrome.model_config import (
     ENCODERS,
@@ -19,6 +26,7 @@ from simplechrome.model_config import (
     PaperVAEConfig,
     PredictorConfig,
 )
+from simplechrome.pretrained import locate_run
 
 
 class Preset(NamedTuple):
@@ -170,6 +178,32 @@ def _predictor_of(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
     return given.get("predictor", values.get("predictor", {}).get("name"))
 
 
+def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's values, with the task, encoder and split of the run that is started from.
+
+    Raises
+    ------
+    ConfigError
+        If other ones are asked for.
+    """
+    held = read_config(locate_run(run) / "config.toml").model_dump(mode="json", exclude_none=True)
+    encoder = held["encoder"]["name"] + (WITH_LOG_MEANS if held["add_log_means"] else "")
+    own = {"encoder": encoder, "task": held["task"], "preset": None, "n_latent": None}
+    asked = dict(given)
+    if "encoder" in asked:
+        asked["encoder"] += WITH_LOG_MEANS if asked["add_log_means"] else ""
+    for name, value in own.items():
+        if name in asked and asked[name] != value:
+            raise ConfigError(
+                "A run that starts from another has its encoder and task.",
+                found=f"--from {run} {flag(name)} {asked[name]}",
+                expected=f"--encoder {encoder} --task {held['task']}",
+                remedy=f"leave out {flag(name)}",
+            )
+    same = {name: held[name] for name in ("task", "encoder", "add_log_means", "split")}
+    return {**same, **values}
+
+
 def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:
     """Which run do a configuration file and the options beside it describe?
 
@@ -196,6 +230,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         given["encoder"], plus, _ = given["encoder"].partition(WITH_LOG_MEANS)
         given["add_log_means"] = bool(plus)
     names = set(given)
+    if given.get("source") is not None:
+        values = _start_from(given["source"], values, given)
     preset = given.pop("preset", None)
     if preset is not None:
         values |= _preset_sections(preset, given)

@@ -82,6 +82,13 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Neighbors tell their expression as well as their signal: training genes with a label, "
     "of each cell type that is predicted.",
 )
+@click.option(
+    "--from",
+    "source",
+    metavar="RUN",
+    help="Start from a finished run, or pretrained:roadmap: take its encoder, and learn from the "
+    "labels here what its predictor does not know.",
+)
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option(
     "--n-latent", type=int, help="Dimensions of the latent (vae, consensus, paper_vae, pca)."
@@ -127,6 +134,7 @@ def command(
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
       simplechrome fit e012.zarr -o runs/five --predictor mlp --ensemble 5
       simplechrome fit e012.zarr -o runs/paper --preset paper
+      simplechrome fit mine.zarr -o runs/mine --from runs/atlas --labels 50
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """
     import sys
@@ -137,6 +145,7 @@ def command(
     from simplechrome.dataset.store import open_dataset
     from simplechrome.evaluation.run import fit_run
     from simplechrome.evaluation.run_folder import begun_config, require_outside
+    from simplechrome.evaluation.saved_run import load_run
     from simplechrome.evaluation.summary import format_metrics
     from simplechrome.report.run_page import write_run_report
     from simplechrome.run_options import merge_options
@@ -157,6 +166,7 @@ def command(
         resolved,
         output,
         graph=graph,
+        source=None if resolved.source is None else load_run(resolved.source),
         overwrite=overwrite,
         resume=resume,
         finish=lambda run: write_run_report(run.folder, data, graph=graph),

@@ -10,9 +10,14 @@ import xarray as xr
 from simplechrome.config import RunConfig
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.ensemble import Ensemble, values_of
 from simplechrome.evaluation.held_out import known_pairs
+from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import PAIR
 from simplechrome.predictors.surroundings import Surroundings, make_surroundings, neighbor_means
+
+SOURCE_LENGTH = 2.0
+"""Of what a source says, in its log odds or levels; see docs/explanation/transfer.md."""
 
 
 def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
@@ -73,12 +78,34 @@ def tell_expression(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.n
     return np.where(known_pairs(target, task) & learned, target.values, np.nan)
 
 
+def beside_source(latents: xr.DataArray, source: Predictor | Ensemble) -> xr.DataArray:
+    """What does a predictor that learned elsewhere say of these genes, and their latents?
+
+    Twice its log odds (or levels) are longer than any latent, so that a ridge penalty leans on them
+    first: with few labels the answer stays that of the source, with many it gives way.
+
+    Returns
+    -------
+    (cell_type, gene, latent), the first of which is `source`.
+    """
+    said = SOURCE_LENGTH * values_of(source, latents).mean(axis=0)
+    score = xr.DataArray(
+        said[..., np.newaxis].astype(np.float32),
+        dims=latents.dims,
+        coords={"latent": np.asarray(["source"], dtype=object)},
+    )
+    plain = latents.drop_vars([name for name in latents.coords if name != "latent"])
+    both = xr.concat([score, plain], dim="latent")
+    return both.assign_coords({n: c for n, c in latents.coords.items() if n != "latent"})
+
+
 def features_of(
     latents: xr.DataArray,
     dataset: xr.Dataset,
     config: RunConfig,
     graph: NeighborGraph | None,
     learned: np.ndarray,
+    source: Predictor | Ensemble | None = None,
 ) -> Any:
     """What does the run's predictor look at: latents alone, or those of neighbors too?
 
@@ -94,7 +121,11 @@ def features_of(
     learned : (gene,)
         True for genes whose labels the predictor learns from. Only these tell their neighbors
         what they express, where the run is to know that.
+    source
+        Predictor of the run that this one started from: what it says comes before the latents.
     """
+    if source is not None:
+        return beside_source(latents, source)
     if not config.neighbors or graph is None:
         return latents
     around = surroundings_of(latents, dataset, config, graph, learned)

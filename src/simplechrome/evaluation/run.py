@@ -30,6 +30,7 @@ from simplechrome.evaluation.predictions import predict_genes, write_table
 from simplechrome.evaluation.run_folder import (
     CHECKPOINTS,
     ENVIRONMENT,
+    SOURCE,
     dataset_checksum,
     describe_environment,
     describe_run,
@@ -37,7 +38,7 @@ from simplechrome.evaluation.run_folder import (
     require_run_only,
     write_json,
 )
-from simplechrome.evaluation.saved_run import load_run
+from simplechrome.evaluation.saved_run import Models, adapt_run, load_run, require_disjoint
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
     describe_uncertainty,
@@ -121,6 +122,7 @@ def fit_run(
     overwrite: bool = False,
     resume: bool = False,
     graph: NeighborGraph | None = None,
+    source: Models | None = None,
     finish: Callable[[Run], object] | None = None,
 ) -> Run:
     """How well can expression be predicted from these tracks, and by which model?
@@ -153,6 +155,10 @@ def fit_run(
         begun.
     graph
         Neighbors of the dataset's genes, where the configuration names any.
+    source
+        What `load_run` returns of the run that the configuration names as its source. Its
+        encoder is taken as it is, told of the tracks of new cell types; no gene that it learned
+        from may be a test gene here.
     finish
         Called with the run before its folder takes its name; what it writes to `run.folder`
         appears with the rest.
@@ -177,9 +183,19 @@ def fit_run(
     require_graph(config, graph)
     dataset = without_unobserved(dataset)
     warn_of_imputed(dataset)
+    if (config.source is None) != (source is None):
+        raise ConfigError(
+            "A run that starts from another needs both its path and its models.",
+            found=f"source {config.source} and {'no models' if source is None else 'models'}",
+            expected="config.source = path, and source=load_run(path)",
+        )
+    if source is not None and config.source is not None:
+        source, (dataset, _) = adapt_run(config.source, source, dataset)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
+    if source is not None:
+        require_disjoint(source.split, parts.test["gene_id"].values, config.source)
     labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
     # NumPy compares strings pair by pair: 4 s for 18,421 genes.
     gene_ids = pd.Index(dataset["gene_id"].values)
@@ -224,7 +240,7 @@ def fit_run(
         write_config(config, work.folder / "config.toml")
         if not (work.folder / ENVIRONMENT).is_file():
             write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
-        run = _fit(dataset, config, work.folder, parts, assignment, drawn, graph)
+        run = _fit(dataset, config, work.folder, parts, assignment, drawn, graph, source)
         if run.interrupted and path.exists() and not cut_short:
             # Who stops a replacement has not asked to lose what is there.
             log.warning("%s stays as it was; --resume --overwrite goes on replacing it", path)
@@ -262,14 +278,19 @@ def _fit(
     assignment: np.ndarray,
     drawn: np.ndarray,
     graph: NeighborGraph | None,
+    source: Models | None,
 ) -> Run:
     """Fit, predict and score; a training that has begun goes on, all else is made anew."""
     named = np.where(assignment == "", EXCLUDED, assignment)
     split = {"gene_id": dataset["gene_id"].values, "split": named, "labelled": drawn}
     write_table(pd.DataFrame(split), folder / "split.parquet")
-    encoder = make_encoder(config)
     train, validation = (_with_data(part) for part in (parts.train, parts.validation))
-    encoder.fit(train, validation=validation, **_checkpoints(encoder, folder))
+    if source is None:
+        encoder = make_encoder(config)
+        encoder.fit(train, validation=validation, **_checkpoints(encoder, folder))
+    else:
+        encoder = source.encoder
+        save_ensemble(source.predictor, folder / SOURCE)
     encoder.save(folder / "encoder", overwrite=True)
     write_signal_profile(profile_signal(train), folder)
     write_levels(dataset, folder)
@@ -277,7 +298,9 @@ def _fit(
         shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
         log.info("Standard deviation of each latent over the training windows: %s", shares)
     learned = drawn & (assignment == "train")
-    features = features_of(encoder.transform(dataset), dataset, config, graph, learned)
+    latents = encoder.transform(dataset)
+    says = None if source is None else source.predictor
+    features = features_of(latents, dataset, config, graph, learned, says)
     target = target_of(dataset, config.task)
     rows = np.flatnonzero(learned)
     others = np.flatnonzero(assignment == "validation")
@@ -328,6 +351,10 @@ def _fit(
         rows_of_part = predictions[predictions["split"] == part]
         circular = uncertainty is not None and uncertainty.held_out == f"{part} genes"
         metrics[part] = score_predictions(rows_of_part, config.task, with_coverage=not circular)
+    if says is not None:
+        alone = predict_genes(dataset, latents, says, named)
+        alone = alone[alone["split"] == "test"]
+        metrics["source"] = {"test": score_predictions(alone, config.task)}
     write_json(metrics, folder / "metrics.json")
     return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
 

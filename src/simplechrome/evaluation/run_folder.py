@@ -24,12 +24,14 @@ LEVELS_FILE = "signal_levels.parquet"
 RUN_CONTENTS = frozenset(
     {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
     | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
-    | {"calibration.json", "ensemble", PROFILE_FILE, LEVELS_FILE}
+    | {"calibration.json", "ensemble", "source", PROFILE_FILE, LEVELS_FILE}
     # What the demonstration adds.
     | {"inputs", "demo.zarr", "label_efficiency.csv"}
 )
 """Names that a run folder may hold, and may lose when it is overwritten."""
 CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
+SOURCE = "source"
+"""The predictor of the run that this one was started from."""
 HELD_OUT = "held_out"
 """Among the checkpoints: predictions of folds of the labels, for calibration."""
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")

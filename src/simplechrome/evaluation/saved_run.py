@@ -21,19 +21,30 @@ from simplechrome.errors import (
     MissingInputError,
     ModelFormatError,
     ModelMismatchError,
+    SplitError,
 )
 from simplechrome.evaluation.depth import read_levels, read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
 from simplechrome.evaluation.features import features_of, require_graph, surroundings_of
 from simplechrome.evaluation.neighbor_effects import neighbor_effects
 from simplechrome.evaluation.predictions import latent_table, predict_genes
-from simplechrome.evaluation.run_folder import describe_run, read_environment
+from simplechrome.evaluation.run_folder import (
+    SOURCE,
+    describe_run,
+    read_environment,
+)
 from simplechrome.evaluation.scores import coverage_columns, known_rows
-from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
+from simplechrome.evaluation.transfer import (
+    FEW_WINDOWS,
+    Adapted,
+    adapt_signal,
+    warn_of_transfer,
+)
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.pretrained import locate_run
 from simplechrome.sources.assembly import canonical_assembly
 from simplechrome.unfinished import unfinished_folder
 
@@ -52,6 +63,7 @@ class Models(NamedTuple):
     split : gene_id → the part it was in
     labelled : gene_id → did the predictor learn from its label?
     uncertainty : None for runs that were made before there was any, or cut short
+    source : predictor of the run that this one was started from, if any
     """
 
     config: RunConfig
@@ -60,6 +72,7 @@ class Models(NamedTuple):
     split: pd.Series
     labelled: pd.Series
     uncertainty: Uncertainty | None = None
+    source: Predictor | Ensemble | None = None
 
 
 def load_run(folder: str | Path) -> Models:
@@ -72,7 +85,7 @@ def load_run(folder: str | Path) -> Models:
     ModelFormatError
         If the run is not complete.
     """
-    path = Path(folder)
+    path = locate_run(folder)
     begun = unfinished_folder(path)
     if not path.is_dir() and begun.is_dir():
         raise ModelFormatError(
@@ -115,7 +128,8 @@ def load_run(folder: str | Path) -> Models:
             *(path, members, config.ensemble),
         )
     encoder, uncertainty = load_encoder(path / "encoder"), read_uncertainty(path)
-    return Models(config, encoder, predictor, split, labelled, uncertainty)
+    source = load_ensemble(path / SOURCE) if (path / SOURCE).is_dir() else None
+    return Models(config, encoder, predictor, split, labelled, uncertainty, source)
 
 
 def predict_with_run(
@@ -164,14 +178,15 @@ def predict_with_run(
     models = load_run(folder)
     require_graph(models.config, graph)
     dataset = without_unobserved(dataset)
-    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
+    folder = locate_run(folder)
+    models, adapted = adapt_run(folder, models, dataset, depth_scaling, match_distribution)
     dataset = adapted.dataset
     split = sides_of(models.split, dataset["gene_id"].values)
     _warn_of_other_genome(folder, dataset, split)
     _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
     learned = learned_genes(models, dataset)
-    features = features_of(latents, dataset, models.config, graph, learned)
+    features = features_of(latents, dataset, models.config, graph, learned, models.source)
     table = predict_genes(dataset, features, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
@@ -220,7 +235,7 @@ def explain_with_run(
         )
     ids = dataset["gene_id"].values
     wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
-    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution).dataset
+    models, (adapted, _) = adapt_run(folder, models, dataset, depth_scaling, match_distribution)
     latents = models.encoder.transform(adapted)
     around = surroundings_of(latents, adapted, models.config, graph, learned_genes(models, adapted))
     return neighbor_effects(models.predictor, around, wanted, dataset)
@@ -232,28 +247,38 @@ def learned_genes(models: Models, dataset: xr.Dataset) -> np.ndarray:
     return np.asarray(sides == "train")
 
 
-def _adapt(
+def adapt_run(
     folder: str | Path,
     models: Models,
     dataset: xr.Dataset,
-    depth_scaling: bool,
-    match_distribution: bool,
-) -> Adapted:
-    """The dataset as the run's model is to see it; what remains different is said."""
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> tuple[Models, Adapted]:
+    """The dataset as the run's model is to see it, and the models, told of new cell types.
+
+    What remains different is said in the log.
+    """
+    folder = locate_run(folder)
+    # Of new cell types only the genes that the run has learned from, where it has many of them.
+    train = sides_of(models.split, dataset["gene_id"].values) == "train"
+    some = train if train.sum() >= FEW_WINDOWS else np.ones_like(train)
     models.encoder.require_windows(dataset)
     warn_of_imputed(dataset)
     _require_same_case(dataset, models.encoder)
+    encoder = models.encoder.with_tracks(dataset.isel(gene=some))
     adapted = adapt_signal(
         dataset,
-        models.encoder,
+        encoder,
         read_signal_profile(folder),
         models.split.index[models.split == "train"].astype(str).tolist(),
         read_levels(folder),
         depth_scaling=depth_scaling,
         match_distribution=match_distribution,
     )
-    warn_of_transfer(adapted.dataset, models.encoder)
-    return adapted
+    if adapted.dataset is not dataset:
+        encoder = models.encoder.with_tracks(adapted.dataset.isel(gene=some))
+    warn_of_transfer(adapted.dataset, encoder)
+    return models._replace(encoder=encoder), adapted
 
 
 def sides_of(split: pd.Series, gene_ids: np.ndarray) -> np.ndarray:
@@ -273,6 +298,35 @@ def sides_of(split: pd.Series, gene_ids: np.ndarray) -> np.ndarray:
     plain = plain[~plain.index.duplicated()]
     again = plain.reindex(ids.str.replace(*_VERSION, regex=True)).to_numpy(object)
     return np.where(pd.isna(found), np.where(pd.isna(again), NEW, again), found)
+
+
+def require_disjoint(split: pd.Series, test: np.ndarray, run: str | Path | None) -> None:
+    """Has the run that another starts from learned from none of the other's test genes?
+
+    Parameters
+    ----------
+    split
+        gene_id → part, of the run.
+    test : (gene,)
+        Ids of the test genes.
+    run
+        Where it is, for the message.
+
+    Raises
+    ------
+    SplitError
+        If it has, or has chosen something on them.
+    """
+    sides = sides_of(split, test)
+    learned = test[np.isin(sides, ("train", "validation"))]
+    if learned.size:
+        raise SplitError(
+            f"{run} has learned from genes that are to be tested.",
+            found=f"{learned.size} of {test.size} ({', '.join(learned[:3].astype(str))}, …)",
+            expected="none: a gene's expression in one cell type tells it in others",
+            cause="another split than that run's",
+            remedy="leave out the options on the split: they are that run's",
+        )
 
 
 def _warn_of_other_genome(folder: str | Path, dataset: xr.Dataset, split: np.ndarray) -> None:
@@ -375,6 +429,7 @@ def encode_with_run(
     See `latent_table`. Where signal was scaled or matched, the last column, `signal_changed`, says
     so.
     """
-    models = load_run(folder)
-    adapted = _adapt(folder, models, dataset, depth_scaling, match_distribution)
+    models, adapted = adapt_run(
+        folder, load_run(folder), dataset, depth_scaling, match_distribution
+    )
     return _say_changes(latent_table(adapted.dataset, models.encoder), adapted)

@@ -67,6 +67,10 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     lines += [text] if (text := format_uncertainty(metrics)) else []
     for part in ("validation", "test"):
         lines += format_part(metrics[part], metrics["task"], part)
+    if "source" in metrics:
+        first = SHOWN[metrics["task"]][0]
+        said = format_score(metrics["source"]["test"], first)
+        lines.append(f"what it was started from, without these labels: test {NAMES[first]} {said}")
     return "\n".join(lines)
 
 

@@ -143,6 +143,8 @@ def adapt_signal(
             if partly and levels is not None:
                 then, sample = _over_shared(then, levels, (cell_type, mark), ids, seen)
             now = profile_track(signal[row, sample, :, column], depth)
+            if (cell_type, mark) in encoder.measured_ and not match_distribution:
+                continue  # the encoder brings it to its own scale
             if match_distribution:
                 values = signal[row, seen, :, column]
                 new = match_values(values, signal[row, sample, :, column], then.bins)

@@ -90,6 +90,13 @@ def export_run(
     _require_export_only(path)
     _import_packages(form)
     models = load_run(run)
+    if models.source is not None:
+        raise ConfigError(
+            "A run that was started from another cannot be exported.",
+            found=f"a predictor beside that of {models.config.source}",
+            expected="a run with one predictor, or an ensemble of one kind",
+            remedy="export the run that it was started from",
+        )
     if models.config.neighbors:
         raise ConfigError(
             "A run that looks at neighbors cannot be exported.",

@@ -83,7 +83,7 @@ class ConsensusEncoder(WindowEncoder):
     def _make_transform(self) -> TrackTransform:
         return TrackTransform()
 
-    def with_tracks(self, dataset: xr.Dataset) -> ConsensusEncoder:
+    def with_tracks(self, dataset: xr.Dataset) -> Self:
         """The same encoder, which also knows the depth and antibody of these cell types' tracks.
 
         Level, profile and spread of each track that is new are measured on these windows; nothing
@@ -98,6 +98,7 @@ class ConsensusEncoder(WindowEncoder):
         encoder = copy(self)
         encoder.transform_ = deepcopy(self.transform_)
         new = encoder.transform_.add_tracks(dataset.isel(cell_type=enough))
+        encoder.measured_ = self.measured_ | frozenset(new)
         if new:
             log.info("Measured the depth and the mean profile of %d tracks on these data", len(new))
         return encoder

@@ -31,12 +31,15 @@ class Encoder(BaseEstimator):
         Of their signal.
     transform_
         How the signal is seen.
+    measured_
+        Tracks (cell type, mark) whose depth it was told by `with_tracks`.
     """
 
     marks_: list[str]
     bin_start_: np.ndarray
     units_: str
     transform_: SignalTransform | TrackTransform
+    measured_: frozenset[tuple[str, str]] = frozenset()
 
     @abstractmethod
     def fit(
@@ -87,6 +90,13 @@ class Encoder(BaseEstimator):
         ModelMismatchError
             If bins differ, or no mark is the model's.
         """
+
+    def with_tracks(self, dataset: xr.Dataset) -> Self:
+        """The same encoder, told of the tracks of new cell types by their windows.
+
+        An encoder that sees every track on one scale has nothing to learn from them.
+        """
+        return self
 
     def fit_transform(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None

@@ -99,6 +99,10 @@ class WithLogMeans(Encoder):
         """Latents and levels together."""
         return self.encoder_.n_latent_ + self.log_means_.n_latent_
 
+    def with_tracks(self, dataset: xr.Dataset) -> Self:
+        """The same, its encoder told of the tracks of new cell types; see `Encoder.with_tracks`."""
+        return self.of_fitted(self.encoder_.with_tracks(dataset), self.log_means_)
+
     def transform(self, dataset: xr.Dataset) -> xr.DataArray:
         """What are the latents and levels of these windows? See `Encoder.transform`."""
         check_is_fitted(self, "encoder_")

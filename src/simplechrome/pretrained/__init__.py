@@ -1,0 +1,37 @@
+"""Runs that come with the package, for tracks whose cell types have no expression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from simplechrome.errors import MissingInputError, did_you_mean
+
+PREFIX = "pretrained:"
+"""Before the name of a run that comes with the package, as in `pretrained:roadmap`."""
+HOME = Path(__file__).parent
+
+
+def pretrained_names() -> list[str]:
+    """Which runs come with the package?"""
+    return sorted(path.name for path in HOME.iterdir() if (path / "config.toml").is_file())
+
+
+def locate_run(run: str | Path) -> Path:
+    """Where is this run: a folder of the user's, or one that comes with the package?
+
+    Raises
+    ------
+    MissingInputError
+        If no run of that name comes with the package.
+    """
+    if not str(run).startswith(PREFIX):
+        return Path(run)
+    name, names = str(run).removeprefix(PREFIX), pretrained_names()
+    if name in names:
+        return HOME / name
+    raise MissingInputError(
+        f"No pretrained model is called {name!r}.",
+        found=str(run),
+        expected=" or ".join(PREFIX + name for name in names),
+        remedy=did_you_mean(name, names),
+    )
