@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from simplechrome.atomic import whole_file
 from simplechrome.errors import ConfigError, MissingInputError
 from simplechrome.model_config import (
+    DIFFERENCES,
     ENCODERS,
     LATENT_ENCODERS,
     NEED_WINDOWS,
@@ -30,7 +31,7 @@ from simplechrome.model_config import (
     VAEConfig,
 )
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "difference"]
 
 
 class SplitConfig(Section):
@@ -52,7 +53,10 @@ class RunConfig(Section):
     Attributes
     ----------
     task
-        `classification` (high or low) or `regression` (log2 of expression + 1).
+        `classification` (high or low), `regression` (log2 of expression + 1) or `difference` (the
+        change of the latter between two cell types).
+    pair
+        Of a difference: the cell type from which is subtracted, and that which is.
     cell_types
         Those of the dataset that are used; None for all.
     marks
@@ -79,6 +83,7 @@ class RunConfig(Section):
     """
 
     task: Task = "classification"
+    pair: tuple[str, str] | None = None
     cell_types: tuple[str, ...] | None = None
     marks: tuple[str, ...] | None = None
     neighbors: tuple[str, ...] = ()
@@ -126,6 +131,29 @@ class RunConfig(Section):
                 "Windows of many neighbors are too large: neighbors are told by latents.",
                 found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
                 expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}, log_means",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _differences_have_a_pair(self) -> RunConfig:
+        difference = self.task == "difference"
+        if difference != (self.pair is not None):
+            raise ConfigError(
+                "A difference is between two cell types."
+                if difference
+                else "Only a difference has a pair of cell types.",
+                found=f"the task {self.task}"
+                + (f" with the pair {', '.join(self.pair)}" if self.pair else ", and no pair"),
+                expected="--task difference --pair A,B",
+            )
+        odd = self.encoder.name == "none" or self.neighbors or self.source is not None
+        if difference and (odd or self.predictor.name not in DIFFERENCES):
+            raise ConfigError(
+                "This is no way to predict a difference.",
+                found=f"encoder {self.encoder.name}, predictor {self.predictor.name}"
+                + (", neighbors" if self.neighbors else "")
+                + (", a run to start from" if self.source else ""),
+                expected=f"an encoder with latents, and the predictor {' or '.join(DIFFERENCES)}",
             )
         return self
 

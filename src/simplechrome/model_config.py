@@ -216,5 +216,7 @@ PREDICTORS: dict[str, type[PredictorConfig]] = {
     "attentivechrome": AttentiveChromeConfig,
     "neighborhood": NeighborhoodConfig,
 }
+DIFFERENCES = ("mlp", "linear")
+"""Predictors that have an antisymmetric form."""
 NEED_WINDOWS = ("deepchrome", "attentivechrome")
 """Predictors that look along the bins, and have nothing to look at in latents."""

@@ -244,6 +244,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         values["labels"] = labels
     for section, default in _DEFAULTS.items():
         chosen = given.pop(section, None)
+        if section == "predictor" and given.get("task", values.get("task")) == "difference":
+            default = "mlp"
         if section == "encoder" and _predictor_of(given, values) in NEED_WINDOWS:
             default = "none"
         held = dict(values.get(section, {"name": default}))

@@ -50,10 +50,18 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     type=click.Choice(
         ["linear", "mlp", "boosting", "deepchrome", "attentivechrome", "neighborhood"]
     ),
-    help="[default: linear]",
+    help="[default: linear; mlp for differences]",
 )
 @click.option(
-    "--task", type=click.Choice(["classification", "regression"]), help="[default: classification]"
+    "--task",
+    type=click.Choice(["classification", "regression", "difference"]),
+    help="[default: classification]",
+)
+@click.option(
+    "--pair",
+    callback=split_list,
+    metavar="A,B",
+    help="Of --task difference: predict log2((A + 1) / (B + 1)) of two cell types' expression.",
 )
 @click.option(
     "--cell-type",
@@ -134,6 +142,8 @@ def command(
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
       simplechrome fit e012.zarr -o runs/five --predictor mlp --ensemble 5
       simplechrome fit e012.zarr -o runs/paper --preset paper
+      simplechrome fit atlas.zarr -o runs/change --task difference --pair E012,E028 \
+          --encoder consensus
       simplechrome fit mine.zarr -o runs/mine --from runs/atlas --labels 50
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """

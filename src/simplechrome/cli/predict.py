@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import depth_options, output_option, overwrite_option, talk
+from simplechrome.cli.options import (
+    depth_options,
+    output_option,
+    overwrite_option,
+    split_list,
+    talk,
+)
 
 
 @click.command("predict")
@@ -22,6 +28,12 @@ from simplechrome.cli.options import depth_options, output_option, overwrite_opt
     help="Which neighbors moved the prediction of this gene, by attention and by knock-out: a "
     "table and a figure beside OUTPUT; may be repeated.",
 )
+@click.option(
+    "--pair",
+    callback=split_list,
+    metavar="A,B",
+    help="Two cell types of DATASET, for a run that predicts differences. [default: the run's]",
+)
 @overwrite_option
 @depth_options
 @talk
@@ -31,6 +43,7 @@ def command(
     output: str,
     report: str | None,
     explained: tuple[str, ...],
+    pair: tuple[str, ...] | None,
     overwrite: bool,
     **depth: Any,
 ) -> None:
@@ -79,7 +92,7 @@ def command(
 
         path = explanation_file(output, overwrite=overwrite)
         explanation = explain_with_run(run, data, explained, graph, **depth), path
-    table = predict_with_run(run, data, graph=graph, **depth)
+    table = predict_with_run(run, data, graph=graph, pair=pair, **depth)
     write_table(table, output, data.attrs.get("note", ""))
     click.echo(f"{output}: {len(table)} predictions")
     fair = fair_rows(table)

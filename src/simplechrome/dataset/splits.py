@@ -350,7 +350,8 @@ def draw_labels(
         Number of the draw.
     task
         For `regression` genes are drawn whose expression is known: rules like tertiles leave
-        measured genes without a label.
+        measured genes without a label; for `difference`, of a `pair_dataset`, those whose change
+        is.
 
     Returns
     -------
@@ -361,8 +362,9 @@ def draw_labels(
     MissingExpressionError
         If fewer than `n` genes have a label.
     """
-    if task == "regression":
-        known = np.isfinite(train["expression"].values)
+    if task != "classification":
+        measured = "expression" if task == "regression" else "change"
+        known = np.isfinite(train[measured].values)
     else:
         known = train["label"].values != UNKNOWN_LABEL
     labelled = np.flatnonzero(known.any(axis=0))

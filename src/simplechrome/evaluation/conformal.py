@@ -143,10 +143,14 @@ class LevelIntervals:
         Predicted levels that part the bins.
     half_width : (bin,)
         Of the interval around the prediction.
+    signed
+        Of changes, which may be below 0: bins are of their size, so that swapping the two cell
+        types swaps and negates the ends.
     """
 
     edges: tuple[float, ...] = ()
     half_width: tuple[float, ...] = (math.inf,)
+    signed: bool = False
 
     @property
     def leaves_out(self) -> bool:
@@ -156,25 +160,33 @@ class LevelIntervals:
     def apply(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest level of each gene, (gene,) each.
 
-        A level, log2(expression + 1), is never below 0.
+        A level, log2(expression + 1), is never below 0; a change may be.
         """
         values = np.asarray(level, dtype=np.float64)
-        half = np.asarray(self.half_width)[np.searchsorted(self.edges, values, side="right")]
+        size = np.abs(values) if self.signed else values
+        half = np.asarray(self.half_width)[np.searchsorted(self.edges, size, side="right")]
+        if self.signed:
+            return values - half, values + half
         return np.maximum(values - half, 0), np.maximum(values + half, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON, null for infinity; `from_dict` reads it."""
-        return {"edges": list(self.edges), "half_width": [_finite(w) for w in self.half_width]}
+        return {
+            "edges": list(self.edges),
+            "half_width": [_finite(w) for w in self.half_width],
+            "signed": self.signed,
+        }
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> LevelIntervals:
         """Read what `to_dict` wrote."""
         widths = (math.inf if width is None else width for width in state["half_width"])
-        return cls(tuple(state["edges"]), tuple(widths))
+        # Runs that were saved before differences came do not say it.
+        return cls(tuple(state["edges"]), tuple(widths), state.get("signed", False))
 
 
 def fit_level_intervals(
-    predicted: np.ndarray, level: np.ndarray, coverage: float
+    predicted: np.ndarray, level: np.ndarray, coverage: float, *, signed: bool = False
 ) -> LevelIntervals:
     """How far from their predictions do levels lie?
 
@@ -185,6 +197,8 @@ def fit_level_intervals(
     level : (gene,), measured, same scale
     coverage
         See `conformal_threshold`.
+    signed
+        Both are changes of levels.
 
     Returns
     -------
@@ -198,12 +212,13 @@ def fit_level_intervals(
     """
     values, truth = np.asarray(predicted, np.float64), np.asarray(level, np.float64)
     distance = np.abs(values - truth)
+    values = np.abs(values) if signed else values
     edges = np.empty(0)
     if values.size >= GROUPS_FROM:
         edges = np.unique(np.quantile(values, np.arange(1, LEVEL_BINS) / LEVEL_BINS))
     at = np.searchsorted(edges, values, side="right")
     widths = [conformal_threshold(distance[at == k], coverage) for k in range(edges.size + 1)]
-    return LevelIntervals(tuple(edges.tolist()), tuple(widths))
+    return LevelIntervals(tuple(edges.tolist()), tuple(widths), signed)
 
 
 def _finite(value: float) -> float | None:

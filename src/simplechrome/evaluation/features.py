@@ -9,9 +9,11 @@ import xarray as xr
 
 from simplechrome.config import RunConfig
 from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.ensemble import Ensemble, values_of
 from simplechrome.evaluation.held_out import known_pairs
+from simplechrome.predictors.difference import pair_features
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import PAIR
 from simplechrome.predictors.surroundings import Surroundings, make_surroundings, neighbor_means
@@ -21,9 +23,11 @@ SOURCE_LENGTH = 2.0
 
 
 def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
-    """What is to be predicted: the label, or log2(expression + 1)?"""
+    """What is to be predicted: the label, log2(expression + 1), or the change of a pair?"""
     if task == "classification":
         return dataset["label"]
+    if task == "difference":
+        return dataset["change"]
     levels: xr.DataArray = np.log2(dataset["expression"] + 1)  # type: ignore[assignment]
     return levels
 
@@ -107,7 +111,7 @@ def features_of(
     learned: np.ndarray,
     source: Predictor | Ensemble | None = None,
 ) -> Any:
-    """What does the run's predictor look at: latents alone, or those of neighbors too?
+    """What does the run's predictor look at: latents alone, or those of others beside them?
 
     Parameters
     ----------
@@ -124,6 +128,9 @@ def features_of(
     source
         Predictor of the run that this one started from: what it says comes before the latents.
     """
+    if config.pair is not None:
+        sides = [latents.sel(cell_type=[name]) for name in config.pair]
+        return pair_features(sides[0], sides[1], name_pair(config.pair))
     if source is not None:
         return beside_source(latents, source)
     if not config.neighbors or graph is None:

@@ -70,6 +70,14 @@ def _make_encoder(config: RunConfig) -> Encoder:
 def make_predictor(config: RunConfig) -> Predictor:
     """Which unfitted predictor does this configuration describe?"""
     arguments = config.predictor.model_dump(exclude={"name"}) | {"random_state": config.seed}
+    if config.task == "difference":
+        if config.predictor.name == "linear":
+            from simplechrome.predictors.difference import DifferenceLinear
+
+            return DifferenceLinear("regression", **arguments)
+        from simplechrome.predictors.difference_network import DifferenceMLP
+
+        return DifferenceMLP("regression", **arguments, threads=config.threads)
     match config.predictor.name:
         case "linear":
             from simplechrome.predictors.linear import LinearPredictor

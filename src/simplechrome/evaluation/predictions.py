@@ -72,12 +72,13 @@ def predict_genes(
 
     - probability (of being high, calibrated), uncalibrated_probability, ensemble_sd, label_set
       (`low`, `high`, `low or high`, `neither`), or
+    - of a `pair_dataset`: predicted_change, ensemble_sd, interval_low and interval_high, or
     - predicted_expression, predicted_log2_expression, ensemble_sd, interval_low and interval_high
       (of log2(expression + 1)), expression_low and expression_high (the same in units of
       expression);
 
-    then label (-1 unknown) and expression (NaN unknown). `ensemble_sd`, of an ensemble only, is the
-    standard deviation of the members' probabilities (calibrated) or of their log2(expression + 1).
+    then label (-1 unknown) and expression, or change (NaN unknown). `ensemble_sd`, of an ensemble
+    only, is the standard deviation of the members' probabilities (calibrated), levels or changes.
     Genes without data in the cell type have NaN, and an empty label_set.
     """
     columns: dict[str, Any] = gene_columns(dataset)
@@ -87,13 +88,16 @@ def predict_genes(
     values = values.reshape(len(values), -1)
     if predictor.task == "classification":
         columns |= _probabilities(values, uncertainty)
+    elif "change" in dataset:
+        columns |= _changes(values, uncertainty)
     else:
         columns |= _levels(values, uncertainty)
     unseen = ~has_data(dataset).ravel()
     if unseen.any():
         columns |= {n: _without(columns[n], unseen) for n in columns if n not in before}
     columns["label"] = dataset["label"].values.ravel()
-    columns["expression"] = dataset["expression"].values.ravel()
+    measured = "change" if "change" in dataset else "expression"
+    columns[measured] = dataset[measured].values.ravel()
     return pd.DataFrame(columns)
 
 
@@ -134,6 +138,15 @@ def _levels(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, An
         low, high = uncertainty.sets.apply(level)
         columns |= {"interval_low": low, "interval_high": high}
         columns |= {"expression_low": _expression(low), "expression_high": _expression(high)}
+    return columns
+
+
+def _changes(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
+    """Columns from log2 fold changes, (member, row)."""
+    change = values.mean(axis=0)
+    columns = {"predicted_change": change, **_spread(values)}
+    if uncertainty is not None and isinstance(uncertainty.sets, LevelIntervals):
+        columns["interval_low"], columns["interval_high"] = uncertainty.sets.apply(change)
     return columns
 
 

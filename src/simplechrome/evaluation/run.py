@@ -20,6 +20,7 @@ from simplechrome.dataset import splits
 from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
+from simplechrome.dataset.pair import pair_dataset
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
@@ -196,7 +197,9 @@ def fit_run(
     parts = splits.apply_assignment(dataset, assignment)
     if source is not None:
         require_disjoint(source.split, parts.test["gene_id"].values, config.source)
-    labelled = _labelled_genes(parts.train, target_of(parts.train, config.task), config)
+    asked = dataset if config.pair is None else pair_dataset(dataset, config.pair)
+    learned_from = splits.apply_assignment(asked, assignment).train
+    labelled = _labelled_genes(learned_from, target_of(learned_from, config.task), config)
     # NumPy compares strings pair by pair: 4 s for 18,421 genes.
     gene_ids = pd.Index(dataset["gene_id"].values)
     drawn = gene_ids.isin(parts.train["gene_id"].values[labelled])
@@ -240,7 +243,7 @@ def fit_run(
         write_config(config, work.folder / "config.toml")
         if not (work.folder / ENVIRONMENT).is_file():
             write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
-        run = _fit(dataset, config, work.folder, parts, assignment, drawn, graph, source)
+        run = _fit(dataset, asked, config, work.folder, assignment, drawn, graph, source)
         if run.interrupted and path.exists() and not cut_short:
             # Who stops a replacement has not asked to lose what is there.
             log.warning("%s stays as it was; --resume --overwrite goes on replacing it", path)
@@ -272,15 +275,19 @@ def _finished_run(folder: Path) -> Run:
 
 def _fit(
     dataset: xr.Dataset,
+    asked: xr.Dataset,
     config: RunConfig,
     folder: Path,
-    parts: splits.Split,
     assignment: np.ndarray,
     drawn: np.ndarray,
     graph: NeighborGraph | None,
     source: Models | None,
 ) -> Run:
-    """Fit, predict and score; a training that has begun goes on, all else is made anew."""
+    """Fit, predict and score; a training that has begun goes on, all else is made anew.
+
+    `asked` is what is predicted of: the dataset, or a pair of its cell types.
+    """
+    parts = splits.apply_assignment(dataset, assignment)
     named = np.where(assignment == "", EXCLUDED, assignment)
     split = {"gene_id": dataset["gene_id"].values, "split": named, "labelled": drawn}
     write_table(pd.DataFrame(split), folder / "split.parquet")
@@ -301,7 +308,7 @@ def _fit(
     latents = encoder.transform(dataset)
     says = None if source is None else source.predictor
     features = features_of(latents, dataset, config, graph, learned, says)
-    target = target_of(dataset, config.task)
+    target = target_of(asked, config.task)
     rows = np.flatnonzero(learned)
     others = np.flatnonzero(assignment == "validation")
     cut = getattr(encoder, "interrupted_", False)
@@ -321,13 +328,13 @@ def _fit(
             *(held_out.predicted, held_out.truth, config.task),
             coverage=config.coverage,
             held_out=held_out.which,
-            cell_types=dataset["cell_type"].values.tolist(),
+            cell_types=asked["cell_type"].values.tolist(),
         )
         write_uncertainty(uncertainty, folder)
     history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
     if history:
         write_table(pd.DataFrame(history), folder / "history.csv")
-    predictions = predict_genes(dataset, features, predictor, named, uncertainty)
+    predictions = predict_genes(asked, features, predictor, named, uncertainty)
     write_table(predictions, folder / "predictions.parquet", dataset.attrs.get("note", ""))
     if "ensemble_sd" in predictions and np.allclose(predictions["ensemble_sd"], 0, atol=1e-12):
         log.warning(

@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
+from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.lookup import find_gene
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import warn_of_imputed, without_unobserved
+from simplechrome.dataset.pair import pair_dataset
 from simplechrome.errors import (
     ConfigError,
     MissingInputError,
@@ -137,6 +139,7 @@ def predict_with_run(
     dataset: xr.Dataset,
     *,
     graph: NeighborGraph | None = None,
+    pair: Sequence[str] | None = None,
     depth_scaling: bool = True,
     match_distribution: bool = False,
 ) -> pd.DataFrame:
@@ -157,6 +160,9 @@ def predict_with_run(
         All genes rather than a selection: their levels are compared with those of training.
     graph
         Neighbors of its genes, for a run that looks at these.
+    pair
+        For a run that predicts a difference: the two cell types of these data; those that the run
+        was fitted on by default.
     depth_scaling
         Bring each mark of each cell type to the depth of training; see `adapt_signal`.
     match_distribution
@@ -177,20 +183,42 @@ def predict_with_run(
     """
     models = load_run(folder)
     require_graph(models.config, graph)
+    if pair is not None:
+        models = _of_pair(models, pair)
+    if models.config.pair is not None:
+        dataset = choose_cell_types(dataset, models.config.pair)
     dataset = without_unobserved(dataset)
     folder = locate_run(folder)
     models, adapted = adapt_run(folder, models, dataset, depth_scaling, match_distribution)
     dataset = adapted.dataset
     split = sides_of(models.split, dataset["gene_id"].values)
     _warn_of_other_genome(folder, dataset, split)
-    _warn_of_promises(dataset, folder, models.uncertainty)
     latents = models.encoder.transform(dataset)
     learned = learned_genes(models, dataset)
     features = features_of(latents, dataset, models.config, graph, learned, models.source)
-    table = predict_genes(dataset, features, models.predictor, split, models.uncertainty)
+    asked = dataset if models.config.pair is None else pair_dataset(dataset, models.config.pair)
+    _warn_of_promises(asked, folder, models.uncertainty)
+    table = predict_genes(asked, features, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
+    if models.config.pair is not None:  # its columns are of one cell type, the table of two
+        return table
     return _say_changes(table, adapted)
+
+
+def _of_pair(models: Models, pair: Sequence[str]) -> Models:
+    """The models, to be asked about another pair of cell types."""
+    if models.config.pair is None or len(pair) != 2:
+        raise ConfigError(
+            "This run is not asked about a pair of cell types."
+            if models.config.pair is None
+            else "A difference needs two cell types.",
+            found=f"--pair {','.join(pair)}",
+            expected=f"no --pair: the task is {models.config.task}"
+            if models.config.pair is None
+            else "--pair A,B",
+        )
+    return models._replace(config=models.config.model_copy(update={"pair": tuple(pair)}))
 
 
 def explain_with_run(
@@ -395,8 +423,10 @@ def fair_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def task_of(table: pd.DataFrame) -> str:
-    """`classification` or `regression`: what do these predictions speak of?"""
-    return "classification" if "probability" in table else "regression"
+    """`classification`, `regression` or `difference`: what do these predictions speak of?"""
+    if "probability" in table:
+        return "classification"
+    return "difference" if "predicted_change" in table else "regression"
 
 
 def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:

@@ -50,8 +50,8 @@ def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
     if task == "classification":
         known = (predictions["label"] != UNKNOWN_LABEL) & predictions["probability"].notna()
     else:
-        level = predictions["predicted_log2_expression"]
-        known = np.isfinite(predictions["expression"]) & level.notna()
+        measured, predicted = levels_of(predictions)
+        known = np.isfinite(measured) & ~np.isnan(predicted)
     return predictions[known]
 
 
@@ -78,14 +78,25 @@ def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
         return {"coverage": covered.astype(float), "share_decided": decided.astype(float)}
     if "interval_low" in rows:
         low, high = rows["interval_low"].to_numpy(), rows["interval_high"].to_numpy()
-        level = _measured_level(rows)
+        level, _ = levels_of(rows)
         covered = (low <= level) & (level <= high)
         return {"coverage": covered.astype(float), "interval_width": high - low}
     return {}
 
 
-def _measured_level(rows: pd.DataFrame) -> np.ndarray:
-    return np.log2(rows["expression"].to_numpy(np.float64) + 1)
+def levels_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Measured and predicted log2(expression + 1), or changes of it: (row,) each."""
+    if "predicted_change" in rows:
+        names = "change", "predicted_change"
+        return rows[names[0]].to_numpy(np.float64), rows[names[1]].to_numpy(np.float64)
+    measured = np.log2(rows["expression"].to_numpy(np.float64) + 1)
+    return measured, rows["predicted_log2_expression"].to_numpy(np.float64)
+
+
+def _sign_auroc(measured: np.ndarray, predicted: np.ndarray) -> float:
+    """How well are genes that rise told from those that fall? Those that stay do not count."""
+    moves = measured != 0
+    return metrics.auroc((measured[moves] > 0).astype(np.int8), predicted[moves])
 
 
 def _mean(values: np.ndarray) -> float:
@@ -96,9 +107,11 @@ def _mean(values: np.ndarray) -> float:
 
 def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, _Measure]:
     """All scores that these predictions have, by name."""
-    if task == "regression":
-        levels = _measured_level(rows), rows["predicted_log2_expression"].to_numpy(np.float64)
+    if task != "classification":
+        levels = levels_of(rows)
         measures = {name: _Measure(score, levels) for name, score in _REGRESSION.items()}
+        if task == "difference":
+            measures["sign_auroc"] = _Measure(_sign_auroc, levels)
     else:
         label = rows["label"].to_numpy()
         arrays = label, rows["probability"].to_numpy(np.float64)
@@ -197,10 +210,11 @@ def score_predictions(
     ----------
     predictions
         One row a gene and cell type, of one part of a split: gene_id, cell_type, label and
-        probability (classification), or expression and predicted_log2_expression (regression);
+        probability (classification), expression and predicted_log2_expression (regression), or
+        change and predicted_change (difference);
         chrom and tss, where known, so that the bootstrap keeps neighboring genes together.
     task
-        `classification` or `regression`.
+        `classification`, `regression` or `difference`.
     with_coverage
         Measure the coverage of label sets or intervals, where the predictions have them, and how
         right calibrated probabilities are; not for the genes that these come from.

@@ -12,6 +12,7 @@ from simplechrome.evaluation.calibration import PLATT_FROM
 SHOWN = {
     "classification": ("auroc", "auprc", "accuracy", "expected_calibration_error"),
     "regression": ("pearson", "spearman", "r_squared"),
+    "difference": ("pearson", "sign_auroc", "spearman"),
 }
 """The scores that a run comes down to, by task."""
 NAMES = {
@@ -29,6 +30,7 @@ NAMES = {
     "pearson": "Pearson",
     "spearman": "Spearman",
     "r_squared": "R²",
+    "sign_auroc": "AUROC of the sign",
 }
 
 
@@ -47,7 +49,7 @@ def format_uncertainty(metrics: dict[str, Any]) -> str:
     if not how:
         return ""
     genes = f"{how['n_held_out']} held-out genes ({how['held_out']})"
-    if metrics["task"] == "regression":
+    if metrics["task"] != "classification":
         return f"intervals from {genes}: {100 * how['promised_coverage']:g} % promised"
     if how["calibration"] == "none":
         few = how["n_held_out"] < PLATT_FROM

@@ -34,7 +34,7 @@ class Uncertainty:
     Attributes
     ----------
     task
-        `classification` or `regression`.
+        `classification`, `regression` or `difference`.
     coverage
         Share of genes whose truth the sets or intervals are to hold.
     held_out
@@ -123,7 +123,7 @@ def fit_uncertainty(
         calibration = fit_calibration(values, known)
         sets = fit_label_sets(values, known, coverage)
     else:
-        sets = fit_level_intervals(values, known, coverage)
+        sets = fit_level_intervals(values, known, coverage, signed=task == "difference")
     if not sets.leaves_out:
         log.warning(
             "%d genes (%s) are too few to promise that a set or interval holds the truth of %g %% "

@@ -30,9 +30,12 @@ class _Fold:
     problem.
     """
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, task: str) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, task: str, *, through_origin: bool = False
+    ) -> None:
         self.task = task
-        self.mean = x.mean(axis=0)
+        self.mean = np.zeros(x.shape[1]) if through_origin else x.mean(axis=0)
+        self.level = 0.0 if through_origin else float(y.mean())
         centered = (x - self.mean).astype(np.float64)
         self.rotation: np.ndarray | None = None
         if x.shape[0] < x.shape[1]:
@@ -43,7 +46,7 @@ class _Fold:
         if task == "regression":
             self.scale = float(y.std()) or 1.0
             self.gram = centered.T @ centered
-            self.moment = centered.T @ ((y - y.mean()) / self.scale)
+            self.moment = centered.T @ ((y - self.level) / self.scale)
 
     def solve(self, inverse_penalty: float, tolerance: float = 1e-8) -> tuple[np.ndarray, float]:
         """Coefficients (feature,) and intercept for the original features."""
@@ -55,7 +58,7 @@ class _Fold:
         else:
             ridge = self.gram + np.eye(len(self.gram)) / inverse_penalty
             weights = np.linalg.solve(ridge, self.moment) * self.scale
-            intercept = float(self.y.mean())
+            intercept = self.level
         if self.rotation is not None:
             weights = self.rotation @ weights
         return weights, intercept - float(self.mean @ weights)
@@ -108,6 +111,8 @@ class LinearPredictor(Predictor):
     rule of one standard error).
     """
 
+    _through_origin = False
+
     def __init__(
         self,
         task: str = "classification",
@@ -122,6 +127,9 @@ class LinearPredictor(Predictor):
         self.n_folds = n_folds
         self.default_C = default_C
         self.random_state = random_state
+
+    def _fold(self, rows: Rows) -> _Fold:
+        return _Fold(rows.x, rows.y, self.task, through_origin=self._through_origin)
 
     def _folds(self, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
         seed = self.random_state
@@ -147,7 +155,7 @@ class LinearPredictor(Predictor):
         if len(penalties) == 1:
             return penalties[0], penalties[0]
         if validation is not None:
-            parts = [(_Fold(rows.x, rows.y, self.task), validation)]
+            parts = [(self._fold(rows), validation)]
         else:
             folds = self._folds(rows)
             if folds is None:
@@ -156,7 +164,7 @@ class LinearPredictor(Predictor):
                 )
                 return self.default_C, self.default_C
             parts = [
-                (_Fold(rows.x[inside], rows.y[inside], self.task), Rows(rows.x[out], rows.y[out]))
+                (self._fold(Rows(rows.x[inside], rows.y[inside])), Rows(rows.x[out], rows.y[out]))
                 for inside, out in folds
             ]
         errors = np.zeros(len(penalties))
@@ -177,7 +185,7 @@ class LinearPredictor(Predictor):
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         self.C_, self.C_of_scale_ = self._choose_penalties(rows, validation)
-        every = _Fold(rows.x, rows.y, self.task)
+        every = self._fold(rows)
         self.coef_, self.intercept_ = every.solve(self.C_)
         if self.C_of_scale_ == self.C_:
             return
@@ -188,7 +196,8 @@ class LinearPredictor(Predictor):
         slope = float(deviation @ scaled) / spread if spread > 0 else 0.0
         if slope > 0:
             self.coef_ = slope * self.coef_
-            self.intercept_ = float(scaled.mean() - slope * ordered.mean())
+            if not self._through_origin:
+                self.intercept_ = float(scaled.mean() - slope * ordered.mean())
 
     def _predict_rows(self, x: np.ndarray) -> np.ndarray:
         return x @ self.coef_ + self.intercept_

@@ -14,6 +14,8 @@ _HOME = {
     "BoostingPredictor": "simplechrome.predictors.boosting",
     "DeepChrome": "simplechrome.predictors.deepchrome",
     "AttentiveChrome": "simplechrome.predictors.attentivechrome",
+    "DifferenceLinear": "simplechrome.predictors.difference",
+    "DifferenceMLP": "simplechrome.predictors.difference_network",
     "ConstantPredictor": "simplechrome.predictors.constant",
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
 }

@@ -140,7 +140,7 @@ class NetworkPredictor(Predictor):
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         regression = self.task == "regression"
-        self.center_ = float(rows.y.mean()) if regression else 0.0
+        self.center_ = self._center_of(rows.y) if regression else 0.0
         self.scale_ = (float(rows.y.std()) or 1.0) if regression else 1.0
         self.interrupted_ = False
         if not self.early_stopping:
@@ -167,6 +167,10 @@ class NetworkPredictor(Predictor):
         # What a search that was cut short has chosen must not be gone on with.
         checkpoints = None if self.interrupted_ else self._checkpoints
         self._keep(*self._train(rows, None, epochs, epochs, checkpoints))
+
+    def _center_of(self, y: np.ndarray) -> float:
+        """What is taken from a level before it is learned?"""
+        return float(y.mean())
 
     def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
         """Cross-validation: with few labels a single held-out part would decide by chance."""

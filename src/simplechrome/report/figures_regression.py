@@ -42,7 +42,13 @@ def _known(observed: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Floats]:
     return measured[known], answered[known]
 
 
+CHANGE = "log2 fold change"
+"""In place of units of expression, where the change between two cell types is shown."""
+
+
 def _scale_name(units: str) -> str:
+    if units == CHANGE:
+        return "log₂ fold change"
     return f"log₂({short_name(units) or 'expression'} + 1)"
 
 

@@ -14,6 +14,7 @@ from simplechrome.evaluation.saved_run import CHANGED, fair_rows, task_of
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.report import page
 from simplechrome.report.figures_predictions import predicted_figure
+from simplechrome.report.figures_regression import CHANGE
 from simplechrome.report.scores_section import CELL_TYPES_DRAWN, headline, score_section
 from simplechrome.report.signal_section import signal_section
 from simplechrome.report.style import counted
@@ -21,6 +22,7 @@ from simplechrome.report.style import counted
 _AXES = {
     "classification": ("probability", "probability of being high", 0.5),
     "regression": ("predicted_log2_expression", "predicted log₂(expression + 1)", 1.0),
+    "difference": ("predicted_change", "predicted log₂ fold change", 0.0),
 }
 
 
@@ -69,6 +71,8 @@ def write_prediction_page(
         metrics = {"task": task_of(table), "test": score_predictions(fair, task_of(table))}
         numbers = headline(metrics)
         units = str(dataset["expression"].attrs.get("units", ""))
+        if task_of(table) == "difference":
+            units = CHANGE
         scores = score_section(fair, metrics, units=units)
         sections.append(scores._replace(title="Against what was measured"))
     sections.append(signal_section(dataset))
@@ -127,10 +131,9 @@ def _headline(table: pd.DataFrame) -> list[page.HeadlineNumber]:
                 page.HeadlineNumber("decided", sure, note="share of sets with a single label")
             )
     else:
-        level = float(table["predicted_log2_expression"].median())
-        numbers.append(
-            page.HeadlineNumber("median level", level, note="of predicted log₂(expression + 1)")
-        )
+        column, label, _ = _AXES[task_of(table)]
+        level = float(table[column].median())
+        numbers.append(page.HeadlineNumber("median level", level, note=f"of {label}"))
     return numbers
 
 

@@ -18,11 +18,13 @@ import simplechrome
 from simplechrome.atomic import whole_file
 from simplechrome.config import RunConfig
 from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.saved_run import load_run
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures import latent_map_figure, loss_figure
+from simplechrome.report.figures_regression import CHANGE
 from simplechrome.report.run_neighbors import run_neighbors_section
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
@@ -69,6 +71,7 @@ def _subtitle(config: RunConfig) -> str:
     task = {
         "classification": "Classification into high and low genes",
         "regression": "Regression of log2(expression + 1)",
+        "difference": f"Change of expression, {name_pair(config.pair or ('', ''))}",
     }[config.task]
     split = {
         "chromosome": "split by chromosome",
@@ -191,6 +194,8 @@ def write_run_report(
     cells = [str(name) for name in dataset["cell_type"].values]
     shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")
     units = str(dataset["expression"].attrs.get("units", ""))
+    if config.pair is not None:
+        shown, units = name_pair(config.pair), CHANGE
     test = predictions[predictions["split"] == "test"]
     sections = [*first_sections, score_section(test, metrics, units=units)]
     if latent := _latent_block(dataset, models.encoder):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.scores import known_rows
+from simplechrome.evaluation.scores import known_rows, levels_of
 from simplechrome.evaluation.summary import NAMES, SHOWN, format_uncertainty
 from simplechrome.report import page
 from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
@@ -80,7 +80,7 @@ def score_section(test: pd.DataFrame, metrics: dict[str, Any], *, units: str = "
         blocks.append(page.Text(text))
     drawn = dict(list(rows.items())[:CELL_TYPES_DRAWN])
     scores = metrics["test"].get("cell_types") or dict.fromkeys(rows, metrics["test"])
-    if metrics["task"] == "regression":
+    if metrics["task"] != "classification":
         blocks += _regression(drawn, scores, units)
     else:
         blocks += _classification(drawn, scores)
@@ -166,13 +166,8 @@ def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> li
 def _regression(
     rows: dict[str, pd.DataFrame], scores: dict[str, Any], units: str
 ) -> list[page.Block]:
-    levels = {
-        name: (
-            np.log2(own["expression"].to_numpy(float) + 1),
-            own["predicted_log2_expression"].to_numpy(float),
-        )
-        for name, own in rows.items()
-    }
+    levels = {name: levels_of(own) for name, own in rows.items()}
+    what = "change" if any("predicted_change" in own for own in rows.values()) else "expression"
     several = len(levels) > 1
     intervals = _intervals(scores, "pearson")
     bounds = {
@@ -191,9 +186,9 @@ def _regression(
                 *sides, units=units, interval=intervals.get(name), bounds=bounds.get(name)
             ),
             (f"{name}: predicted" if several else "Predicted")
-            + " and measured expression of test genes",
+            + f" and measured {what} of test genes",
             note if name == next(iter(shown)) else "",
-            name=f"predicted_expression_{name}" if several else "predicted_expression",
+            name=f"predicted_{what}_{name}" if several else f"predicted_{what}",
         )
         for name, sides in shown.items()
     ]
