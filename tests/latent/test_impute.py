@@ -53,7 +53,9 @@ def test_hidden_mark_is_told_better_than_by_its_mean_profile(
 ) -> None:
     imputed = impute(fitted, hidden)
     truth, told = truth_and(imputed.dataset["signal"], whole)
-    profile = split_by_chromosome(whole).train["signal"].sel(mark=HIDDEN).mean(["cell_type", "gene"])
+    profile = (
+        split_by_chromosome(whole).train["signal"].sel(mark=HIDDEN).mean(["cell_type", "gene"])
+    )
     of_profile = np.corrcoef(truth.ravel(), np.tile(profile.values, len(truth)))[0, 1]
     assert np.corrcoef(truth.ravel(), told.ravel())[0, 1] > of_profile + 0.2
     (track,) = imputed.tracks
