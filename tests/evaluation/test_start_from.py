@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from simplechrome import from_arrays, simulate
 from simplechrome.config import RunConfig, make_config
 from simplechrome.errors import ConfigError, MissingInputError, SplitError
 from simplechrome.evaluation.features import SOURCE_LENGTH, beside_source
 from simplechrome.evaluation.run import Run, fit_run
 from simplechrome.evaluation.saved_run import load_run, predict_with_run
+from simplechrome.evaluation.scores import score_predictions
+from simplechrome.metrics import auroc
 from simplechrome.predictors.linear import LinearPredictor
 from simplechrome.pretrained import locate_run, pretrained_names
 from simplechrome.run_options import merge_options
@@ -60,8 +64,6 @@ def test_metrics_say_what_was_known_without_the_labels(
     tuned = fit_from(three, source, tmp_path / "tuned", labels=30)
     table = predict_with_run(source.folder, three.isel(cell_type=[2]))
     test = table[table["split"] == "test"]
-    from simplechrome.evaluation.scores import score_predictions
-
     expected = score_predictions(test, "classification")["auroc"]
     assert tuned.metrics["source"]["test"]["auroc"] == pytest.approx(expected)
 
@@ -137,15 +139,11 @@ def test_pretrained_model_is_small_and_whole() -> None:
     models = load_run("pretrained:roadmap")
     assert models.encoder.marks_ == ["H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3"]
     card = (folder / "README.md").read_text()
-    score = models.config and __import__("json").loads((folder / "metrics.json").read_text())
-    e012 = score["test"]["cell_types"]["E012"]["auroc"]
-    assert f"{e012:.4f}" in card
+    scores = json.loads((folder / "metrics.json").read_text())["test"]["cell_types"]
+    assert f"| {scores['E012']['auroc']:.4f} (" in card
 
 
 def test_pretrained_model_predicts_tracks_of_new_cell_types() -> None:
-    from simplechrome import from_arrays, simulate
-    from simplechrome.metrics import auroc
-
     made = simulate(400, 1, seed=3)
     data = from_arrays(
         made.signal,
