@@ -137,7 +137,7 @@ def test_an_unknown_key_is_refused_by_name(values: dict[str, Any], key: str, mea
         ({"labels": "few"}, "labels", "'few'", "a whole number"),
         ({"labels": 2.5}, "labels", "2.5", "a whole number"),
         ({"seed": -1}, "seed", "-1", "a whole number from 0 up"),
-        ({"task": "ranking"}, "task", "'ranking'", "classification or regression"),
+        ({"task": "ranking"}, "task", "'ranking'", "classification, regression or difference"),
         ({"encoder": {"name": "vea"}}, "encoder", "{'name': 'vea'}", 'a line name = "vae", or'),
         ({"encoder": {"n_latent": 3}}, "encoder", "{'n_latent': 3}", 'a line name = "vae", or'),
         ({"predictor": {}}, "predictor", "{}", 'a line name = "linear", or another of: linear'),

@@ -68,6 +68,8 @@ class RunConfig(Section):
     source
         A finished run that this one starts from: its encoder is taken as it is, and what its
         predictor says of a gene stands beside the latents; see `--from`.
+    semi_supervised
+        Show the encoder the labels that the predictor learns from, of training genes only.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -89,6 +91,7 @@ class RunConfig(Section):
     neighbors: tuple[str, ...] = ()
     neighbor_expression: bool = False
     source: str | None = None
+    semi_supervised: bool = False
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)
@@ -154,6 +157,19 @@ class RunConfig(Section):
                 + (", neighbors" if self.neighbors else "")
                 + (", a run to start from" if self.source else ""),
                 expected=f"an encoder with latents, and the predictor {' or '.join(DIFFERENCES)}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_looks_at_labels(self) -> RunConfig:
+        odd = self.encoder.name != "consensus" or self.source is not None
+        if self.semi_supervised and (odd or self.task == "difference"):
+            raise ConfigError(
+                "This encoder cannot be shown labels.",
+                found=f"the encoder {self.encoder.name}, the task {self.task}"
+                + (", and a run to start from" if self.source else ""),
+                expected="the encoder consensus, fitted for classification or regression",
+                remedy="--encoder consensus --semi-supervised",
             )
         return self
 

@@ -215,3 +215,70 @@ def test_data_without_windows_are_refused(uneven: xr.Dataset) -> None:
     empty = uneven.assign(observed=uneven["observed"] * 0)
     with pytest.raises(InputFormatError, match="too few windows"):
         ConsensusEncoder(8).fit(empty)
+
+
+def test_what_is_agreed_upon_rises_with_activity(
+    uneven: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    latents = fitted.transform(uneven).isel(cell_type=2)
+    values = latents.sel(latent=["activity", "agreed_1"]).values
+    assert np.corrcoef(values.T)[0, 1] > 0
+
+
+def test_labels_shape_the_first_latent_alone(uneven: xr.Dataset, fitted: ConsensusEncoder) -> None:
+    told = ConsensusEncoder(12).fit(uneven, uneven["label"])
+    latents = told.transform(uneven)
+    assert latents["latent"].values[:2].tolist() == ["labelled", "activity"]
+    without = fitted.transform(uneven)
+    np.testing.assert_allclose(latents.values[..., 1:], without.values, atol=1e-6)
+    for row in range(3):
+        labels = uneven["label"].values[row]
+        of_labels, of_activity = (
+            auroc(labels, values.sel(latent=name).values[row])
+            for values, name in ((latents, "labelled"), (without, "activity"))
+        )
+        assert of_labels > of_activity
+
+
+def test_few_labels_leave_the_direction_where_it_was(uneven: xr.Dataset) -> None:
+    one = uneven.isel(cell_type=[2])
+    few = np.full((1, one.sizes["gene"]), -1, np.int8)
+    few[0, :4] = [0, 1, 0, 1]
+    latents = ConsensusEncoder(12).fit(one, few).transform(one)
+    first, activity = (latents.sel(latent=name).values[0] for name in ("labelled", "activity"))
+    assert abs(np.corrcoef(first, activity)[0, 1]) > 0.95
+    assert first.std() == pytest.approx(5, rel=1e-3)
+
+
+def test_unknown_labels_teach_nothing(uneven: xr.Dataset) -> None:
+    unknown = np.full(uneven["label"].shape, -1, np.int8)
+    latents = ConsensusEncoder(12).fit(uneven, unknown).transform(uneven)
+    first, activity = (latents.sel(latent=name).values for name in ("labelled", "activity"))
+    np.testing.assert_allclose(first / first.std(), activity / activity.std(), rtol=1e-4, atol=1e-5)
+
+
+def test_encoder_that_saw_labels_is_saved_whole(uneven: xr.Dataset, tmp_path: Path) -> None:
+    encoder = ConsensusEncoder(12).fit(uneven, np.log2(uneven["expression"] + 1))
+    encoder.save(tmp_path / "encoder")
+    np.testing.assert_array_equal(
+        load_encoder(tmp_path / "encoder").transform(uneven), encoder.transform(uneven)
+    )
+
+
+def test_labels_of_other_genes_are_refused(uneven: xr.Dataset) -> None:
+    with pytest.raises(InputFormatError, match="not of these cell types and genes"):
+        ConsensusEncoder(12).fit(uneven, np.zeros((3, 5), np.int8))
+
+
+def test_labelled_genes_are_told_without_their_own_label(uneven: xr.Dataset) -> None:
+    # Labels of chance: by heart they are told, by the others' labels they are not.
+    rng = np.random.default_rng(6)
+    one = uneven.isel(cell_type=[2], gene=slice(0, 300))
+    labels = rng.integers(0, 2, (1, 300)).astype(np.int8)
+    encoder = ConsensusEncoder(38).fit(one, labels)
+    by_heart, honest = encoder.transform(one), encoder.transform_labelled(one, labels)
+    scores = [auroc(labels[0], z.sel(latent="labelled").values[0]) for z in (by_heart, honest)]
+    assert scores[0] > 0.6
+    assert abs(scores[1] - 0.5) < 0.1
+    np.testing.assert_array_equal(honest.values[..., 1:], by_heart.values[..., 1:])
+    np.testing.assert_array_equal(ConsensusEncoder(38).fit_transform(one, labels), honest)

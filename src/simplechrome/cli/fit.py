@@ -97,6 +97,12 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     help="Start from a finished run, or pretrained:roadmap: take its encoder, and learn from the "
     "labels here what its predictor does not know.",
 )
+@click.option(
+    "--semi-supervised",
+    is_flag=True,
+    default=None,
+    help="Show the encoder (consensus) the labels of the training genes as well.",
+)
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option(
     "--n-latent", type=int, help="Dimensions of the latent (vae, consensus, paper_vae, pca)."

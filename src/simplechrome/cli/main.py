@@ -14,7 +14,7 @@ from simplechrome.errors import SimpleChromeError
 
 _VERBS = (
     *("demo", "download", "build", "merge", "neighbors", "inspect"),
-    *("fit", "encode", "predict", "impute", "benchmark", "export"),
+    *("fit", "encode", "predict", "impute", "read", "benchmark", "export"),
 )
 
 

@@ -49,6 +49,7 @@ from simplechrome.evaluation.uncertainty import (
 from simplechrome.latent.encoder import Encoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import known_targets, require_two_classes
+from simplechrome.schema import UNKNOWN_LABEL
 from simplechrome.unfinished import differences, long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
@@ -294,8 +295,11 @@ def _fit(
     train, validation = (_with_data(part) for part in (parts.train, parts.validation))
     if source is None:
         encoder = make_encoder(config)
-        encoder.fit(train, validation=validation, **_checkpoints(encoder, folder))
+        told = _labels_for_encoder(train, dataset, drawn, config)
+        encoder.fit(train, told, validation=validation, **_checkpoints(encoder, folder))
+        shown = None if told is None else encoder.transform_labelled(train, told)
     else:
+        shown = None
         encoder = source.encoder
         save_ensemble(source.predictor, folder / SOURCE)
     encoder.save(folder / "encoder", overwrite=True)
@@ -306,6 +310,10 @@ def _fit(
         log.info("Standard deviation of each latent over the training windows: %s", shares)
     learned = drawn & (assignment == "train")
     latents = encoder.transform(dataset)
+    if shown is not None:
+        # What the predictor learns from must not know its own genes' labels already.
+        at = pd.Index(dataset["gene_id"].values).get_indexer(shown["gene_id"].values)
+        latents.values[:, at] = shown.values
     says = None if source is None else source.predictor
     features = features_of(latents, dataset, config, graph, learned, says)
     target = target_of(asked, config.task)
@@ -364,6 +372,19 @@ def _fit(
         metrics["source"] = {"test": score_predictions(alone, config.task)}
     write_json(metrics, folder / "metrics.json")
     return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
+
+
+def _labels_for_encoder(
+    train: xr.Dataset, dataset: xr.Dataset, drawn: np.ndarray, config: RunConfig
+) -> np.ndarray | None:
+    """(cell_type, gene) of the training windows, unknown but for genes that are learned from."""
+    if not config.semi_supervised:
+        return None
+    target = target_of(train, config.task).transpose("cell_type", "gene").values
+    chosen = dataset["gene_id"].values[drawn]
+    unknown = UNKNOWN_LABEL if config.task == "classification" else np.nan
+    mine = pd.Index(train["gene_id"].values).isin(chosen)
+    return np.where(mine, target, np.asarray(unknown, target.dtype))
 
 
 def _with_data(part: xr.Dataset) -> xr.Dataset:

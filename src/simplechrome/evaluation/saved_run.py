@@ -442,6 +442,27 @@ def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:
         )
 
 
+def latents_with_run(folder: str | Path, dataset: xr.Dataset) -> xr.DataArray:
+    """What are the latents of these windows under a run's encoder? (cell_type, gene, latent).
+
+    Raises
+    ------
+    ConfigError
+        If the run's predictor looks at windows themselves.
+    ModelMismatchError
+        See `predict_with_run`.
+    """
+    models = load_run(folder)
+    if models.config.encoder.name == "none":
+        raise ConfigError(
+            "This run has no latents.",
+            found=f"{folder} with the encoder none",
+            expected="a run with an encoder",
+        )
+    models, (adapted, _) = adapt_run(folder, models, dataset)
+    return models.encoder.transform(adapted)
+
+
 def encode_with_run(
     folder: str | Path,
     dataset: xr.Dataset,

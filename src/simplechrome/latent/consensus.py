@@ -16,6 +16,7 @@ from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinate
 from simplechrome.latent.composite import Composite
 from simplechrome.latent.halves import split_in_halves
 from simplechrome.latent.imputation import MarkImputation
+from simplechrome.latent.label_direction import FOLDS, LabelledRows
 from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ _FEWEST_MEASURED = 100  # windows
 _MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
 _LENGTH_OF_AGREED, _LENGTH_OF_COMPONENTS = 0.85, 1.2
+# Of the direction that labels point out: long, so that what was learned from them is kept.
+_LENGTH_OF_LABELS = 5.0
 
 
 class ConsensusEncoder(WindowEncoder):
@@ -49,11 +52,15 @@ class ConsensusEncoder(WindowEncoder):
 
     Windows with missing marks get what is expected of them given the marks that are there.
 
+    Given labels (`fit(dataset, labels)`), the first latent is another, `labelled`, five times as
+    long: the direction that they point out, and activity where they are few (`LabelledRows`).
+    Labels of other cell types help as the own ones do.
+
     Parameters
     ----------
     n_latent
-        How many in all: one for activity, up to 7 that are agreed upon (a quarter of the rest at
-        most), and components.
+        How many without `labelled`: one for activity, up to 7 that are agreed upon (a quarter of
+        the rest at most), and components.
 
     Attributes
     ----------
@@ -61,6 +68,8 @@ class ConsensusEncoder(WindowEncoder):
         Covariance of all marks.
     activity_weights_ : (component,)
         Of the direction that splits genes in halves.
+    label_weights_ : (latent,)
+        Of the direction that labels point out; None without any.
     imputations_ : mark to `MarkImputation`
         How each mark is told from the others; see `simplechrome.impute`.
 
@@ -77,8 +86,8 @@ class ConsensusEncoder(WindowEncoder):
 
     @property
     def n_latent_(self) -> int:
-        """The argument."""
-        return self.n_latent
+        """The argument, and one more where labels were shown."""
+        return self.n_latent + (self.label_weights_ is not None)
 
     def _make_transform(self) -> TrackTransform:
         return TrackTransform()
@@ -106,14 +115,96 @@ class ConsensusEncoder(WindowEncoder):
     def _latent_coords(self) -> dict[str, Any]:
         agreed = [f"agreed_{k}" for k in range(1, self.n_agreed_ + 1)]
         components = [f"pc_{k}" for k in range(1, self.n_components_ + 1)]
-        return {"latent": np.asarray(["activity", *agreed, *components], dtype=object)}
+        first = [] if self.label_weights_ is None else ["labelled"]
+        return {"latent": np.asarray([*first, "activity", *agreed, *components], dtype=object)}
 
     def fit(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
     ) -> Self:
-        """Learn from windows; neither labels nor validation genes are looked at."""
-        # What other encoders use them for is when to stop.
-        return super().fit(dataset, y)
+        """Learn from windows; validation genes are not looked at.
+
+        Parameters
+        ----------
+        dataset
+            The training genes.
+        y : (cell_type, gene)
+            Labels of these genes, 1 and 0, -1 unknown; or levels, NaN unknown. None: none are
+            used.
+        validation
+            Ignored: there is nothing to stop.
+
+        Raises
+        ------
+        InputFormatError
+            If the labels are not of these cell types and genes.
+        """
+        self.label_weights_ = None
+        super().fit(dataset, None)
+        if y is not None:
+            self.label_weights_ = self._follow(dataset, np.asarray(y))
+        return self
+
+    def with_labels(self, dataset: xr.Dataset, y: object) -> Self:
+        """The same encoder with the latent `labelled`, from the labels of these genes.
+
+        All else stays as it was fitted. Parameters and errors are those of `fit`.
+        """
+        encoder = copy(self)
+        encoder.label_weights_ = self._follow(dataset, np.asarray(y))
+        return encoder
+
+    def fit_transform(
+        self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
+    ) -> xr.DataArray:
+        """Learn from windows, and from labels if there are any, and return the latents.
+
+        With labels see `transform_labelled`.
+        """
+        self.fit(dataset, y)
+        return self.transform(dataset) if y is None else self.transform_labelled(dataset, y)
+
+    def transform_labelled(self, dataset: xr.Dataset, y: object) -> xr.DataArray:
+        """The latents of the genes whose labels were shown, for a predictor to learn from.
+
+        Not those that `transform` gives of the same windows: the latent `labelled` of each of
+        these genes comes from the labels of the other four fifths of the genes, so that what is
+        learned from it next does not take what was learned by heart for what holds.
+
+        Parameters
+        ----------
+        dataset, y
+            As in `fit`.
+        """
+        latents = self.transform(dataset)
+        windows = self.transform_windows(dataset)
+        told = LabelledRows.of(windows, np.asarray(y), self._plain)
+        for fold in range(FOLDS):
+            weights = self._long(told.direction(without=fold, n_latent=self.n_latent), windows)
+            for row, genes in told.of_fold(fold):
+                part = windows.values[row, genes], windows.present[row, genes]
+                latents.values[row, genes, 0] = self._plain(*part) @ weights
+        return latents
+
+    def _follow(self, dataset: xr.Dataset, y: np.ndarray) -> np.ndarray:
+        """(latent,) weights of the direction among the latents that the labels point out."""
+        windows = self.transform_windows(dataset)
+        if y.shape != windows.values.shape[:2]:
+            raise InputFormatError(
+                "The labels are not of these cell types and genes.",
+                found=f"labels of shape {y.shape}",
+                expected=f"(cell_type, gene) = {windows.values.shape[:2]}",
+            )
+        told = LabelledRows.of(windows, y, self._plain)
+        return self._long(told.direction(n_latent=self.n_latent), windows)
+
+    def _long(self, weights: np.ndarray, windows: Windows) -> np.ndarray:
+        """The weights of the same direction as a latent of its length."""
+        square, count = 0.0, 0
+        for values, present in zip(*windows, strict=True):
+            some = present.any(axis=1)
+            along = self._plain(values[some], present[some]) @ weights
+            square, count = square + float(along @ along), count + len(along)
+        return weights * _LENGTH_OF_LABELS / max((square / max(count, 1)) ** 0.5, 1e-12)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         every = (Windows(*pair) for pair in zip(*windows, strict=True))
@@ -170,8 +261,8 @@ class ConsensusEncoder(WindowEncoder):
 
     def _components(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, component) on the natural scale of (row, bin, mark) and (row, mark)."""
-        rows, bins = len(values), values.shape[1]
-        flat = values.reshape(rows, -1)
+        rows, bins, marks = values.shape
+        flat = values.reshape(rows, bins * marks)
         n = max(self.n_components_, min(_SPLIT_ON, flat.shape[1]))
         components = np.empty((rows, n), np.float32)
         patterns, which = np.unique(present, axis=0, return_inverse=True)
@@ -248,14 +339,19 @@ class ConsensusEncoder(WindowEncoder):
                     told = self._components(cell.values[whole] * pattern, masked)
                     map_.add(told[:, : self.n_components_], targets[whole])
             self.maps_[marks] = map_.solve()
+        rows = [part[some] for part, some in zip(components, seen, strict=True)]
         outputs = [
-            self._tell(part[some], cell.present[some])
-            for part, some, cell in zip(components, seen, cell_types, strict=True)
+            self._tell(part, cell.present[some])
+            for part, some, cell in zip(rows, seen, cell_types, strict=True)
         ]
         covariance = np.cov(np.concatenate(outputs).T)
         variance, vectors = np.linalg.eigh(covariance)
         first = np.sqrt(max(variance[-1], 1e-12))
         self.axes_ = vectors[:, ::-1][:, : self.n_agreed_] / first
+        # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
+        rises = np.concatenate(outputs) @ self.axes_
+        activity = np.concatenate([self._activity(part) for part in rows])
+        self.axes_ *= np.where((activity - activity.mean()) @ rises < 0, -1, 1)
 
     def _tell(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, target): what is agreed upon, as far as these windows tell."""
@@ -268,6 +364,14 @@ class ConsensusEncoder(WindowEncoder):
         return told
 
     def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        latents = self._plain(values, present)
+        if self.label_weights_ is None:
+            return latents
+        first = (latents @ self.label_weights_).astype(np.float32)
+        return np.concatenate([first[:, np.newaxis], latents], axis=1)
+
+    def _plain(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(row, latent), those that need no label."""
         components = self._components(values, present)
         latents = np.empty((len(values), self.n_latent), np.float32)
         latents[:, 0] = self._activity(components)
@@ -279,7 +383,7 @@ class ConsensusEncoder(WindowEncoder):
         return latents
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
-        components = latents[:, 1 + self.n_agreed_ :] / _LENGTH_OF_COMPONENTS
+        components = latents[:, -self.n_components_ :] / _LENGTH_OF_COMPONENTS
         scale = np.sqrt(self.composite_.variance_[0])
         rows = components * scale @ self.composite_.vectors_[:, : self.n_components_].T
         return rows.reshape(len(latents), self.bin_start_.size, len(self.marks_))
@@ -298,6 +402,8 @@ class ConsensusEncoder(WindowEncoder):
             "activity_weights": self.activity_weights_,
             "axes": self.axes_,
         }
+        if self.label_weights_ is not None:
+            arrays["label_weights"] = self.label_weights_
         for number, map_ in enumerate(self.maps_.values()):
             arrays |= {
                 f"map_{number}.scale": map_.scale,
@@ -311,6 +417,7 @@ class ConsensusEncoder(WindowEncoder):
 
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.n_agreed_ = numbers["n_agreed"]
+        self.label_weights_ = arrays.get("label_weights")
         self.n_components_ = self.n_latent - 1 - self.n_agreed_
         self.activity_center_ = numbers["activity_center"]
         self.activity_weights_, self.axes_ = arrays["activity_weights"], arrays["axes"]

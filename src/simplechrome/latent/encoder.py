@@ -45,14 +45,14 @@ class Encoder(BaseEstimator):
     def fit(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
     ) -> Self:
-        """Learn from windows; labels are not looked at.
+        """Learn from windows; no encoder but `ConsensusEncoder` looks at labels.
 
         Parameters
         ----------
         dataset
             The training genes.
         y
-            Ignored; there so that encoders fit where scikit-learn passes labels.
+            Labels of these genes, see `ConsensusEncoder.fit`; ignored by all others.
         validation
             Genes that decide when to stop, for encoders that train in epochs.
         """
@@ -97,6 +97,10 @@ class Encoder(BaseEstimator):
         An encoder that sees every track on one scale has nothing to learn from them.
         """
         return self
+
+    def transform_labelled(self, dataset: xr.Dataset, y: object) -> xr.DataArray:
+        """Latents for a predictor to learn from; see `ConsensusEncoder.transform_labelled`."""
+        return self.transform(dataset)
 
     def fit_transform(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None

@@ -73,7 +73,7 @@ class WithLogMeans(Encoder):
         options: dict[str, Any] = {"validation": validation}
         if "checkpoints" in signature(self.encoder_.fit).parameters:
             options |= {"checkpoints": checkpoints, "resume": resume}
-        self.encoder_.fit(dataset, **options)
+        self.encoder_.fit(dataset, y, **options)
         self.log_means_: Encoder = LogMeans(n_regions=self.n_regions).fit(dataset)
         self._take_over()
         return self
@@ -98,6 +98,13 @@ class WithLogMeans(Encoder):
     def n_latent_(self) -> int:
         """Latents and levels together."""
         return self.encoder_.n_latent_ + self.log_means_.n_latent_
+
+    def transform_labelled(self, dataset: xr.Dataset, y: object) -> xr.DataArray:
+        """As `transform`, for a predictor to learn from; see `Encoder.transform_labelled`."""
+        latents = self.transform(dataset)
+        shown = self.encoder_.transform_labelled(dataset, y)
+        latents.values[..., : shown.sizes["latent"]] = shown.values
+        return latents
 
     def with_tracks(self, dataset: xr.Dataset) -> Self:
         """The same, its encoder told of the tracks of new cell types; see `Encoder.with_tracks`."""

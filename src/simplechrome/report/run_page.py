@@ -25,10 +25,14 @@ from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures import latent_map_figure, loss_figure
 from simplechrome.report.figures_regression import CHANGE
+from simplechrome.report.latent_section import latent_blocks
 from simplechrome.report.run_neighbors import run_neighbors_section
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
 from simplechrome.report.style import write_svg
+
+READ = 6
+"""Latents of which the page of a run tells what they stand for; `simplechrome read` tells all."""
 
 
 def _latent_block(dataset: xr.Dataset, encoder: Encoder) -> page.Figure | None:
@@ -199,7 +203,9 @@ def write_run_report(
     test = predictions[predictions["split"] == "test"]
     sections = [*first_sections, score_section(test, metrics, units=units)]
     if latent := _latent_block(dataset, models.encoder):
-        sections.append(page.Section("The latent", [latent]))
+        latents = models.encoder.transform(dataset)
+        read = latent_blocks(latents, dataset, shown=READ) if latents.dims[-1] == "latent" else []
+        sections.append(page.Section("The latent", [latent, *read]))
     if config.neighbors and graph is not None:
         sections.append(run_neighbors_section(models, dataset, graph, test))
     sections.append(signal_section(dataset))

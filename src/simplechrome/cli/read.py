@@ -1,0 +1,74 @@
+"""`simplechrome read`: what the latents of a run stand for."""
+
+from __future__ import annotations
+
+import click
+
+from simplechrome.cli.options import overwrite_option, talk
+
+
+@click.command("read")
+@click.argument("run", type=click.Path())
+@click.argument("dataset", type=click.Path())
+@click.option("-o", "--output", required=True, type=click.Path(), help="The page (.html).")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(),
+    metavar="RUN",
+    help="Another run, as one of another --seed: are its latents the same? May be repeated.",
+)
+@click.option("--table", type=click.Path(), help="All numbers: .parquet, .csv or .tsv.")
+@overwrite_option
+@talk
+def command(
+    run: str,
+    dataset: str,
+    output: str,
+    against: tuple[str, ...],
+    table: str | None,
+    overwrite: bool,
+) -> None:
+    """Tell what each latent of RUN stands for, by the windows and genes of DATASET.
+
+    For each latent: how windows differ between genes that lie one standard deviation apart; its
+    correlation with the level of each mark and with expression; where it lies in active, bivalent,
+    Polycomb and silent promoters; and how nearly other runs have found the same.
+
+    \b
+    Examples:
+      simplechrome read runs/atlas atlas.zarr -o latents.html
+      simplechrome read runs/vae e012.zarr -o latents.html --against runs/vae_seed1
+    """
+    import shlex
+    from pathlib import PurePath
+
+    from simplechrome.atomic import check_free
+    from simplechrome.cli.options import check_page_path
+    from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.predictions import check_table_path, write_table
+    from simplechrome.evaluation.saved_run import latents_with_run
+    from simplechrome.report.latent_section import write_latent_page
+
+    check_page_path(output, overwrite=overwrite)
+    if table is not None:
+        check_table_path(table)
+        check_free(table, overwrite=overwrite)
+    data = open_dataset(dataset)
+    latents = latents_with_run(run, data)
+    others = {PurePath(other).name: latents_with_run(other, data) for other in against}
+    names = [PurePath(path).name for path in (run, dataset, output)]
+    command = ["simplechrome", "read", *names[:2], "-o", names[2]]
+    rows = write_latent_page(
+        *(latents, data, output),
+        run=names[0],
+        against=others,
+        command=shlex.join(command + [f"--against={name}" for name in others]),
+    )
+    if table is not None:
+        write_table(rows, table, data.attrs.get("note", ""))
+    click.echo(f"page: {output}")
+    for name in others:
+        click.echo(
+            f"latents as in {name}: mean matched correlation {rows[f'as in {name}'].mean():.3f}"
+        )

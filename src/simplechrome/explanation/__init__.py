@@ -1,0 +1,1 @@
+"""What a model has learned, in terms of marks and genes."""
