@@ -17,7 +17,10 @@ import simplechrome
 from simplechrome.evaluation.saved_run import load_run
 
 Call = Callable[..., tuple[int, str, str]]
-VERBS = ("demo", "build", "merge", "neighbors", "inspect", "fit", "encode", "predict", "benchmark")
+VERBS = (
+    *("demo", "build", "merge", "neighbors", "inspect", "fit", "encode", "predict"),
+    *("impute", "read", "benchmark"),
+)
 
 
 def test_from_files_to_predictions(call: Call, workshop: Path, tmp_path: Path) -> None:

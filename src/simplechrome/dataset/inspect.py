@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from simplechrome.dataset.observed import imputed_tracks
 from simplechrome.dataset.quality import level_correlations, likely_swaps, quality_advice
 from simplechrome.dataset.transforms import present_marks
 from simplechrome.metrics import auroc
@@ -87,6 +88,8 @@ def describe(dataset: xr.Dataset) -> dict[str, Any]:
                 for column, mark in enumerate(dataset["mark"].values)
             },
         }
+    for name, mark in imputed_tracks(dataset):
+        cell_types[name]["marks"][mark]["imputed"] = True
     correlations = level_correlations(dataset)
     for name, mark in correlations.tracks:
         alike = correlations.with_mark(name, mark, mark)
@@ -266,7 +269,8 @@ def format_description(description: dict[str, Any]) -> str:
                 continue
             area = numbers["auroc_of_level"]
             text = "" if area is None else f" ({area:.2f})"
-            marks.append(f"{mark} {numbers['mean_per_bin']:.3g}{text}")
+            told = f"{mark} imputed" if numbers.get("imputed") else mark
+            marks.append(f"{told} {numbers['mean_per_bin']:.3g}{text}")
         high = "–" if share is None else f"{share:.1%}"
         lines.append(f"{name:<10} {cell['genes_with_label']:>7} {high:>6}  {', '.join(marks)}")
     lines.append("")

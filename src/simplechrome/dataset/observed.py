@@ -14,12 +14,18 @@ from simplechrome.schema import UNKNOWN_LABEL
 log = logging.getLogger(__name__)
 
 
-def imputed_tracks(dataset: xr.Dataset) -> list[str]:
-    """Which tracks are no measurement, as `E028 H3K4me1`?"""
+def imputed_tracks(dataset: xr.Dataset) -> list[tuple[str, str]]:
+    """Which tracks, cell type and mark, are no measurement?"""
     if "imputed" not in dataset:
         return []
     cell_types, marks = dataset["cell_type"].values, dataset["mark"].values
-    return [f"{cell_types[i]} {marks[j]}" for i, j in np.argwhere(dataset["imputed"].values)]
+    where = np.argwhere(dataset["imputed"].values)
+    return [(str(cell_types[row]), str(marks[column])) for row, column in where]
+
+
+def _some(tracks: list[tuple[str, str]]) -> str:
+    named = [" ".join(track) for track in tracks[:3]]
+    return ", ".join(named) + (", …" if len(tracks) > 3 else "")
 
 
 def require_measured(dataset: xr.Dataset, verb: str) -> None:
@@ -34,8 +40,7 @@ def require_measured(dataset: xr.Dataset, verb: str) -> None:
     if tracks:
         raise DatasetFormatError(
             f"A dataset with imputed signal cannot be used to {verb}.",
-            found=f"{len(tracks)} imputed tracks ({', '.join(tracks[:3])}"
-            + (", …)" if len(tracks) > 3 else ")"),
+            found=f"{len(tracks)} imputed tracks ({_some(tracks)})",
             expected="measured signal",
             cause="it was made by `simplechrome impute`",
             remedy=f"{verb} the datasets that it was made from",
@@ -47,9 +52,9 @@ def warn_of_imputed(dataset: xr.Dataset) -> None:
     tracks = imputed_tracks(dataset)
     if tracks:
         log.warning(
-            "%d tracks are imputed, not measured (%s%s): what is learned from them was in other "
+            "%d tracks are imputed, not measured (%s): what is learned from them was in other "
             "tracks already",
-            *(len(tracks), ", ".join(tracks[:3]), ", …" if len(tracks) > 3 else ""),
+            *(len(tracks), _some(tracks)),
         )
 
 
