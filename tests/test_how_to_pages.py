@@ -22,6 +22,7 @@ from simplechrome.metrics import auroc
 BENCHMARK = "docs/how-to/benchmark.md"
 TRACKS = "docs/how-to/tracks.md"
 NEIGHBORS = "docs/how-to/neighbors.md"
+LATENT = "docs/how-to/latent.md"
 TUTORIAL = "docs/tutorial/own_tracks.md"
 
 
@@ -111,6 +112,31 @@ def test_the_page_on_neighbors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     made = run_python(NEIGHBORS)
     assert made["probability"].shape == (1, int(made["test"].sum()), 2)
     assert set(made["why"]["gene_id"]) == {ids[0]}
+
+
+def test_the_page_on_one_encoder_for_many_cell_types_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = simplechrome.simulate(240, 4, seed=1, missing_marks={"SIM002": ["H3K4me3"]})
+    every = simplechrome.from_arrays(
+        made.signal,
+        marks=made.marks,
+        mark_present=made.mark_present,
+        gene_ids=made.genes["gene_id"],
+        cell_types=made.cell_types,
+        genes=made.genes,
+        expression=made.expression,
+    )
+    simplechrome.save_dataset(every.isel(cell_type=[0, 1, 2]), tmp_path / "atlas.zarr")
+    simplechrome.save_dataset(every.isel(cell_type=[3]), tmp_path / "mine.zarr")
+    monkeypatch.chdir(tmp_path)
+    run_commands(LATENT)
+    assert (tmp_path / "latents.html").is_file()
+    assert set(pd.read_csv(tmp_path / "change.tsv", sep="\t")["cell_type"]) == {"SIM002 - SIM003"}
+    names = run_python(LATENT)
+    assert names["filled"]["mark_present"].values.all()
+    assert names["latents"].shape[:2] == (1, 240)
+    assert len(names["table"]) == 240
 
 
 def test_settings_of_the_benchmark_page_are_understood() -> None:

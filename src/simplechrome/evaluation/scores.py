@@ -78,7 +78,7 @@ def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
         return {"coverage": covered.astype(float), "share_decided": decided.astype(float)}
     if "interval_low" in rows:
         low, high = rows["interval_low"].to_numpy(), rows["interval_high"].to_numpy()
-        level, _ = levels_of(rows)
+        level = _measured(rows)
         covered = (low <= level) & (level <= high)
         return {"coverage": covered.astype(float), "interval_width": high - low}
     return {}
@@ -86,11 +86,14 @@ def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
 
 def levels_of(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Measured and predicted log2(expression + 1), or changes of it: (row,) each."""
-    if "predicted_change" in rows:
-        names = "change", "predicted_change"
-        return rows[names[0]].to_numpy(np.float64), rows[names[1]].to_numpy(np.float64)
-    measured = np.log2(rows["expression"].to_numpy(np.float64) + 1)
-    return measured, rows["predicted_log2_expression"].to_numpy(np.float64)
+    name = "predicted_change" if "change" in rows else "predicted_log2_expression"
+    return _measured(rows), rows[name].to_numpy(np.float64)
+
+
+def _measured(rows: pd.DataFrame) -> np.ndarray:
+    if "change" in rows:
+        return rows["change"].to_numpy(np.float64)
+    return np.log2(rows["expression"].to_numpy(np.float64) + 1)
 
 
 def _sign_auroc(measured: np.ndarray, predicted: np.ndarray) -> float:
