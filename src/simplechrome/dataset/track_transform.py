@@ -84,7 +84,7 @@ class TrackTransform:
                 new.append(track)
         return new
 
-    def _of(self, cell_type: str, mark: str) -> tuple[float, np.ndarray, float]:
+    def scale_of(self, cell_type: str, mark: str) -> tuple[float, np.ndarray, float]:
         """Level, profile and scale of a track, or of the mark where the track is not known."""
         track = (cell_type, mark)
         tracks = [track] if track in self.level_ else [t for t in self.level_ if t[1] == mark]
@@ -113,7 +113,7 @@ class TrackTransform:
             for column, mark in enumerate(self.marks_):
                 seen = present[row, :, column]
                 if seen.any():
-                    level, profile, scale = self._of(cell_type, mark)
+                    level, profile, scale = self.scale_of(cell_type, mark)
                     rate = _log_rate(_read(dataset, row, column)[seen], level)
                     values[row, seen, :, column] = (rate - profile.astype(np.float32)) / scale
         return Windows(values, present)
@@ -136,7 +136,7 @@ class TrackTransform:
 
     def inverse_of(self, values: np.ndarray, mark: str) -> np.ndarray:
         """(…, bin) signal of one mark, of (…, bin); see `inverse`."""
-        level, profile, scale = self._of("", mark)
+        level, profile, scale = self.scale_of("", mark)
         rate = np.expm1(values * scale + profile)
         signal: np.ndarray = np.maximum(rate, 0) * PSEUDO_SHARE * level
         return signal.astype(np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from simplechrome.errors import ConfigError
+from simplechrome.export.consensus import consensus
 from simplechrome.export.graph import Function, Graph, Node
 from simplechrome.latent.encoder import Encoder
 
@@ -42,11 +43,13 @@ def encode(graph: Graph, encoder: Encoder, signal: Node, present: Node) -> Node:
         ]
         return graph.concatenate(latents, axis=1)
     # By name: a subclass may compute something else.
+    if name == "ConsensusEncoder":
+        return consensus(graph, encoder, signal, present)
     if name not in _ENCODERS:
         raise ConfigError(
             f"The encoder {name} cannot be exported.",
             found=name,
-            expected=", ".join([*_ENCODERS, "WithLogMeans"]),
+            expected=", ".join([*_ENCODERS, "ConsensusEncoder", "WithLogMeans"]),
         )
     values = _transform(graph, encoder.transform_, signal, present)
     return _ENCODERS[name](graph, encoder, values, present)

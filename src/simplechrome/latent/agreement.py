@@ -11,8 +11,8 @@ from simplechrome.latent.composite import sum_of_products
 
 PER_TRACK = 2
 """Components of each track. With three and more, noise of single tracks comes in (encoder.md)."""
-_PAIRED = 12  # components whose products are looked at
-_MOST = 10.0  # standard deviations, beyond which a product of components says no more
+PAIRED = 12  # components whose products are looked at
+MOST = 10.0  # standard deviations, beyond which a product of components says no more
 _RIDGE = 0.0075  # per row
 
 
@@ -83,7 +83,7 @@ class QuadraticMap:
 
     def __init__(self, scale: np.ndarray, n_targets: int) -> None:
         self.scale = scale
-        self._pairs = np.triu_indices(min(_PAIRED, len(scale)))
+        self._pairs = np.triu_indices(min(PAIRED, len(scale)))
         size = len(scale) + len(self._pairs[0])
         self._rows = 0
         self._x, self._y = np.zeros(size), np.zeros(n_targets)
@@ -92,7 +92,7 @@ class QuadraticMap:
     def _features(self, components: np.ndarray) -> np.ndarray:
         z = components / self.scale
         products = z[:, self._pairs[0]] * z[:, self._pairs[1]]
-        return np.concatenate([z, products.clip(-_MOST, _MOST)], axis=1)
+        return np.concatenate([z, products.clip(-MOST, MOST)], axis=1)
 
     def add(self, components: np.ndarray, targets: np.ndarray) -> None:
         """Take in (row, component) and (row, target)."""

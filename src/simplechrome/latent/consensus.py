@@ -26,7 +26,7 @@ _SPLIT_ON = 10  # components among which the direction of activity is looked for
 _FEWEST_MEASURED = 100  # windows
 _MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
-_LENGTH_OF_AGREED, _LENGTH_OF_COMPONENTS = 0.85, 1.2
+LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS = 0.85, 1.2
 # Of the direction that labels point out: long, so that what was learned from them is kept.
 _LENGTH_OF_LABELS = 5.0
 
@@ -377,13 +377,13 @@ class ConsensusEncoder(WindowEncoder):
         latents[:, 0] = self._activity(components)
         if self.n_agreed_:
             told = self._tell(components, present) @ self.axes_
-            latents[:, 1 : 1 + self.n_agreed_] = _LENGTH_OF_AGREED * told
+            latents[:, 1 : 1 + self.n_agreed_] = LENGTH_OF_AGREED * told
         own = components[:, : self.n_components_]
-        latents[:, 1 + self.n_agreed_ :] = _LENGTH_OF_COMPONENTS * own
+        latents[:, 1 + self.n_agreed_ :] = LENGTH_OF_COMPONENTS * own
         return latents
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
-        components = latents[:, -self.n_components_ :] / _LENGTH_OF_COMPONENTS
+        components = latents[:, -self.n_components_ :] / LENGTH_OF_COMPONENTS
         scale = np.sqrt(self.composite_.variance_[0])
         rows = components * scale @ self.composite_.vectors_[:, : self.n_components_].T
         return rows.reshape(len(latents), self.bin_start_.size, len(self.marks_))
