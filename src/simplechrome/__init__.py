@@ -7,16 +7,17 @@ as the data flow:
 `sources`      files of any kind → plain arrays and tables
 `dataset`      arrays → one labelled dataset (cell_type, gene, bin, mark), splits, transforms
 `training`     one loop for everything that is trained by gradient
-`latent`       window → latent: LogMeans, PCA, VAE
+`latent`       window → latent: ConsensusEncoder, VAE, PCA, LogMeans
 `predictors`   latent or window → expression
 `evaluation`   scores with intervals, runs, benchmarks
+`explanation`  what latents stand for
 `export`       a run's models → Keras, ONNX
 `report`       a run folder → one page
 
 >>> import simplechrome
 >>> dataset = simplechrome.open_dataset("e012.zarr")
 >>> train, validation, test = simplechrome.split_by_chromosome(dataset)
->>> encoder = simplechrome.VAE(n_latent=10).fit(train, validation=validation)
+>>> encoder = simplechrome.ConsensusEncoder().fit(train)
 >>> predictor = simplechrome.LinearPredictor().fit(encoder.transform(train), train.label)
 >>> probability = predictor.predict_proba(encoder.transform(test))
 """

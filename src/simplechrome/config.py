@@ -23,12 +23,12 @@ from simplechrome.model_config import (
     LATENT_ENCODERS,
     NEED_WINDOWS,
     PREDICTORS,
+    ConsensusConfig,
     EncoderConfig,
     LinearConfig,
     NoEncoderConfig,
     PredictorConfig,
     Section,
-    VAEConfig,
 )
 
 Task = Literal["classification", "regression", "difference"]
@@ -98,7 +98,7 @@ class RunConfig(Section):
     coverage: float = Field(0.9, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
-    encoder: EncoderConfig = Field(VAEConfig(), discriminator="name")
+    encoder: EncoderConfig = Field(ConsensusConfig(), discriminator="name")
     add_log_means: bool = False
     predictor: PredictorConfig = Field(LinearConfig(), discriminator="name")
     split: SplitConfig = SplitConfig()

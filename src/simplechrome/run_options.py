@@ -119,7 +119,7 @@ WITH_LOG_MEANS = "+log_means"
 """What follows an encoder's name when the marks' levels join its latents."""
 
 _ENCODER_OPTIONS = ("n_latent", "epochs")
-_DEFAULTS = {"encoder": "vae", "predictor": "linear"}
+_DEFAULTS = {"encoder": "consensus", "predictor": "linear"}
 
 
 def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -44,7 +44,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     callback=split_list,
     help="Of raw, log_means, log_region_means, pca, vae, consensus, paper_vae; those with latents "
     "also as vae+log_means, with neighbors as pca+genomic, published settings as raw@paper. "
-    "[default: raw,log_means,pca,vae,vae+log_means]",
+    "[default: raw,log_means,pca,vae,consensus]",
 )
 @click.option(
     "--predictors",

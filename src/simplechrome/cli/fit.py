@@ -39,11 +39,11 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     "--encoder",
     type=click.Choice(
         [
-            *("vae", "consensus", "paper_vae", "pca", "log_means", "none"),
-            *("vae+log_means", "consensus+log_means", "paper_vae+log_means", "pca+log_means"),
+            *("consensus", "vae", "paper_vae", "pca", "log_means", "none"),
+            *("consensus+log_means", "vae+log_means", "paper_vae+log_means", "pca+log_means"),
         ]
     ),
-    help="[default: vae; none for deepchrome and attentivechrome]",
+    help="[default: consensus; none for deepchrome and attentivechrome]",
 )
 @click.option(
     "--predictor",
@@ -105,7 +105,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option("--labels", callback=_labels, help="Number of labelled training genes, or all.")
 @click.option(
-    "--n-latent", type=int, help="Dimensions of the latent (vae, consensus, paper_vae, pca)."
+    "--n-latent", type=int, help="Dimensions of the latent (consensus, vae, paper_vae, pca)."
 )
 @click.option("--epochs", type=int, help="Epochs of the encoder (vae, paper_vae).")
 @click.option(
@@ -148,8 +148,7 @@ def command(
       simplechrome fit e012.zarr -o runs/few --encoder pca --labels 100 --seed 3
       simplechrome fit e012.zarr -o runs/five --predictor mlp --ensemble 5
       simplechrome fit e012.zarr -o runs/paper --preset paper
-      simplechrome fit atlas.zarr -o runs/change --task difference --pair E012,E028 \
-          --encoder consensus
+      simplechrome fit atlas.zarr -o runs/change --task difference --pair E012,E028
       simplechrome fit mine.zarr -o runs/mine --from runs/atlas --labels 50
       simplechrome fit e012.zarr -o runs/again --config runs/e012/config.toml
     """

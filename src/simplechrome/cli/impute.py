@@ -24,16 +24,16 @@ def command(run: str, dataset: str, output: str, coverage: float, overwrite: boo
     """Fill in the marks that cell types of DATASET lack, with mean and interval.
 
     A mark is told from the same genes in the dataset's other cell types that have it, and from the
-    marks of its own cell type. RUN is one fitted with --encoder consensus. Measured signal
-    stays as it is; in the output, `imputed` says which is not, and `imputed_low` and
-    `imputed_high` are the ends of the interval.
+    marks of its own cell type. RUN is one with the encoder consensus. Measured signal stays as it
+    is; in the output, `imputed` says which is not, and `imputed_low` and `imputed_high` are the
+    ends of the interval.
 
     Printed with each track: what it is told from, and the correlation of truth and prediction
     (median and range) in the cell types of the run that have the mark, each left out in turn.
 
     \b
     Examples:
-      simplechrome fit atlas.zarr -o runs/atlas --encoder consensus
+      simplechrome fit atlas.zarr -o runs/atlas
       simplechrome impute runs/atlas atlas.zarr -o imputed.zarr
     """
     from simplechrome.atomic import check_free

@@ -88,7 +88,7 @@ class BenchmarkConfig(BaseModel):
     task: Task = "classification"
     cell_types: tuple[str, ...] | None = None
     transfer: tuple[str, ...] = ()
-    representations: tuple[str, ...] = ("raw", "log_means", "pca", "vae", "vae+log_means")
+    representations: tuple[str, ...] = ("raw", "log_means", "pca", "vae", "consensus")
     predictors: tuple[str, ...] = ("linear", "mlp", "boosting", "deepchrome", "attentivechrome")
     models: tuple[str, ...] | None = None
     labels: tuple[int | Literal["all"], ...] = (20, 50, 100, 200, 1000, "all")

@@ -32,7 +32,13 @@ log = logging.getLogger(__name__)
 
 _LABELS = (50, 200, None)
 _DRAWS = 5
-_NAMES = {"none": "raw window", "log_means": "log-means", "pca": "PCA", "vae": "VAE"}
+_NAMES = {
+    "none": "raw window",
+    "log_means": "log-means",
+    "pca": "PCA",
+    "vae": "VAE",
+    "consensus": "consensus",
+}
 
 
 class Demo(NamedTuple):

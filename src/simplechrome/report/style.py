@@ -48,6 +48,7 @@ PALETTE: dict[str, Hue] = {
     "log-means": Hue("#bf8427", "#c4973a"),
     "pca": Hue("#4538b3", "#b48bfa"),
     "vae": Hue("#0b9a6d", "#7fe6bd"),
+    "consensus": Hue("#b5306f", "#f090c4"),
     "deepchrome": Hue("#82104d", "#fb6787"),
     "attentivechrome": Hue("#4b5d0f", "#cfe573"),
     "h3k4me3": Hue("#a01f2b", "#f4736a"),
@@ -67,7 +68,7 @@ EXPRESSION_COLORS = LinearSegmentedColormap.from_list(
     "expression", ["#3a6bbf", "#757bb4", "#b5708a", "#dd7b4a", "#f2a73b"]
 )
 
-_SERIES = ("raw", "log-means", "pca", "vae", "deepchrome", "attentivechrome")
+_SERIES = ("raw", "log-means", "pca", "vae", "consensus", "deepchrome", "attentivechrome")
 _SERIES_PREFIXES = {
     **{name: name for name in _SERIES},
     "window": "raw",
@@ -122,9 +123,10 @@ styled = matplotlib.style.context(["default", STYLE])
 def series_lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Which line (color and dashes) belongs to each representation or model?
 
-    A known one (its name begins with raw, log-means, PCA, VAE, DeepChrome or AttentiveChrome)
-    has its own color in every figure, controls are gray, and others take the colors that are
-    left, in order. Where names share a color, as VAE 10 and VAE 20, dashes tell them apart.
+    A known one (its name begins with raw, log-means, PCA, VAE, consensus, DeepChrome or
+    AttentiveChrome) has its own color in every figure, controls are gray, and others take the
+    colors that are left, in order. Where names share a color, as VAE 10 and VAE 20, dashes tell
+    them apart.
     """
     hues: dict[str, str] = {}
     for name in names:
