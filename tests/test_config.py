@@ -110,7 +110,7 @@ def test_a_written_configuration_names_every_default(tmp_path: Path) -> None:
     write_config(RunConfig(), tmp_path / "config.toml")
     text = (tmp_path / "config.toml").read_text()
     assert 'kind = "chromosome"' in text
-    assert "kl_warm_up = 5" in text
+    assert "n_latent = 38" in text
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,18 @@ def test_an_unknown_key_is_refused_by_name(values: dict[str, Any], key: str, mea
         ({"labels": 2.5}, "labels", "2.5", "a whole number"),
         ({"seed": -1}, "seed", "-1", "a whole number from 0 up"),
         ({"task": "ranking"}, "task", "'ranking'", "classification, regression or difference"),
-        ({"encoder": {"name": "vea"}}, "encoder", "{'name': 'vea'}", 'a line name = "vae", or'),
-        ({"encoder": {"n_latent": 3}}, "encoder", "{'n_latent': 3}", 'a line name = "vae", or'),
+        (
+            {"encoder": {"name": "vea"}},
+            "encoder",
+            "{'name': 'vea'}",
+            'a line name = "consensus", or',
+        ),
+        (
+            {"encoder": {"n_latent": 3}},
+            "encoder",
+            "{'n_latent': 3}",
+            'a line name = "consensus", or',
+        ),
         ({"predictor": {}}, "predictor", "{}", 'a line name = "linear", or another of: linear'),
         ({"encoder": "pca"}, "encoder", "'pca'", "a section: a line [encoder]"),
         ({"split": "random"}, "split", "'random'", "a section: a line [split]"),
@@ -310,7 +320,7 @@ def test_unknown_options_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"epochs": 0}, "--epochs 0"),
+        ({"encoder": "vae", "epochs": 0}, "--epochs 0"),
         ({"encoder": "pca", "n_latent": -2}, "--n-latent -2"),
         ({"labels": 0}, "--labels 0"),
         ({"fold": -1}, "--fold -1"),

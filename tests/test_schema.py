@@ -42,9 +42,10 @@ def test_a_good_dataset_comes_back_itself(dataset: xr.Dataset) -> None:
 
 
 def test_every_variable_of_the_table_is_in_a_full_dataset(dataset: xr.Dataset) -> None:
-    assert set(VARIABLES) == set(dataset.variables)
-    for name, variable in VARIABLES.items():
-        assert dataset[name].dims == variable.dims
+    of_imputation = {"imputed", "imputed_low", "imputed_high"}
+    assert set(VARIABLES) - of_imputation == set(dataset.variables)
+    for name in dataset.variables:
+        assert dataset[name].dims == VARIABLES[str(name)].dims
 
 
 @pytest.mark.parametrize(

@@ -200,14 +200,14 @@ PredictorConfig = (
     | NeighborhoodConfig
 )
 ENCODERS: dict[str, type[EncoderConfig]] = {
-    "vae": VAEConfig,
     "consensus": ConsensusConfig,
+    "vae": VAEConfig,
     "paper_vae": PaperVAEConfig,
     "pca": PCAConfig,
     "log_means": LogMeansConfig,
     "none": NoEncoderConfig,
 }
-LATENT_ENCODERS = ("vae", "consensus", "paper_vae", "pca")
+LATENT_ENCODERS = ("consensus", "vae", "paper_vae", "pca")
 PREDICTORS: dict[str, type[PredictorConfig]] = {
     "linear": LinearConfig,
     "mlp": MLPConfig,

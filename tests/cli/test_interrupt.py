@@ -53,7 +53,8 @@ def test_interrupted_vae_leaves_a_run_that_predicts(
 ) -> None:
     run = tmp_path / "run"
     code, err = interrupt_when(
-        "VAE epoch 3", "fit", workshop / "one.zarr", "-o", run, "--epochs", 10_000
+        *("VAE epoch 3", "fit", workshop / "one.zarr", "-o", run),
+        *("--encoder", "vae", "--epochs", 10_000),
     )
     assert code == 130, err
     assert "keeping the best epoch so far" in err

@@ -97,7 +97,8 @@ def test_labels_may_shape_the_encoder(call: Call, atlas: Path, tmp_path: Path) -
     assert code == 0, err
     code, _, _ = call("encode", tmp_path / "run", atlas / "new.zarr", "-o", tmp_path / "z.tsv")
     assert "labelled" in pd.read_csv(tmp_path / "z.tsv", sep="\t").columns
-    code, _, err = call("fit", atlas / "new.zarr", "-o", tmp_path / "y", "--semi-supervised")
+    where = [atlas / "new.zarr", "-o", tmp_path / "y", "--semi-supervised"]
+    code, _, err = call("fit", *where, "--encoder", "pca")
     assert (code, "cannot be shown labels" in err) == (1, True)
 
 

@@ -101,7 +101,7 @@ def penalties_with_known_losses(
     monkeypatch: pytest.MonkeyPatch, prediction_of: dict[float, float]
 ) -> None:
     class Known:
-        def __init__(self, x: np.ndarray, y: np.ndarray, task: str) -> None: ...
+        def __init__(self, *_: object, **__: object) -> None: ...
 
         def solve(self, inverse_penalty: float, **_: float) -> tuple[np.ndarray, float]:
             return np.zeros(1), prediction_of[inverse_penalty]

@@ -30,7 +30,7 @@ def test_encoder_is_none_where_none_is_named(name: str, tmp_path: Path) -> None:
     config = merge_options(tmp_path / "run.toml", {"seed": 1})
     assert (config.encoder, config.predictor.model_dump()["epochs"]) == (NoEncoderConfig(), 3)
     assert RunConfig(predictor=DeepChromeConfig()).encoder == NoEncoderConfig()
-    assert merge_options(None, {}).encoder.name == "vae"
+    assert merge_options(None, {}).encoder.name == "consensus"
 
 
 @NAMES

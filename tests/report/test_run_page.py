@@ -283,7 +283,7 @@ def test_report_is_the_same_to_the_byte_in_another_process_and_folder(
         for path in (tmp_path / "run").rglob("*")
         if path.suffix in (".html", ".svg")
     }
-    assert len(made) == 6  # the page; curves, calibration, latents, profile
+    assert len(made) == 7  # the page; curves, calibration, latents and what they stand for, profile
     for path, content in made.items():
         assert (tmp_path / "elsewhere" / "copy" / path).read_bytes() == content
         assert b"<dc:date>" not in content

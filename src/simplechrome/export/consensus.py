@@ -39,15 +39,15 @@ def consensus(graph: Graph, encoder: Any, signal: Node, present: Node) -> Node:
     values = _transform(graph, encoder, signal, present)
     patterns = [np.asarray(pattern) for pattern in product((False, True), repeat=marks)]
     chosen = _which(graph, present, patterns)
-    n = max(encoder.n_components_, len(encoder.activity_weights_))
+    n = max(encoder.n_components_, len(encoder.direction_.weights))
     scale = np.sqrt(encoder.composite_.variance_[0])
     maps = [encoder.composite_.map_to(n, pattern, bins) / scale for pattern in patterns]
     flat = graph.reshape(values, (bins * marks,))
     every = graph.dense(flat, np.concatenate(maps, axis=1))
     components = _choose(graph, every, chosen, n, len(patterns))
     weights = np.zeros((n, 1))
-    weights[: len(encoder.activity_weights_), 0] = encoder.activity_weights_
-    activity = graph.dense(components, weights, np.array([-encoder.activity_center_]))
+    weights[: len(encoder.direction_.weights), 0] = encoder.direction_.weights
+    activity = graph.dense(components, weights, np.array([-encoder.direction_.center]))
     kept = np.eye(n, encoder.n_components_)
     own = graph.dense(components, kept)
     parts = [activity]

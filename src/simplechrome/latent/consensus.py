@@ -12,17 +12,15 @@ import xarray as xr
 from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.dataset.transforms import Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.latent.activity import SPLIT_ON, ActivityDirection
 from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
 from simplechrome.latent.composite import Composite
-from simplechrome.latent.halves import split_in_halves
 from simplechrome.latent.imputation import MarkImputation
 from simplechrome.latent.label_direction import FOLDS, LabelledRows
 from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
 
-_ACTIVE = ("H3K4me3", "H3K36me3", "H3K27ac", "H3K9ac", "H3K79me2", "H4K20me1", "H3K4me2", "H2AFZ")
-_SPLIT_ON = 10  # components among which the direction of activity is looked for
 _FEWEST_MEASURED = 100  # windows
 _MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
@@ -66,8 +64,8 @@ class ConsensusEncoder(WindowEncoder):
     ----------
     composite_
         Covariance of all marks.
-    activity_weights_ : (component,)
-        Of the direction that splits genes in halves.
+    direction_
+        The direction of activity among the components.
     label_weights_ : (latent,)
         Of the direction that labels point out; None without any.
     imputations_ : mark to `MarkImputation`
@@ -219,8 +217,8 @@ class ConsensusEncoder(WindowEncoder):
         components = [self._components(cell.values, cell.present) for cell in cell_types]
         rows = [part[some] for part, some in zip(components, seen, strict=True)]
         agreed = agreed_coordinates(tracks, _MOST_AGREED) if len(tracks) > 1 else None
-        self._find_activity(rows, seen, agreed)
-        self._orient_activity(cell_types, components)
+        found = ActivityDirection.find(rows, seen, agreed)
+        self.direction_ = found.oriented(cell_types, components, self.marks_)
         self._find_maps(cell_types, components, seen, agreed)
         measured = self.composite_.together_.diagonal() > 0
         self.imputations_ = {
@@ -263,7 +261,7 @@ class ConsensusEncoder(WindowEncoder):
         """(row, component) on the natural scale of (row, bin, mark) and (row, mark)."""
         rows, bins, marks = values.shape
         flat = values.reshape(rows, bins * marks)
-        n = max(self.n_components_, min(_SPLIT_ON, flat.shape[1]))
+        n = max(self.n_components_, min(SPLIT_ON, flat.shape[1]))
         components = np.empty((rows, n), np.float32)
         patterns, which = np.unique(present, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
@@ -271,35 +269,6 @@ class ConsensusEncoder(WindowEncoder):
             map_ = self.composite_.map_to(n, pattern, bins).astype(np.float32)
             components[members] = flat[members] @ map_
         return components / np.float32(np.sqrt(self.composite_.variance_[0]))
-
-    def _find_activity(
-        self, rows: list[np.ndarray], seen: list[np.ndarray], agreed: np.ndarray | None
-    ) -> None:
-        split_on = [part[:, :_SPLIT_ON] for part in rows]
-        start = np.eye(split_on[0].shape[1])[0]
-        if agreed is not None:
-            x = np.concatenate([part - part.mean(axis=0) for part in split_on])
-            target = np.concatenate([agreed[some, 0] for some in seen])
-            start = np.linalg.lstsq(x, target, rcond=None)[0]
-        self.activity_weights_ = split_in_halves(split_on, start)
-        values = np.concatenate([part @ self.activity_weights_ for part in split_on])
-        self.activity_center_ = float(values.mean())
-
-    def _activity(self, components: np.ndarray) -> np.ndarray:
-        weights = self.activity_weights_
-        return components[:, : len(weights)] @ weights - self.activity_center_
-
-    def _orient_activity(self, cell_types: list[Windows], components: list[np.ndarray]) -> None:
-        """Let activity rise with the marks of active genes, by name; else with all marks."""
-        known = [mark in _ACTIVE for mark in self.marks_]
-        asked = np.asarray(known) if any(known) else np.ones(len(self.marks_), bool)
-        rises = 0.0
-        for cell, part in zip(cell_types, components, strict=True):
-            level = cell.values[:, :, asked].mean(axis=1).sum(axis=1)
-            rises += float(np.cov(level, self._activity(part))[0, 1])
-        if rises < 0:
-            self.activity_weights_ = -self.activity_weights_
-            self.activity_center_ = -self.activity_center_
 
     def _find_maps(
         self,
@@ -313,7 +282,7 @@ class ConsensusEncoder(WindowEncoder):
         self.axes_ = np.zeros((0, self.n_agreed_))
         if not self.n_agreed_ or agreed is None:
             return
-        active = np.mean([self._activity(part) for part in components], axis=0)
+        active = np.mean([self.direction_(part) for part in components], axis=0)
         targets = np.column_stack([active - active.mean(), agreed])
         targets /= np.maximum(targets.std(axis=0), 1e-12)
         scale = np.sqrt(
@@ -350,7 +319,7 @@ class ConsensusEncoder(WindowEncoder):
         self.axes_ = vectors[:, ::-1][:, : self.n_agreed_] / first
         # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
         rises = np.concatenate(outputs) @ self.axes_
-        activity = np.concatenate([self._activity(part) for part in rows])
+        activity = np.concatenate([self.direction_(part) for part in rows])
         self.axes_ *= np.where((activity - activity.mean()) @ rises < 0, -1, 1)
 
     def _tell(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -374,7 +343,7 @@ class ConsensusEncoder(WindowEncoder):
         """(row, latent), those that need no label."""
         components = self._components(values, present)
         latents = np.empty((len(values), self.n_latent), np.float32)
-        latents[:, 0] = self._activity(components)
+        latents[:, 0] = self.direction_(components)
         if self.n_agreed_:
             told = self._tell(components, present) @ self.axes_
             latents[:, 1 : 1 + self.n_agreed_] = LENGTH_OF_AGREED * told
@@ -391,7 +360,7 @@ class ConsensusEncoder(WindowEncoder):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         numbers: dict[str, Any] = {
             "n_agreed": self.n_agreed_,
-            "activity_center": self.activity_center_,
+            "activity_center": self.direction_.center,
             "maps": [list(marks) for marks in self.maps_],
             "imputations": {},
         }
@@ -399,7 +368,7 @@ class ConsensusEncoder(WindowEncoder):
             "vectors": self.composite_.vectors_,
             "variance": self.composite_.variance_,
             "together": self.composite_.together_,
-            "activity_weights": self.activity_weights_,
+            "activity_weights": self.direction_.weights,
             "axes": self.axes_,
         }
         if self.label_weights_ is not None:
@@ -419,8 +388,9 @@ class ConsensusEncoder(WindowEncoder):
         self.n_agreed_ = numbers["n_agreed"]
         self.label_weights_ = arrays.get("label_weights")
         self.n_components_ = self.n_latent - 1 - self.n_agreed_
-        self.activity_center_ = numbers["activity_center"]
-        self.activity_weights_, self.axes_ = arrays["activity_weights"], arrays["axes"]
+        self.axes_ = arrays["axes"]
+        weights, center = arrays["activity_weights"], numbers["activity_center"]
+        self.direction_ = ActivityDirection(weights, center)
         self.composite_ = Composite.from_axes(
             arrays["vectors"], arrays["variance"], arrays["together"]
         )
