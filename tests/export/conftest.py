@@ -15,6 +15,7 @@ from simplechrome import (
     PCA,
     VAE,
     BoostingPredictor,
+    ConsensusEncoder,
     LinearPredictor,
     LogMeans,
     MLPPredictor,
@@ -38,6 +39,7 @@ _ENCODERS: dict[str, Callable[[], Any]] = {
     "vae": lambda: VAE(3, channels=(4, 6, 8), hidden=5, **_SHORT),
     "paper_vae": lambda: PaperVAE(3, channels=(4, 6), **_SHORT),
     "pca": lambda: PCA(4),
+    "consensus": lambda: ConsensusEncoder(12),
     "log_means": LogMeans,
     "log_means_3": lambda: LogMeans(n_regions=3),  # 20 bins: regions of 7, 6 and 7
     "none": RawWindow,

@@ -68,6 +68,18 @@ def test_the_whole_chain_agrees(
         np.testing.assert_allclose(values, ours[name], atol=1e-5, err_msg=name)
 
 
+def test_consensus_encoder_agrees_for_every_set_of_marks(fit: Fit, dataset: xr.Dataset) -> None:
+    # An exported model knows no cell types: these are new to the encoder as well.
+    models = fit("consensus", "linear")
+    new = dataset.isel(cell_type=[0] * 32).assign_coords(cell_type=[f"x{k}" for k in range(32)])
+    sets = (np.arange(32)[:, np.newaxis] >> np.arange(5)) % 2 == 1
+    new = new.assign(mark_present=(new["mark_present"].dims, sets))
+    ours, theirs = our_answers(models, new), run(models, as_inputs(new))
+    known = np.repeat(sets.any(axis=1), new.sizes["gene"])  # without any mark nothing is predicted
+    for name, values in theirs.items():
+        np.testing.assert_allclose(values[known], ours[name][known], atol=2e-5, err_msg=name)
+
+
 @pytest.mark.parametrize("predictor", ["linear", "attentivechrome", "boosting"])
 def test_rows_do_not_know_of_each_other(fit: Fit, inputs: Inputs, predictor: str) -> None:
     session = session_of(fit("none", predictor))

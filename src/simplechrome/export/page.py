@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import simplechrome
+from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.evaluation.ensemble import Ensemble
 from simplechrome.export.chain import Port, model_inputs
 
@@ -153,10 +154,26 @@ def _about_calibration(models: Models) -> str:
         return "Intervals around it are not part of the export; `simplechrome predict` writes them."
     if models.uncertainty is None:
         return "The run has no calibration: `probability` is as the predictor gives it."
+    left_out = "Label sets are not in the export."
+    if _has_several_scales(models):
+        return (
+            "The model knows no cell types: each track is taken for one of the mean depth of those "
+            "of its mark in training. Multiply tracks that are deeper or thinner (levels are in "
+            f"the run's encoder/model.json), or `probability` is off. {left_out}"
+        )
     return (
         "`probability` is what `simplechrome predict --no-depth-scaling` writes: tracks are taken "
-        "as they are, and not brought to the depth of training. Label sets are not in the export."
+        f"as they are, and not brought to the depth of training. {left_out}"
     )
+
+
+def _has_several_scales(models: Models) -> bool:
+    """Did the encoder see tracks of one mark on a scale each?"""
+    transform = models.encoder.transform_
+    if not isinstance(transform, TrackTransform):
+        return False
+    marks = [mark for _, mark in transform.level_]
+    return len(marks) > len(set(marks))
 
 
 def _names(ports: list[Port]) -> str:
