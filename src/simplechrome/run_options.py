@@ -13,6 +13,7 @@ from simplechrome.config import (
     make_config,
     read_config,
     read_config_values,
+    require_startable,
 )
 from simplechrome.errors import ConfigError
 from simplechrome.model_config import (
@@ -186,10 +187,18 @@ def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -
     ConfigError
         If other ones are asked for.
     """
-    held = read_config(locate_run(run) / "config.toml").model_dump(mode="json", exclude_none=True)
+    config = read_config(locate_run(run) / "config.toml")
+    require_startable(config, run)
+    held = config.model_dump(mode="json", exclude_none=True)
     encoder = held["encoder"]["name"] + (WITH_LOG_MEANS if held["add_log_means"] else "")
     own = {"encoder": encoder, "task": held["task"], "preset": None, "n_latent": None}
     asked = dict(given)
+    for name in ("encoder", "task"):
+        said = values.get(name)
+        if said is not None and name not in asked:
+            asked[name] = said["name"] if isinstance(said, dict) else said
+            if name == "encoder":
+                asked["add_log_means"] = values.get("add_log_means", False)
     if "encoder" in asked:
         asked["encoder"] += WITH_LOG_MEANS if asked["add_log_means"] else ""
     for name, value in own.items():
@@ -200,8 +209,8 @@ def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -
                 expected=f"--encoder {encoder} --task {held['task']}",
                 remedy=f"leave out {flag(name)}",
             )
-    same = {name: held[name] for name in ("task", "encoder", "add_log_means", "split")}
-    return {**same, **values}
+    same = {name: held[name] for name in ("task", "encoder", "add_log_means")}
+    return {"split": held["split"], **values, **same}
 
 
 def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:

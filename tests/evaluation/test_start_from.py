@@ -156,3 +156,26 @@ def test_pretrained_model_predicts_tracks_of_new_cell_types() -> None:
     table = predict_with_run("pretrained:roadmap", data)
     assert "signal_changed" not in table
     assert auroc(data["label"].values[0], table["probability"].to_numpy()) > 0.7
+
+
+def test_only_runs_that_look_at_latents_of_one_gene_are_started_from(
+    three: xr.Dataset, source: Run, tmp_path: Path
+) -> None:
+    tuned = fit_from(three, source, tmp_path / "tuned", labels=30)
+    with pytest.raises(ConfigError, match="No run can be started") as caught:
+        merge_options(None, {"source": str(tuned.folder)})
+    assert "was started from another itself" in caught.value.found
+    assert caught.value.remedy == f"start from {source.folder}"
+    windows = make_config({"encoder": {"name": "none"}, "labels": 40})
+    fit_run(three.isel(cell_type=[0]), windows, tmp_path / "windows")
+    with pytest.raises(ConfigError, match="No run can be started") as caught:
+        merge_options(None, {"source": str(tmp_path / "windows")})
+    assert "looks at the windows themselves" in caught.value.found
+
+
+def test_file_of_options_that_asks_for_another_encoder_is_refused(
+    source: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "options.toml").write_text('[encoder]\nname = "pca"\n')
+    with pytest.raises(ConfigError, match="has its encoder and task"):
+        merge_options(tmp_path / "options.toml", {"source": str(source.folder)})

@@ -191,13 +191,25 @@ def test_single_track_has_nobody_to_agree_with(uneven: xr.Dataset) -> None:
     ]
 
 
-@pytest.mark.parametrize("n_latent", [1, 10_000])
-def test_numbers_of_latents_that_make_no_sense_are_refused(
-    uneven: xr.Dataset, n_latent: int
+def test_single_latent_is_refused(uneven: xr.Dataset) -> None:
+    with pytest.raises(ConfigError, match="cannot make so few") as caught:
+        ConsensusEncoder(1).fit(uneven)
+    assert caught.value.found == "n_latent = 1, windows of 100 numbers"
+
+
+def test_small_windows_get_as_many_latents_as_they_have_numbers(
+    uneven: xr.Dataset, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="cannot make so many") as caught:
-        ConsensusEncoder(n_latent).fit(uneven)
-    assert caught.value.found == f"n_latent = {n_latent}"
+    small = uneven.isel(bin=slice(8, 12), mark=[0, 3])
+    encoder = ConsensusEncoder().fit(small)
+    latents = encoder.transform(small)
+    assert encoder.n_latent_ == latents.sizes["latent"] == 8  # four bins of two marks
+    encoder.save(tmp_path / "encoder")
+    np.testing.assert_array_equal(load_encoder(tmp_path / "encoder").transform(small), latents)
+    one = uneven.isel(bin=[10], mark=[3])
+    with pytest.raises(ConfigError, match="cannot make so few") as caught:
+        ConsensusEncoder().fit(one)
+    assert "log_means" in caught.value.remedy
 
 
 def test_cell_type_without_any_of_the_marks_teaches_nothing(uneven: xr.Dataset) -> None:

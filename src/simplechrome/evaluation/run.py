@@ -15,7 +15,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.config import RunConfig, SplitConfig, make_config, read_config, write_config
+from simplechrome.config import (
+    RunConfig,
+    SplitConfig,
+    make_config,
+    read_config,
+    require_startable,
+    write_config,
+)
 from simplechrome.dataset import splits
 from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
@@ -192,6 +199,7 @@ def fit_run(
             expected="config.source = path, and source=load_run(path)",
         )
     if source is not None and config.source is not None:
+        require_startable(source.config, config.source)
         source, (dataset, _) = adapt_run(config.source, source, dataset)
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)

@@ -57,8 +57,8 @@ class ConsensusEncoder(WindowEncoder):
     Parameters
     ----------
     n_latent
-        How many without `labelled`: one for activity, up to 7 that are agreed upon (a quarter of
-        the rest at most), and components.
+        How many without `labelled`, or as many as windows have numbers: one for activity, up to 7
+        that are agreed upon (a quarter of the rest at most), and components.
 
     Attributes
     ----------
@@ -84,8 +84,13 @@ class ConsensusEncoder(WindowEncoder):
 
     @property
     def n_latent_(self) -> int:
-        """The argument, and one more where labels were shown."""
-        return self.n_latent + (self.label_weights_ is not None)
+        """The argument, where windows have as many numbers; one more where labels were shown."""
+        return self._n_plain + (self.label_weights_ is not None)
+
+    @property
+    def _n_plain(self) -> int:
+        """Latents that need no label."""
+        return 1 + self.n_agreed_ + self.n_components_
 
     def _make_transform(self) -> TrackTransform:
         return TrackTransform()
@@ -177,7 +182,7 @@ class ConsensusEncoder(WindowEncoder):
         windows = self.transform_windows(dataset)
         told = LabelledRows.of(windows, np.asarray(y), self._plain)
         for fold in range(FOLDS):
-            weights = self._long(told.direction(without=fold, n_latent=self.n_latent), windows)
+            weights = self._long(told.direction(without=fold, n_latent=self._n_plain), windows)
             for row, genes in told.of_fold(fold):
                 part = windows.values[row, genes], windows.present[row, genes]
                 latents.values[row, genes, 0] = self._plain(*part) @ weights
@@ -193,7 +198,7 @@ class ConsensusEncoder(WindowEncoder):
                 expected=f"(cell_type, gene) = {windows.values.shape[:2]}",
             )
         told = LabelledRows.of(windows, y, self._plain)
-        return self._long(told.direction(n_latent=self.n_latent), windows)
+        return self._long(told.direction(n_latent=self._n_plain), windows)
 
     def _long(self, weights: np.ndarray, windows: Windows) -> np.ndarray:
         """The weights of the same direction as a latent of its length."""
@@ -243,19 +248,22 @@ class ConsensusEncoder(WindowEncoder):
         return tracks
 
     def _settle_sizes(self, features: int, n_tracks: int) -> None:
-        if not 2 <= self.n_latent <= features:
+        if self.n_latent < 2 or features < 2:
             raise ConfigError(
-                "The consensus encoder cannot make so many latents.",
-                found=f"n_latent = {self.n_latent}",
-                expected=f"2 to {features:,} (the numbers of a window)",
-                remedy="n_latent=38 (--n-latent 38), the default, serves most data"
-                if features >= 38
-                else "choose one of these with n_latent (--n-latent)",
+                "The consensus encoder cannot make so few latents.",
+                found=f"n_latent = {self.n_latent}, windows of {features} numbers",
+                expected="2 or more of both",
+                remedy="n_latent=38 (--n-latent 38), the default"
+                if features > 1
+                else "--encoder log_means, which takes a window of one number as it is",
             )
+        n_latent = min(self.n_latent, features)
+        if n_latent < self.n_latent:
+            log.info("Windows have %d numbers, so that %d latents are made", features, n_latent)
         # With one track there is nobody to agree with.
         most = _MOST_AGREED + 1 if n_tracks > 1 else 0
-        self.n_agreed_ = min(most, 2 * n_tracks, (self.n_latent - 1) // 4)
-        self.n_components_ = self.n_latent - 1 - self.n_agreed_
+        self.n_agreed_ = min(most, 2 * n_tracks, (n_latent - 1) // 4)
+        self.n_components_ = n_latent - 1 - self.n_agreed_
 
     def _components(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, component) on the natural scale of (row, bin, mark) and (row, mark)."""
@@ -342,7 +350,7 @@ class ConsensusEncoder(WindowEncoder):
     def _plain(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, latent), those that need no label."""
         components = self._components(values, present)
-        latents = np.empty((len(values), self.n_latent), np.float32)
+        latents = np.empty((len(values), self._n_plain), np.float32)
         latents[:, 0] = self.direction_(components)
         if self.n_agreed_:
             told = self._tell(components, present) @ self.axes_
@@ -360,6 +368,7 @@ class ConsensusEncoder(WindowEncoder):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         numbers: dict[str, Any] = {
             "n_agreed": self.n_agreed_,
+            "n_components": self.n_components_,
             "activity_center": self.direction_.center,
             "maps": [list(marks) for marks in self.maps_],
             "imputations": {},
@@ -387,7 +396,7 @@ class ConsensusEncoder(WindowEncoder):
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.n_agreed_ = numbers["n_agreed"]
         self.label_weights_ = arrays.get("label_weights")
-        self.n_components_ = self.n_latent - 1 - self.n_agreed_
+        self.n_components_ = numbers["n_components"]
         self.axes_ = arrays["axes"]
         weights, center = arrays["activity_weights"], numbers["activity_center"]
         self.direction_ = ActivityDirection(weights, center)

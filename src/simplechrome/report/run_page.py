@@ -21,6 +21,7 @@ from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.saved_run import load_run
+from simplechrome.evaluation.summary import NAMES, SHOWN, format_score
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures import latent_map_figure, loss_figure
@@ -98,6 +99,15 @@ def _subtitle(config: RunConfig) -> str:
 
 def _notes(dataset: xr.Dataset, config: RunConfig, metrics: dict[str, Any]) -> list[page.Note]:
     notes = [page.Note(f"{dataset.attrs['note']}.", "warning")] if dataset.attrs.get("note") else []
+    if "source" in metrics:
+        first = SHOWN[config.task][0]
+        alone = format_score(metrics["source"]["test"], first)
+        notes.append(
+            page.Note(
+                f"Started from {PurePath(config.source or '').name}: without the labels of these "
+                f"data its predictor has {NAMES[first]} {alone} on their test genes."
+            )
+        )
     if metrics.get("interrupted"):
         notes.append(
             page.Note(
