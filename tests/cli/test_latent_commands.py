@@ -124,6 +124,12 @@ def test_difference_between_two_cell_types(call: Call, atlas: Path, tmp_path: Pa
     assert (code, "no cell type 'SIM009'" in err) == (1, True)
 
 
+def test_pair_of_one_is_refused(call: Call, atlas: Path, tmp_path: Path) -> None:
+    where = [atlas / "atlas.zarr", "-o", tmp_path / "x", "--task", "difference"]
+    code, _, err = call("fit", *where, "--pair", "SIM001")
+    assert (code, "'SIM001' is not two cell types" in err) == (2, True)
+
+
 def test_pretrained_model_wants_its_own_windows(call: Call, atlas: Path, tmp_path: Path) -> None:
     where = [atlas / "new.zarr", "-o", tmp_path / "p.tsv"]
     code, _, err = call("predict", "pretrained:roadmap", *where)

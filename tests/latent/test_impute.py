@@ -138,3 +138,11 @@ def test_other_encoders_do_not_impute(hidden: xr.Dataset) -> None:
     with pytest.raises(ConfigError, match="cannot impute") as caught:
         impute(PCA(3).fit(hidden), hidden)
     assert "--encoder consensus" in caught.value.remedy
+
+
+def test_nothing_is_imputed_where_nothing_is_missing(
+    whole: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    with pytest.raises(ConfigError, match="nothing to impute") as caught:
+        impute(fitted, whole)
+    assert HIDDEN in caught.value.found

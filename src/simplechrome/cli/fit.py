@@ -12,6 +12,7 @@ from simplechrome.cli.options import (
     overwrite_option,
     resume_option,
     split_list,
+    split_pair,
     talk,
 )
 
@@ -59,7 +60,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--pair",
-    callback=split_list,
+    callback=split_pair,
     metavar="A,B",
     help="Of --task difference: predict log2((A + 1) / (B + 1)) of two cell types' expression.",
 )

@@ -144,6 +144,14 @@ def split_list(context: click.Context, parameter: click.Parameter, value: str | 
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def split_pair(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Turn `E012,E028` into a tuple of two."""
+    names = split_list(context, parameter, value)
+    if names is not None and len(names) != 2:
+        raise click.BadParameter(f"{value!r} is not two cell types, as E012,E028.")
+    return names
+
+
 def chromosome_options(function: F) -> F:
     """Give a verb that splits genes the chromosomes that it holds out."""
     for option in reversed(

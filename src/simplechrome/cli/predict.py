@@ -10,7 +10,7 @@ from simplechrome.cli.options import (
     depth_options,
     output_option,
     overwrite_option,
-    split_list,
+    split_pair,
     talk,
 )
 
@@ -30,7 +30,7 @@ from simplechrome.cli.options import (
 )
 @click.option(
     "--pair",
-    callback=split_list,
+    callback=split_pair,
     metavar="A,B",
     help="Two cell types of DATASET, for a run that predicts differences. [default: the run's]",
 )

@@ -46,7 +46,13 @@ from simplechrome.evaluation.run_folder import (
     require_run_only,
     write_json,
 )
-from simplechrome.evaluation.saved_run import Models, adapt_run, load_run, require_disjoint
+from simplechrome.evaluation.saved_run import (
+    Models,
+    adapt_run,
+    load_run,
+    models_checksum,
+    require_disjoint,
+)
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
     describe_uncertainty,
@@ -219,6 +225,8 @@ def fit_run(
     }
     if graph is not None:
         request["neighbors sha256"] = graph.checksum()
+    if config.source is not None:
+        request["source sha256"] = models_checksum(config.source)
     settle(path)
     held = read_metrics(path) if resume and not unfinished_folder(path).exists() else None
     cut_short = False

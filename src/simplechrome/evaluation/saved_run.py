@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ from simplechrome.latent.load import load_encoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.pretrained import locate_run
 from simplechrome.sources.assembly import canonical_assembly
+from simplechrome.training.model_files import ARRAYS
 from simplechrome.unfinished import unfinished_folder
 
 log = logging.getLogger(__name__)
@@ -326,6 +328,14 @@ def sides_of(split: pd.Series, gene_ids: np.ndarray) -> np.ndarray:
     plain = plain[~plain.index.duplicated()]
     again = plain.reindex(ids.str.replace(*_VERSION, regex=True)).to_numpy(object)
     return np.where(pd.isna(found), np.where(pd.isna(again), NEW, again), found)
+
+
+def models_checksum(run: str | Path) -> str:
+    """Which models are these? SHA-256 of a run's weights."""
+    digest = hashlib.sha256()
+    for path in sorted(locate_run(run).rglob(ARRAYS)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def require_disjoint(split: pd.Series, test: np.ndarray, run: str | Path | None) -> None:

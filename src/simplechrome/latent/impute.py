@@ -79,7 +79,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     Raises
     ------
     ConfigError
-        If the encoder is another, or the coverage makes no sense.
+        If the encoder is another, nothing is missing, or the coverage makes no sense.
     ModelMismatchError
         If bins differ, or no mark is the encoder's.
 
@@ -100,6 +100,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     consensus.require_windows(dataset)
     consensus = consensus.with_tracks(dataset)
     extended = _with_marks(dataset, consensus.marks_)
+    _require_missing(extended, consensus)
     windows = consensus.transform_windows(extended)
     place = [str(mark) for mark in extended["mark"].values]
     signal = extended["signal"].values.astype(np.float32)
@@ -160,6 +161,18 @@ def _require_consensus(encoder: Encoder) -> ConsensusEncoder:
         remedy="fit a run with `simplechrome fit --encoder consensus`, on all cell types that "
         "have tracks",
     )
+
+
+def _require_missing(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
+    """Is there anything that the encoder can fill in?"""
+    known = np.isin(dataset["mark"].values.astype(str), list(encoder.imputations_))
+    if dataset["mark_present"].values[:, known].all():
+        raise ConfigError(
+            "There is nothing to impute.",
+            found="all cell types have " + ", ".join(encoder.imputations_),
+            expected="a mark of the model that a cell type lacks",
+            remedy="marks that the model has not seen need a run that was fitted on them",
+        )
 
 
 def _with_marks(dataset: xr.Dataset, marks: Sequence[str]) -> xr.Dataset:
