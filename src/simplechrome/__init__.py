@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from simplechrome.dataset.splits import split_by_fold as split_by_fold
     from simplechrome.dataset.store import open_dataset as open_dataset
     from simplechrome.dataset.store import save_dataset as save_dataset
+    from simplechrome.evaluation.apply_run import predict_with_run as predict_with_run
     from simplechrome.evaluation.benchmark import run_benchmark as run_benchmark
-    from simplechrome.evaluation.saved_run import predict_with_run as predict_with_run
     from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.consensus import ConsensusEncoder as ConsensusEncoder
     from simplechrome.latent.impute import impute as impute
@@ -91,7 +91,7 @@ _HOME = {
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
     "make_surroundings": "simplechrome.predictors.surroundings",
     "neighbor_means": "simplechrome.predictors.surroundings",
-    "predict_with_run": "simplechrome.evaluation.saved_run",
+    "predict_with_run": "simplechrome.evaluation.apply_run",
     "merge": "simplechrome.dataset.merge",
     "draw_labels": "simplechrome.dataset.splits",
     "split_at_random": "simplechrome.dataset.splits",

@@ -68,6 +68,8 @@ class RunConfig(Section):
     source
         A finished run that this one starts from: its encoder is taken as it is, and what its
         predictor says of a gene stands beside the latents; see `--from`.
+    match_distribution
+        Give each mark the distribution that it had in the source, for signal in other units.
     semi_supervised
         Show the encoder the labels that the predictor learns from, of training genes only.
     labels
@@ -91,6 +93,7 @@ class RunConfig(Section):
     neighbors: tuple[str, ...] = ()
     neighbor_expression: bool = False
     source: str | None = None
+    match_distribution: bool = False
     semi_supervised: bool = False
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
@@ -176,6 +179,12 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _source_is_told_by_latents(self) -> RunConfig:
         if self.source is None:
+            if self.match_distribution:
+                raise ConfigError(
+                    "Distributions can be matched to those of a run that is started from.",
+                    found="--match-distribution without --from",
+                    expected="both, or neither: a model of its own learns from signal as it is",
+                )
             return self
         found = f"--from {self.source} with "
         if self.encoder.name == "none" or self.neighbors:

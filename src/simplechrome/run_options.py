@@ -16,6 +16,7 @@ from simplechrome.config import (
     require_startable,
 )
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.run_folder import find_run
 from simplechrome.model_config import (
     ENCODERS,
     NEED_WINDOWS,
@@ -27,7 +28,6 @@ from simplechrome.model_config import (
     PaperVAEConfig,
     PredictorConfig,
 )
-from simplechrome.pretrained import locate_run
 
 
 class Preset(NamedTuple):
@@ -187,11 +187,12 @@ def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -
     ConfigError
         If other ones are asked for.
     """
-    config = read_config(locate_run(run) / "config.toml")
+    config = read_config(find_run(run) / "config.toml")
     require_startable(config, run)
     held = config.model_dump(mode="json", exclude_none=True)
     encoder = held["encoder"]["name"] + (WITH_LOG_MEANS if held["add_log_means"] else "")
     own = {"encoder": encoder, "task": held["task"], "preset": None, "n_latent": None}
+    own["epochs"] = None
     asked = dict(given)
     for name in ("encoder", "task"):
         said = values.get(name)
@@ -239,8 +240,9 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         given["encoder"], plus, _ = given["encoder"].partition(WITH_LOG_MEANS)
         given["add_log_means"] = bool(plus)
     names = set(given)
-    if given.get("source") is not None:
-        values = _start_from(given["source"], values, given)
+    source = given.get("source", values.get("source"))
+    if source is not None:
+        values = _start_from(source, values, given)
     preset = given.pop("preset", None)
     if preset is not None:
         values |= _preset_sections(preset, given)

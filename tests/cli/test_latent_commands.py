@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_missing_mark_is_imputed_and_said_to_be(
     assert code == 0
     first, last = out.splitlines()
     assert first.startswith("SIM002 H3K4me3: from 2 cell types and ")
-    assert last == f"{tmp_path / 'imputed.zarr'}: 1 tracks imputed"
+    assert last == f"{tmp_path / 'imputed.zarr'}: 1 track imputed"
     imputed = simplechrome.open_dataset(tmp_path / "imputed.zarr")
     assert imputed["mark_present"].values.all()
     code, out, _ = call("inspect", tmp_path / "imputed.zarr")
@@ -75,6 +76,12 @@ def test_page_of_latents(call: Call, atlas: Path, run: Path, tmp_path: Path) -> 
     assert "latents as in run: mean matched correlation 1.000" in out
     assert page.stat().st_size > 20_000
     assert pd.read_csv(table, sep="\t")["latent"][0] == "activity"
+    # Two runs of one name are both there.
+    shutil.copytree(run, tmp_path / "run")
+    page = tmp_path / "two.html"
+    both = ["--against", run, "--against", tmp_path / "run"]
+    code, out, _ = call("read", run, atlas / "new.zarr", "-o", page, *both)
+    assert (code, out.count("latents as in ")) == (0, 2)
     code, _, err = call("read", run, atlas / "new.zarr", "-o", tmp_path / "latents.pdf")
     assert (code, ".html" in err) == (1, True)
 

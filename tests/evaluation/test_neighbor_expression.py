@@ -13,9 +13,9 @@ from simplechrome.config import make_config
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
 from simplechrome.errors import ConfigError, MissingExpressionError, ModelMismatchError
+from simplechrome.evaluation.apply_run import predict_with_run
 from simplechrome.evaluation.features import features_of, tell_expression
 from simplechrome.evaluation.run import fit_run
-from simplechrome.evaluation.saved_run import predict_with_run
 from simplechrome.metrics import auroc
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor

@@ -25,9 +25,10 @@ from simplechrome.errors import (
     UnknownGeneError,
 )
 from simplechrome.evaluation import run as run_module
+from simplechrome.evaluation.apply_run import encode_with_run, predict_with_run
 from simplechrome.evaluation.models import make_encoder, make_predictor
 from simplechrome.evaluation.run import Run, fit_run, target_of
-from simplechrome.evaluation.saved_run import encode_with_run, load_run, predict_with_run
+from simplechrome.evaluation.saved_run import load_run
 
 LEVELS = {"encoder": {"name": "log_means"}}
 SMALL_VAE = {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from simplechrome import from_arrays, simulate
 from simplechrome.config import RunConfig, make_config
-from simplechrome.errors import ConfigError, MissingInputError, SplitError
+from simplechrome.errors import ConfigError, MissingInputError, ModelMismatchError, SplitError
+from simplechrome.evaluation.apply_run import predict_with_run
 from simplechrome.evaluation.features import SOURCE_LENGTH, beside_source
 from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.saved_run import load_run, predict_with_run
+from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.metrics import auroc
 from simplechrome.predictors.linear import LinearPredictor
@@ -99,7 +102,7 @@ def test_genes_that_the_source_learned_from_cannot_be_tested(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
     other = {"test_chroms": ["chr3"], "validation_chroms": ["chr4"]}
-    with pytest.raises(SplitError, match="has learned from genes") as caught:
+    with pytest.raises(SplitError, match="has learned from test genes") as caught:
         fit_from(three, source, tmp_path / "run", split=other)
     assert "leave out the options on the split" in caught.value.remedy
     assert not (tmp_path / "run").exists()
@@ -111,7 +114,7 @@ def test_options_are_those_of_the_source(source: Run) -> None:
     with pytest.raises(ConfigError, match="has its encoder and task") as caught:
         merge_options(None, {"source": str(source.folder), "encoder": "pca"})
     assert caught.value.remedy == "leave out --encoder"
-    with pytest.raises(MissingInputError):
+    with pytest.raises(MissingInputError, match="There is no run folder"):
         merge_options(None, {"source": str(source.folder / "nowhere")})
 
 
@@ -179,3 +182,105 @@ def test_file_of_options_that_asks_for_another_encoder_is_refused(
     (tmp_path / "options.toml").write_text('[encoder]\nname = "pca"\n')
     with pytest.raises(ConfigError, match="has its encoder and task"):
         merge_options(tmp_path / "options.toml", {"source": str(source.folder)})
+
+
+def test_genes_that_the_source_learned_from_cannot_calibrate(
+    three: xr.Dataset, source: Run, tmp_path: Path
+) -> None:
+    other = {"validation_chroms": ["chr3"]}
+    with pytest.raises(SplitError, match="has learned from validation genes"):
+        fit_from(three, source, tmp_path / "run", split=other)
+
+
+def test_random_split_of_another_seed_is_told_the_seed(three: xr.Dataset, tmp_path: Path) -> None:
+    chosen = {"encoder": {"name": "consensus", "n_latent": 8}, "split": {"kind": "random"}}
+    run = fit_run(three.isel(cell_type=[0, 1]), make_config(chosen), tmp_path / "source")
+    with pytest.raises(SplitError) as caught:
+        fit_from(three, run, tmp_path / "run", split={"kind": "random"}, seed=3)
+    assert caught.value.remedy.startswith("--seed 0, as of that run")
+
+
+def test_genes_that_the_source_does_not_know_are_said(
+    three: xr.Dataset, source: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = [f"gene{k}" for k in range(three.sizes["gene"])]
+    named = three.assign_coords(gene_id=("gene", np.asarray(ids, dtype=object)))
+    fit_from(named, source, tmp_path / "run", labels=30)
+    assert "is known to the run by its id" in caplog.text
+
+
+def test_source_that_knows_its_genes_by_heart_is_said(
+    three: xr.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    two = three.isel(cell_type=[0, 1])
+    few = make_config({"encoder": {"name": "consensus", "n_latent": 8}, "labels": 12, "seed": 1})
+    source = fit_run(two, few, tmp_path / "source")
+    table = source.predictions
+    learned = pd.read_parquet(source.folder / "split.parquet").query("labelled")["gene_id"]
+    # A predictor that has learned them by heart says nothing but their labels.
+    mine = table["gene_id"].isin(learned)
+    table.loc[mine, "probability"] = table["label"][mine].clip(0, 1)
+    table.loc[~mine, "probability"] = np.tile([0.2, 0.8, 0.5], len(table))[: (~mine).sum()]
+    table.to_parquet(source.folder / "predictions.parquet")
+    fit_from(three, source, tmp_path / "same", labels=12, seed=1)
+    assert "12 of the 12 labelled genes here are among them" in caplog.text
+
+
+def test_resumed_run_knows_that_its_source_is_another(
+    three: xr.Dataset, source: Run, tmp_path: Path
+) -> None:
+    copied = tmp_path / "source"
+    shutil.copytree(source.folder, copied)
+    config = start_from(source._replace(folder=copied), labels=30)
+    new = three.isel(cell_type=[2])
+    fit_run(new, config, tmp_path / "run", source=load_run(copied))
+    other = make_config({"encoder": {"name": "consensus", "n_latent": 8}, "labels": 50})
+    fit_run(three.isel(cell_type=[0, 1]), other, copied, overwrite=True)
+    with pytest.raises(ConfigError, match="made with other options or other data") as caught:
+        fit_run(new, config, tmp_path / "run", source=load_run(copied), resume=True)
+    assert "source sha256" in caught.value.found
+
+
+def test_file_that_names_the_source_alone_says_it_all(source: Run, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(f'source = "{source.folder.as_posix()}"\n')
+    merged = merge_options(tmp_path / "run.toml", {})
+    assert merged.encoder == source.config.encoder
+    assert merged.split == source.config.split
+
+
+def test_other_models_than_those_of_the_source_are_refused(
+    three: xr.Dataset, source: Run, tmp_path: Path
+) -> None:
+    for changed in ({"encoder": {"name": "pca"}}, {"task": "regression"}):
+        with pytest.raises(ConfigError, match="has its encoder and task"):
+            fit_from(three, source, tmp_path / "run", **changed)
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_does_not_replace_its_source(three: xr.Dataset, source: Run) -> None:
+    with pytest.raises(ConfigError, match="cannot take the place"):
+        fit_from(three, source, source.folder)
+
+
+def test_epochs_are_those_of_the_source(source: Run) -> None:
+    with pytest.raises(ConfigError, match="has its encoder and task") as caught:
+        merge_options(None, {"source": str(source.folder), "epochs": 7})
+    assert caught.value.remedy == "leave out --epochs"
+
+
+def test_signal_in_other_units_is_matched_when_asked(
+    three: xr.Dataset, source: Run, tmp_path: Path
+) -> None:
+    other = three.assign(signal=(np.sqrt(three["signal"])).astype(np.float32))
+    other["signal"].attrs["units"] = "root_reads"
+    with pytest.raises(ModelMismatchError, match="--match-distribution"):
+        fit_from(other, source, tmp_path / "run", labels=40)
+    matched = fit_from(other, source, tmp_path / "run", labels=40, match_distribution=True)
+    plain = fit_from(three, source, tmp_path / "plain", labels=40)
+    difference = matched.metrics["test"]["auroc"] - plain.metrics["test"]["auroc"]
+    assert abs(difference) < 0.02
+    again = predict_with_run(matched.folder, other.isel(cell_type=[2]), match_distribution=True)
+    correlation = np.corrcoef(again["probability"], matched.predictions["probability"])[0, 1]
+    assert correlation > 0.99
+    with pytest.raises(ConfigError, match="of a run that is started from"):
+        make_config({"match_distribution": True})

@@ -17,6 +17,7 @@ from simplechrome import LinearPredictor, MLPPredictor
 from simplechrome.config import make_config
 from simplechrome.errors import ModelFormatError, TrainingError
 from simplechrome.evaluation import held_out as held_out_module
+from simplechrome.evaluation.apply_run import predict_with_run
 from simplechrome.evaluation.held_out import (
     choose_as_whole,
     fit_and_hold_out,
@@ -25,7 +26,7 @@ from simplechrome.evaluation.held_out import (
 )
 from simplechrome.evaluation.run import Run, fit_run
 from simplechrome.evaluation.run_folder import describe_run
-from simplechrome.evaluation.saved_run import load_run, predict_with_run
+from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import coverage_columns, score_predictions
 from simplechrome.evaluation.uncertainty import (
     fit_uncertainty,

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simplechrome import PCA, ConsensusEncoder, impute, load_encoder, merge, validate
+from simplechrome import (
+    PCA,
+    ConsensusEncoder,
+    from_arrays,
+    impute,
+    load_encoder,
+    merge,
+    validate,
+)
 from simplechrome.dataset.splits import split_by_chromosome
-from simplechrome.errors import ConfigError, DatasetFormatError
+from simplechrome.errors import ConfigError, DatasetFormatError, ModelMismatchError
+from simplechrome.latent.left_out import _folds
 from tests.simulated_dataset import simulated_dataset
 
 HIDDEN = "H3K4me3"
@@ -146,3 +155,80 @@ def test_nothing_is_imputed_where_nothing_is_missing(
     with pytest.raises(ConfigError, match="nothing to impute") as caught:
         impute(fitted, whole)
     assert HIDDEN in caught.value.found
+
+
+def noise(genes: int, cell_types: int) -> xr.Dataset:
+    """Windows that tell nothing of each other: not of other marks, nor of other cell types."""
+    reads = np.random.default_rng(0).poisson(4, (cell_types, genes, 20, 3))
+    return from_arrays(
+        reads.astype(np.uint16),
+        marks=["a", "b", "c"],
+        gene_ids=[f"g{k}" for k in range(genes)],
+        cell_types=[f"c{k}" for k in range(cell_types)],
+        bin_size=500,
+    )
+
+
+@pytest.mark.parametrize("cell_types", [2, 4])
+def test_nothing_is_told_of_cell_types_in_which_nothing_was_learned(cell_types: int) -> None:
+    encoder = ConsensusEncoder(12).fit(noise(300, cell_types))
+    for imputation in encoder.imputations_.values():
+        assert list(imputation.ways_) == ([0, 1] if cell_types == 2 else [0, 1, 3])
+        for way in imputation.ways_.values():
+            assert way.correlation.shape == (cell_types,)
+            assert np.abs(way.correlation).max() < 0.05
+
+
+def test_mark_of_a_single_cell_type_has_not_been_tried(whole: xr.Dataset) -> None:
+    two = hide(whole.isel(cell_type=[0, 1]), "SIM001", HIDDEN)
+    encoder = ConsensusEncoder(12).fit(split_by_chromosome(two).train)
+    imputed = impute(encoder, two)
+    (track,) = imputed.tracks
+    assert track.correlation.size == 0
+    assert track.describe().endswith("not tried: no two cell types of the run have it")
+    assert track.others == ["SIM002"]  # The same gene elsewhere is told from all the same.
+    truth, told = truth_and(imputed.dataset["signal"], whole)
+    assert np.corrcoef(truth.ravel(), told.ravel())[0, 1] > 0.5
+
+
+def test_intervals_are_wider_where_fewer_cell_types_have_the_mark(
+    hidden: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    def width(dataset: xr.Dataset) -> float:
+        filled = impute(fitted, dataset).dataset
+        return float((filled["imputed_high"] - filled["imputed_low"])[0].sum())
+
+    assert width(hidden.isel(cell_type=[0, 1])) > 1.02 * width(hidden)
+
+
+def test_cell_types_with_a_rare_mark_are_left_out_apart() -> None:
+    has = np.ones((12, 3), bool)
+    has[:, 2] = False
+    has[[3, 8], 2] = True
+    folds = _folds(has)
+    assert len(folds) == 5
+    assert sorted(np.concatenate(folds)) == list(range(12))
+    assert not any({3, 8} <= set(fold) for fold in folds)
+
+
+def test_mark_that_is_observed_in_one_gene_is_not_told(whole: xr.Dataset) -> None:
+    observed = whole["observed"].copy()
+    observed.loc[{"mark": HIDDEN}] = 0
+    observed[0, 0, 3] = 1
+    there = xr.where(whole["mark"] == HIDDEN, observed > 0, True).transpose(*observed.dims)
+    thin = whole.assign(observed=observed, signal=whole["signal"].where(there, 0))
+    encoder = ConsensusEncoder(12).fit(thin)
+    assert HIDDEN not in encoder.imputations_
+    assert np.isfinite(encoder.transform(thin)).all()
+
+
+def test_signal_of_other_units_is_refused(hidden: xr.Dataset, fitted: ConsensusEncoder) -> None:
+    signal = hidden["signal"].assign_attrs(units="fold_change")
+    with pytest.raises(ModelMismatchError, match="is in fold_change, and the model"):
+        impute(fitted, hidden.assign(signal=signal))
+
+
+def test_marks_written_otherwise_are_refused(hidden: xr.Dataset, fitted: ConsensusEncoder) -> None:
+    renamed = hidden.assign_coords(mark=["h3k27me3", *hidden["mark"].values[1:]])
+    with pytest.raises(ModelMismatchError, match="written otherwise"):
+        impute(fitted, renamed)

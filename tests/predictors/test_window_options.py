@@ -12,10 +12,10 @@ import pytest
 from simplechrome import from_arrays, simulate
 from simplechrome.config import RunConfig, make_config
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.apply_run import predict_with_run
 from simplechrome.evaluation.intervals import block_bootstrap
 from simplechrome.evaluation.models import make_predictor
 from simplechrome.evaluation.run import fit_run
-from simplechrome.evaluation.saved_run import predict_with_run
 from simplechrome.model_config import AttentiveChromeConfig, DeepChromeConfig, NoEncoderConfig
 from simplechrome.run_options import merge_options
 

@@ -28,8 +28,8 @@ def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) 
     """
     from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.apply_run import encode_with_run
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import encode_with_run
 
     check_free(output, overwrite=overwrite)
     check_table_path(output)

@@ -99,6 +99,13 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     "labels here what its predictor does not know.",
 )
 @click.option(
+    "--match-distribution",
+    is_flag=True,
+    default=None,
+    help="With --from: replace each mark's values by those of the same rank in RUN's training, for "
+    "signal in other units than its (p-values, fold change).",
+)
+@click.option(
     "--semi-supervised",
     is_flag=True,
     default=None,

@@ -45,6 +45,7 @@ def command(run: str, dataset: str, output: str, coverage: float, overwrite: boo
     data = open_dataset(dataset)
     imputed = impute(load_run(run).encoder, data, coverage=coverage)
     save_dataset(imputed.dataset, output, overwrite=overwrite)
+    n = len(imputed.tracks)
     for track in imputed.tracks:
         click.echo(track.describe())
-    click.echo(f"{output}: {len(imputed.tracks)} tracks imputed")
+    click.echo(f"{output}: {n} track{'s' if n != 1 else ''} imputed")

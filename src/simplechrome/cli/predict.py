@@ -73,8 +73,9 @@ def command(
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.neighbors.stored import open_neighbors
     from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.apply_run import fair_rows, predict_with_run, task_of
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import fair_rows, load_run, predict_with_run, task_of
+    from simplechrome.evaluation.saved_run import load_run
     from simplechrome.evaluation.scores import score_predictions
     from simplechrome.evaluation.summary import format_part
 
@@ -87,7 +88,7 @@ def command(
     graph = open_neighbors(dataset, names, dataset=data) if names else None
     explanation = None
     if explained:  # before anything is written: it may be refused
-        from simplechrome.evaluation.saved_run import explain_with_run
+        from simplechrome.evaluation.apply_run import explain_with_run
         from simplechrome.report.neighbor_files import explanation_file, write_explanation
 
         path = explanation_file(output, overwrite=overwrite)

@@ -46,8 +46,8 @@ def command(
     from simplechrome.atomic import check_free
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.store import open_dataset
+    from simplechrome.evaluation.apply_run import latents_with_run
     from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import latents_with_run
     from simplechrome.report.latent_section import write_latent_page
 
     check_page_path(output, overwrite=overwrite)
@@ -56,7 +56,12 @@ def command(
         check_free(table, overwrite=overwrite)
     data = open_dataset(dataset)
     latents = latents_with_run(run, data)
-    others = {PurePath(other).name: latents_with_run(other, data) for other in against}
+    # Runs of one name in several folders are called by their paths.
+    last = [PurePath(path).name for path in against]
+    others = {
+        name if last.count(name) == 1 else path: latents_with_run(path, data)
+        for name, path in zip(last, against, strict=True)
+    }
     names = [PurePath(path).name for path in (run, dataset, output)]
     command = ["simplechrome", "read", *names[:2], "-o", names[2]]
     rows = write_latent_page(

@@ -20,7 +20,6 @@ from simplechrome.config import (
     SplitConfig,
     make_config,
     read_config,
-    require_startable,
     write_config,
 )
 from simplechrome.dataset import splits
@@ -46,14 +45,13 @@ from simplechrome.evaluation.run_folder import (
     require_run_only,
     write_json,
 )
-from simplechrome.evaluation.saved_run import (
-    Models,
-    adapt_run,
-    load_run,
+from simplechrome.evaluation.saved_run import Models, adapt_run, load_run
+from simplechrome.evaluation.scores import score_predictions
+from simplechrome.evaluation.start_from import (
     models_checksum,
     require_disjoint,
+    require_same_models,
 )
-from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
     describe_uncertainty,
     fit_uncertainty,
@@ -68,6 +66,8 @@ from simplechrome.unfinished import differences, long_work, settle, unfinished_f
 log = logging.getLogger(__name__)
 
 EXCLUDED = "excluded"
+SOURCE_CHECKSUM = "source sha256"
+"""Among what a run was made from: the weights of the run that it was started from."""
 
 
 class Run(NamedTuple):
@@ -173,7 +173,8 @@ def fit_run(
     source
         What `load_run` returns of the run that the configuration names as its source. Its
         encoder is taken as it is, told of the tracks of new cell types; no gene that it learned
-        from may be a test gene here.
+        from may be a validation or test gene here. What it says of genes that it learned from in
+        other cell types may be better than what it says of others: see `require_disjoint`.
     finish
         Called with the run before its folder takes its name; what it writes to `run.folder`
         appears with the rest.
@@ -205,19 +206,22 @@ def fit_run(
             expected="config.source = path, and source=load_run(path)",
         )
     if source is not None and config.source is not None:
-        require_startable(source.config, config.source)
-        source, (dataset, _) = adapt_run(config.source, source, dataset)
+        require_same_models(config, source.config, path)
+        source, (dataset, _) = adapt_run(
+            *(config.source, source, dataset), match_distribution=config.match_distribution
+        )
     warn_of_split(config.split.kind)
     assignment = assign_genes(dataset, config.split, config.seed)
     parts = splits.apply_assignment(dataset, assignment)
-    if source is not None:
-        require_disjoint(source.split, parts.test["gene_id"].values, config.source)
     asked = dataset if config.pair is None else pair_dataset(dataset, config.pair)
     learned_from = splits.apply_assignment(asked, assignment).train
     labelled = _labelled_genes(learned_from, target_of(learned_from, config.task), config)
     # NumPy compares strings pair by pair: 4 s for 18,421 genes.
     gene_ids = pd.Index(dataset["gene_id"].values)
-    drawn = gene_ids.isin(parts.train["gene_id"].values[labelled])
+    chosen = parts.train["gene_id"].values[labelled]
+    drawn = gene_ids.isin(chosen)
+    if source is not None:
+        require_disjoint(source, dataset, parts, chosen, config)
     checksum = dataset_checksum(dataset)
     request = {
         "config": config.model_dump(mode="json", exclude_none=True),
@@ -226,7 +230,7 @@ def fit_run(
     if graph is not None:
         request["neighbors sha256"] = graph.checksum()
     if config.source is not None:
-        request["source sha256"] = models_checksum(config.source)
+        request[SOURCE_CHECKSUM] = models_checksum(config.source)
     settle(path)
     held = read_metrics(path) if resume and not unfinished_folder(path).exists() else None
     cut_short = False
@@ -259,7 +263,10 @@ def fit_run(
             shutil.copy(path / ENVIRONMENT, work.folder / ENVIRONMENT)
         write_config(config, work.folder / "config.toml")
         if not (work.folder / ENVIRONMENT).is_file():
-            write_json(describe_environment(dataset, checksum), work.folder / ENVIRONMENT)
+            environment = describe_environment(dataset, checksum)
+            if SOURCE_CHECKSUM in request:
+                environment[SOURCE_CHECKSUM] = request[SOURCE_CHECKSUM]
+            write_json(environment, work.folder / ENVIRONMENT)
         run = _fit(dataset, asked, config, work.folder, assignment, drawn, graph, source)
         if run.interrupted and path.exists() and not cut_short:
             # Who stops a replacement has not asked to lose what is there.
@@ -278,8 +285,11 @@ def _differences_to_finished(folder: Path, request: dict[str, Any]) -> list[str]
         environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
         made["dataset sha256"] = environment["dataset"]["sha256"]
         asked["dataset sha256"] = request["dataset sha256"]
+        if SOURCE_CHECKSUM in request:
+            made[SOURCE_CHECKSUM] = environment[SOURCE_CHECKSUM]
+            asked[SOURCE_CHECKSUM] = request[SOURCE_CHECKSUM]
     except (OSError, ValueError, KeyError, TypeError):
-        log.warning("%s does not say on which data it was fitted", folder)
+        log.warning("%s does not say on which data it was fitted, or from which run", folder)
     return differences(made, asked)
 
 

@@ -16,7 +16,13 @@ import xarray as xr
 import simplechrome
 from simplechrome.atomic import whole_file
 from simplechrome.config import read_config
-from simplechrome.errors import ConfigError, MissingInputError, OutputExistsError
+from simplechrome.errors import (
+    ConfigError,
+    MissingInputError,
+    ModelFormatError,
+    OutputExistsError,
+)
+from simplechrome.pretrained import locate_run
 from simplechrome.unfinished import unfinished_folder
 
 PROFILE_FILE = "signal_profile.json"
@@ -94,6 +100,33 @@ def require_outside(dataset: str | Path, target: str | Path) -> None:
             expected="a dataset outside of the output",
             remedy="choose another output path, or move the dataset",
         )
+
+
+def find_run(run: str | Path) -> Path:
+    """Where is this run? Pretrained ones are known by name.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such folder.
+    ModelFormatError
+        If the run is not finished.
+    """
+    path = locate_run(run)
+    begun = unfinished_folder(path)
+    if not path.is_dir() and begun.is_dir():
+        raise ModelFormatError(
+            f"{path} is not finished.",
+            found=f"{begun} with {describe_run(begun)}",
+            cause="`simplechrome fit` was stopped or killed, or is still at work",
+            remedy="the same command with --resume goes on from there",
+        )
+    if not path.is_dir():
+        raise MissingInputError(
+            f"There is no run folder {path}.",
+            remedy="make one with `simplechrome fit`, or check the path",
+        )
+    return path
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:

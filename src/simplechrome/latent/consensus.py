@@ -17,6 +17,7 @@ from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinate
 from simplechrome.latent.composite import Composite
 from simplechrome.latent.imputation import MarkImputation
 from simplechrome.latent.label_direction import FOLDS, LabelledRows
+from simplechrome.latent.left_out import leave_out
 from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
@@ -225,10 +226,12 @@ class ConsensusEncoder(WindowEncoder):
         found = ActivityDirection.find(rows, seen, agreed)
         self.direction_ = found.oriented(cell_types, components, self.marks_)
         self._find_maps(cell_types, components, seen, agreed)
-        measured = self.composite_.together_.diagonal() > 0
+        left_out = leave_out(cell_types)
+        measured = {track.mark for track in tracks}
         self.imputations_ = {
-            self.marks_[mark]: MarkImputation(mark).fit(cell_types, self.composite_)
-            for mark in np.flatnonzero(measured).tolist()
+            mark: MarkImputation(column).fit(cell_types, self.composite_, left_out)
+            for column, mark in enumerate(self.marks_)
+            if mark in measured
         }
 
     def _find_tracks(self, cell_types: list[Windows]) -> list[Track]:

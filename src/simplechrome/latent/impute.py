@@ -12,11 +12,11 @@ import xarray as xr
 
 from simplechrome.dataset.observed import require_measured
 from simplechrome.dataset.transforms import Windows
-from simplechrome.errors import ConfigError
+from simplechrome.errors import ConfigError, ModelMismatchError
 from simplechrome.latent.consensus import ConsensusEncoder
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.imputation import PROBABILITIES, MarkImputation
-from simplechrome.latent.window_encoder import align_marks
+from simplechrome.latent.window_encoder import align_marks, require_same_case
 from simplechrome.latent.with_log_means import WithLogMeans
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class ImputedTrack(NamedTuple):
     others : cell types of the dataset in which the mark was measured
     marks : of its own cell type, that were looked at
     correlation : of truth and prediction in each cell type of the training, left out in turn, told
-        in the same way
+        in the same way; empty where no two have the mark
     """
 
     cell_type: str
@@ -39,13 +39,15 @@ class ImputedTrack(NamedTuple):
 
     def describe(self) -> str:
         """All of this in one line."""
-        parts = [f"{len(self.others)} cell types"] if self.others else []
+        n = len(self.others)
+        parts = [f"{n} cell type{'s' if n > 1 else ''}"] if n else []
         parts += [", ".join(self.marks)] if self.marks else []
-        low, middle, high = np.quantile(self.correlation, [0, 0.5, 1])
-        return (
-            f"{self.cell_type} {self.mark}: from {' and '.join(parts) or 'its mean profile'}; "
-            f"correlation in cell types left out {middle:.2f} ({low:.2f} to {high:.2f})"
-        )
+        tried = "not tried: no two cell types of the run have it"
+        if self.correlation.size:
+            low, middle, high = np.quantile(self.correlation, [0, 0.5, 1])
+            tried = f"correlation in cell types left out {middle:.2f} ({low:.2f} to {high:.2f})"
+        told_from = " and ".join(parts) or "its mean profile"
+        return f"{self.cell_type} {self.mark}: from {told_from}; {tried}"
 
 
 class Imputed(NamedTuple):
@@ -81,7 +83,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     ConfigError
         If the encoder is another, nothing is missing, or the coverage makes no sense.
     ModelMismatchError
-        If bins differ, or no mark is the encoder's.
+        If bins or units differ, or no mark is the encoder's.
 
     References
     ----------
@@ -98,6 +100,8 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
         )
     require_measured(dataset, "impute")
     consensus.require_windows(dataset)
+    require_same_case(dataset, consensus.marks_)
+    _require_units(dataset, consensus)
     consensus = consensus.with_tracks(dataset)
     extended = _with_marks(dataset, consensus.marks_)
     _require_missing(extended, consensus)
@@ -113,11 +117,8 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
         measured = windows.present[:, :, column]
         lacking = np.flatnonzero(~extended["mark_present"].sel(mark=mark).values).tolist()
         told_by = np.flatnonzero(measured.any(axis=1))
-        of_others = None
-        if told_by.size and "others" in imputation.ways_:
-            coordinates = windows.values[told_by, :, :, column] @ imputation.axes_
-            counted = measured[told_by].sum(axis=0)[:, np.newaxis]
-            of_others = coordinates.sum(axis=0) / np.maximum(counted, 1)
+        others = [Windows(windows.values[k], windows.present[k]) for k in told_by]
+        of_others = imputation.of_others(others)
         for row in lacking:
             own = Windows(windows.values[row], windows.present[row])
             if not own.present.any():
@@ -126,6 +127,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
             told = imputation.tell(
                 expected,
                 of_others,
+                len(others),
                 partial(consensus.transform_.inverse_of, mark=mark),
                 coverage,
             )
@@ -163,6 +165,19 @@ def _require_consensus(encoder: Encoder) -> ConsensusEncoder:
     )
 
 
+def _require_units(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
+    """Imputed tracks stand beside measured ones: is the signal of both of the same kind?"""
+    units = str(dataset["signal"].attrs.get("units", ""))
+    if units and encoder.units_ and units != encoder.units_:
+        raise ModelMismatchError(
+            f"The signal is in {units}, and the model was fitted on {encoder.units_}.",
+            found=units,
+            expected=encoder.units_,
+            cause="the run was fitted on other data",
+            remedy="fit a run on these data (`simplechrome fit`), and impute with it",
+        )
+
+
 def _require_missing(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
     """Is there anything that the encoder can fill in?"""
     known = np.isin(dataset["mark"].values.astype(str), list(encoder.imputations_))
@@ -195,13 +210,13 @@ def _origin(
 ) -> ImputedTrack:
     cell_types = [str(name) for name in dataset["cell_type"].values]
     looked_at = own.present.any(axis=0) & imputation.trusted_
-    way = "others" if told_by.size and "others" in imputation.ways_ else "own"
+    n = imputation.tried_with(len(told_by))
     return ImputedTrack(
         cell_types[row],
         mark,
-        [cell_types[k] for k in told_by] if way == "others" else [],
+        [cell_types[k] for k in told_by] if n else [],
         [name for name, there in zip(encoder.marks_, looked_at, strict=True) if there],
-        imputation.ways_[way].correlation,
+        imputation.ways_[n].correlation,
     )
 
 

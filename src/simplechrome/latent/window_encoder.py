@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +17,26 @@ from simplechrome.errors import ModelMismatchError
 from simplechrome.latent.encoder import Encoder
 
 log = logging.getLogger(__name__)
+
+
+def require_same_case(dataset: xr.Dataset, marks: Sequence[str]) -> None:
+    """Is a mark that the model lacks one that it knows, written otherwise?
+
+    Raises
+    ------
+    ModelMismatchError
+        If so.
+    """
+    known = {mark.lower(): mark for mark in marks}
+    have = [str(mark) for mark in dataset["mark"].values]
+    meant = {m: known[m.lower()] for m in have if m not in marks and m.lower() in known}
+    if meant:
+        raise ModelMismatchError(
+            "Marks are written otherwise than in the model.",
+            found=", ".join(meant),
+            expected=", ".join(meant.values()),
+            remedy="write them so in the sample sheet, and build the dataset again",
+        )
 
 
 def align_marks(dataset: xr.Dataset, marks: list[str]) -> xr.Dataset:

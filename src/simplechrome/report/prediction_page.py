@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 import simplechrome
-from simplechrome.evaluation.saved_run import CHANGED, fair_rows, task_of
+from simplechrome.evaluation.apply_run import CHANGED, fair_rows, task_of
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.report import page
 from simplechrome.report.figures_predictions import predicted_figure
