@@ -46,6 +46,16 @@ def test_sound_data_raise_no_alarm(three: xr.Dataset) -> None:
     assert advice(three.isel(cell_type=[0])) == ""
 
 
+def test_imputed_tracks_are_not_taken_for_odd_files(three: xr.Dataset) -> None:
+    imputed = np.zeros((3, 5), bool)
+    imputed[0, 2] = True
+    signal = three["signal"].values.astype(np.float32)
+    signal[0, :, :, 2] += 0.5
+    odd = changed(three, signal)
+    assert "values are not whole numbers" in advice(odd)
+    assert advice(odd.assign(imputed=(("cell_type", "mark"), imputed))) == ""
+
+
 @pytest.mark.parametrize(("one", "other"), [*combinations(range(5), 2)])
 def test_two_exchanged_marks_are_named_and_no_others(
     three: xr.Dataset, one: int, other: int

@@ -90,6 +90,7 @@ def test_variants_are_models_with_settings_of_their_own() -> None:
         ({"baseline": "raw:mpl"}, "baseline is not among"),
         ({"representations": ["pca"], "predictors": ["deepchrome"]}, "None of these models"),
         ({"seeds": 0}, "`seeds`[^!]*from 1 up"),
+        ({"task": "difference"}, "`task`[^!]*classification or regression"),
         ({"sedes": 2}, "no option `sedes`[^!]*did you mean seeds"),
         ({"variants": {"x": {"name": "pca", "latents": 3}}}, "variants.x"),
     ],

@@ -11,9 +11,10 @@ import xarray as xr
 from simplechrome.config import make_config
 from simplechrome.dataset.pair import name_pair, pair_dataset
 from simplechrome.errors import ConfigError, UnknownGeneError
+from simplechrome.evaluation.apply_run import predict_with_run
 from simplechrome.evaluation.conformal import fit_level_intervals
 from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.saved_run import load_run, predict_with_run
+from simplechrome.evaluation.saved_run import load_run
 from simplechrome.predictors.difference import DifferenceLinear, pair_features
 from simplechrome.predictors.difference_network import DifferenceMLP
 from tests.simulated_dataset import simulated_dataset
@@ -54,6 +55,21 @@ def test_pair_has_the_marks_that_both_have() -> None:
     data = simulated_dataset(60, 2, missing_marks={"SIM002": ["H3K4me1"]})
     there = pair_dataset(data, PAIR)["mark_present"]
     assert there.values.tolist() == [[True, True, False, True, True]]
+
+
+def test_pair_without_a_common_mark_is_refused() -> None:
+    missing = {"SIM001": ["H3K4me1", "H3K4me3"], "SIM002": ["H3K27me3", "H3K36me3", "H3K9me3"]}
+    with pytest.raises(ConfigError, match="no mark in common") as caught:
+        pair_dataset(simulated_dataset(60, 2, missing_marks=missing), PAIR)
+    assert "SIM002: H3K4me1, H3K4me3" in caught.value.found
+
+
+def test_change_of_genes_without_common_data_is_unknown(two: xr.Dataset) -> None:
+    observed = two["observed"].copy()
+    observed[0, 5, :2], observed[1, 5, 2:] = 0, 0
+    pair = pair_dataset(two.assign(observed=observed), PAIR)
+    assert np.isnan(pair["change"].values[0]).nonzero()[0].tolist() == [5]
+    assert pair["label"].values[0, 5] == -1
 
 
 @pytest.mark.parametrize("pair", [("SIM001", "SIM001"), ("SIM001",)])

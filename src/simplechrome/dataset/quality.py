@@ -136,6 +136,8 @@ def _gains(correlations: Correlations) -> dict[tuple[str, str, str], float]:
 def quality_advice(description: dict[str, Any]) -> list[str]:
     """What looks wrong with tracks, and what is to be done? Sentences with advice.
 
+    Of imputed tracks nothing is said: nobody measured them.
+
     Parameters
     ----------
     description
@@ -145,7 +147,7 @@ def quality_advice(description: dict[str, Any]) -> list[str]:
         (cell_type, mark, numbers)
         for cell_type, cell in description["cell_types"].items()
         for mark, numbers in cell["marks"].items()
-        if numbers["present"]
+        if numbers["present"] and not numbers.get("imputed")
     ]
     return [
         *_swap_advice(description["likely_swaps"], len(description["cell_types"])),

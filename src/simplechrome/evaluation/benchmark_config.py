@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simplechrome.atomic import whole_file
 from simplechrome.config import (
     SplitConfig,
-    Task,
     expected_value,
     flag,
     read_config_values,
@@ -85,7 +84,7 @@ class BenchmarkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Task = "classification"
+    task: Literal["classification", "regression"] = "classification"
     cell_types: tuple[str, ...] | None = None
     transfer: tuple[str, ...] = ()
     representations: tuple[str, ...] = ("raw", "log_means", "pca", "vae", "consensus")
