@@ -294,3 +294,16 @@ def test_labelled_genes_are_told_without_their_own_label(uneven: xr.Dataset) -> 
     assert abs(scores[1] - 0.5) < 0.1
     np.testing.assert_array_equal(honest.values[..., 1:], by_heart.values[..., 1:])
     np.testing.assert_array_equal(ConsensusEncoder(38).fit_transform(one, labels), honest)
+
+
+def test_tracks_of_a_new_cell_type_are_measured_where_they_have_windows(
+    uneven: xr.Dataset, fitted: ConsensusEncoder
+) -> None:
+    new = uneven.isel(cell_type=[2]).assign_coords(cell_type=np.array(["new"], dtype=object))
+    observed = new["observed"].copy()
+    observed[:, 99:, 0] = 0  # 99 windows are too few, 100 are enough.
+    observed[:, 100:, 1] = 0
+    told = fitted.with_tracks(new.assign(observed=observed))
+    marks = [str(mark) for mark in new["mark"].values[1:]]
+    assert sorted(told.measured_) == sorted(("new", mark) for mark in marks)
+    assert not fitted.measured_ & told.measured_

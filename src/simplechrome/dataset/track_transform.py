@@ -64,14 +64,23 @@ class TrackTransform:
         self.add_tracks(dataset)
         return self
 
-    def add_tracks(self, dataset: xr.Dataset) -> list[Track]:
-        """Which tracks of these windows were not known, and are now measured on them?"""
+    def add_tracks(self, dataset: xr.Dataset, fewest: int = 1) -> list[Track]:
+        """Which tracks of these windows were not known, and are now measured on them?
+
+        Parameters
+        ----------
+        dataset
+            With the tracks.
+        fewest
+            Windows with data that a track must have, to be measured.
+        """
         new = []
         present = present_marks(dataset)
         for row, cell_type in enumerate(map(str, dataset["cell_type"].values)):
             for column, mark in enumerate(map(str, dataset["mark"].values)):
                 seen = present[row, :, column]
-                if mark not in self.marks_ or (cell_type, mark) in self.level_ or not seen.any():
+                settled = mark not in self.marks_ or (cell_type, mark) in self.level_
+                if settled or seen.sum() < fewest:
                     continue
                 signal = _read(dataset, row, column)[seen]
                 level = float(signal.mean(dtype=np.float64))

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.track_transform import TrackTransform
-from simplechrome.dataset.transforms import Windows, present_marks
+from simplechrome.dataset.transforms import Windows
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.activity import SPLIT_ON, ActivityDirection
 from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
@@ -103,14 +103,9 @@ class ConsensusEncoder(WindowEncoder):
         else is learned from them. Tracks of fewer than 100 windows stay on the mean scale of their
         mark.
         """
-        known = np.isin(dataset["mark"].values.astype(str), self.marks_)
-        windows = present_marks(dataset)[:, :, known].sum(axis=1)
-        enough = windows.max(axis=1, initial=0) >= _FEWEST_MEASURED
-        if not enough.any():
-            return self
         encoder = copy(self)
         encoder.transform_ = deepcopy(self.transform_)
-        new = encoder.transform_.add_tracks(dataset.isel(cell_type=enough))
+        new = encoder.transform_.add_tracks(dataset, fewest=_FEWEST_MEASURED)
         encoder.measured_ = self.measured_ | frozenset(new)
         if new:
             log.info("Measured the depth and the mean profile of %d tracks on these data", len(new))
