@@ -96,7 +96,7 @@ def _choose(graph: Graph, values: Node, chosen: Node, width: int, count: int) ->
 
 def _agreed(graph: Graph, encoder: Any, own: Node, patterns: list[np.ndarray]) -> Node:
     """(row, pattern × coordinate): what is agreed upon, by the map of each set of marks."""
-    scale = encoder.maps_[()].scale
+    scale = encoder.agreed_.maps[()].scale
     z = graph.scale(own, 1 / scale)
     first, second = np.triu_indices(min(PAIRED, len(scale)))
     unit = np.eye(len(scale))
@@ -105,10 +105,7 @@ def _agreed(graph: Graph, encoder: Any, own: Node, patterns: list[np.ndarray]) -
     shares = graph.function(graph.scale(products, 0.5 / MOST, 0.5), "clip")
     clipped = graph.scale(shares, 2 * MOST, -MOST)
     features = graph.concatenate([z, clipped], axis=1)
-    axes = encoder.axes_ * LENGTH_OF_AGREED
-    maps = [
-        encoder.maps_.get(tuple(bool(there) for there in pattern), encoder.maps_[()])
-        for pattern in patterns
-    ]
+    axes = encoder.agreed_.axes * LENGTH_OF_AGREED
+    maps = [encoder.agreed_.of(pattern) for pattern in patterns]
     kernel = np.concatenate([map_.weights_ @ axes for map_ in maps], axis=1)
     return graph.dense(features, kernel, np.concatenate([m.intercept_ @ axes for m in maps]))

@@ -13,8 +13,9 @@ from simplechrome.dataset.track_transform import TrackTransform
 from simplechrome.dataset.transforms import Windows
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.activity import SPLIT_ON, ActivityDirection
-from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
-from simplechrome.latent.composite import Composite
+from simplechrome.latent.agreed_maps import AgreedMaps
+from simplechrome.latent.agreement import Track, agreed_coordinates
+from simplechrome.latent.composite import Composite, sum_of_products
 from simplechrome.latent.imputation import MarkImputation
 from simplechrome.latent.label_direction import FOLDS, LabelledRows
 from simplechrome.latent.left_out import leave_out
@@ -67,6 +68,10 @@ class ConsensusEncoder(WindowEncoder):
         Covariance of all marks.
     direction_
         The direction of activity among the components.
+    agreed_ : `AgreedMaps`
+        How what is agreed upon is told; None with a single track.
+    moment_ : (latent, latent)
+        Mean product of the latents, but `labelled`, over the training windows.
     label_weights_ : (latent,)
         Of the direction that labels point out; None without any.
     imputations_ : mark to `MarkImputation`
@@ -178,7 +183,7 @@ class ConsensusEncoder(WindowEncoder):
         windows = self.transform_windows(dataset)
         told = LabelledRows.of(windows, np.asarray(y), self._plain)
         for fold in range(FOLDS):
-            weights = self._long(told.direction(without=fold, n_latent=self._n_plain), windows)
+            weights = self._long(told.direction(without=fold, n_latent=self._n_plain))
             for row, genes in told.of_fold(fold):
                 part = windows.values[row, genes], windows.present[row, genes]
                 latents.values[row, genes, 0] = self._plain(*part) @ weights
@@ -194,16 +199,12 @@ class ConsensusEncoder(WindowEncoder):
                 expected=f"(cell_type, gene) = {windows.values.shape[:2]}",
             )
         told = LabelledRows.of(windows, y, self._plain)
-        return self._long(told.direction(n_latent=self._n_plain), windows)
+        return self._long(told.direction(n_latent=self._n_plain))
 
-    def _long(self, weights: np.ndarray, windows: Windows) -> np.ndarray:
+    def _long(self, weights: np.ndarray) -> np.ndarray:
         """The weights of the same direction as a latent of its length."""
-        square, count = 0.0, 0
-        for values, present in zip(*windows, strict=True):
-            some = present.any(axis=1)
-            along = self._plain(values[some], present[some]) @ weights
-            square, count = square + float(along @ along), count + len(along)
-        return weights * _LENGTH_OF_LABELS / max((square / max(count, 1)) ** 0.5, 1e-12)
+        length = float(weights @ self.moment_ @ weights) ** 0.5
+        return weights * _LENGTH_OF_LABELS / max(length, 1e-12)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         every = (Windows(*pair) for pair in zip(*windows, strict=True))
@@ -220,7 +221,8 @@ class ConsensusEncoder(WindowEncoder):
         agreed = agreed_coordinates(tracks, _MOST_AGREED) if len(tracks) > 1 else None
         found = ActivityDirection.find(rows, seen, agreed)
         self.direction_ = found.oriented(cell_types, components, self.marks_)
-        self._find_maps(cell_types, components, seen, agreed)
+        self.agreed_ = self._find_agreed(cell_types, components, agreed)
+        self.moment_ = self._second_moment(cell_types, components)
         left_out = leave_out(cell_types)
         measured = {track.mark for track in tracks}
         self.imputations_ = {
@@ -276,67 +278,21 @@ class ConsensusEncoder(WindowEncoder):
             components[members] = flat[members] @ map_
         return components / np.float32(np.sqrt(self.composite_.variance_[0]))
 
-    def _find_maps(
+    def _find_agreed(
         self,
         cell_types: list[Windows],
         components: list[np.ndarray],
-        seen: list[np.ndarray],
         agreed: np.ndarray | None,
-    ) -> None:
-        """Learn to tell what is agreed upon, from each set of marks that a cell type has."""
-        self.maps_: dict[tuple[bool, ...], QuadraticMap] = {}
-        self.axes_ = np.zeros((0, self.n_agreed_))
+    ) -> AgreedMaps | None:
+        """Learn to tell what is agreed upon, and mean activity, from single windows."""
         if not self.n_agreed_ or agreed is None:
-            return
-        active = np.mean([self.direction_(part) for part in components], axis=0)
-        targets = np.column_stack([active - active.mean(), agreed])
+            return None
+        activity = [self.direction_(part) for part in components]
+        mean = np.mean(activity, axis=0)
+        targets = np.column_stack([mean - mean.mean(), agreed])
         targets /= np.maximum(targets.std(axis=0), 1e-12)
-        scale = np.sqrt(
-            np.mean(
-                [part[some].var(axis=0) for part, some in zip(components, seen, strict=True)],
-                axis=0,
-            )
-        )
-        scale = np.maximum(scale, 1e-6)[: self.n_components_]
-        width = targets.shape[1]
-        every = QuadraticMap(scale, width)
-        for part, some in zip(components, seen, strict=True):
-            every.add(part[some, : self.n_components_], targets[some])
-        # Sets of marks that no cell type has are told by what was learned from all.
-        self.maps_[()] = every.solve()
-        usual = {_key(np.any(cell.present, axis=0)) for cell in cell_types}
-        for marks in sorted(usual):
-            pattern, map_ = np.asarray(marks), QuadraticMap(scale, width)
-            for cell in cell_types:
-                whole = cell.present[:, pattern].all(axis=1)
-                if whole.any():
-                    masked = np.broadcast_to(pattern, (int(whole.sum()), len(pattern)))
-                    told = self._components(cell.values[whole] * pattern, masked)
-                    map_.add(told[:, : self.n_components_], targets[whole])
-            self.maps_[marks] = map_.solve()
-        rows = [part[some] for part, some in zip(components, seen, strict=True)]
-        outputs = [
-            self._tell(part, cell.present[some])
-            for part, some, cell in zip(rows, seen, cell_types, strict=True)
-        ]
-        covariance = np.cov(np.concatenate(outputs).T)
-        variance, vectors = np.linalg.eigh(covariance)
-        first = np.sqrt(max(variance[-1], 1e-12))
-        self.axes_ = vectors[:, ::-1][:, : self.n_agreed_] / first
-        # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
-        rises = np.concatenate(outputs) @ self.axes_
-        activity = np.concatenate([self.direction_(part) for part in rows])
-        self.axes_ *= np.where((activity - activity.mean()) @ rises < 0, -1, 1)
-
-    def _tell(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """(row, target): what is agreed upon, as far as these windows tell."""
-        told = np.empty((len(components), self.maps_[()].intercept_.size))
-        patterns, which = np.unique(present, axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):
-            members = np.flatnonzero(which.ravel() == number)
-            map_ = self.maps_.get(_key(pattern), self.maps_[()])
-            told[members] = map_(components[members, : self.n_components_])
-        return told
+        own = [part[:, : self.n_components_] for part in components]
+        return AgreedMaps.find(cell_types, own, activity, targets, self.n_agreed_, self._components)
 
     def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         latents = self._plain(values, present)
@@ -347,15 +303,26 @@ class ConsensusEncoder(WindowEncoder):
 
     def _plain(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, latent), those that need no label."""
-        components = self._components(values, present)
-        latents = np.empty((len(values), self._n_plain), np.float32)
-        latents[:, 0] = self.direction_(components)
-        if self.n_agreed_:
-            told = self._tell(components, present) @ self.axes_
-            latents[:, 1 : 1 + self.n_agreed_] = LENGTH_OF_AGREED * told
+        return self._of_components(self._components(values, present), present)
+
+    def _of_components(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
         own = components[:, : self.n_components_]
+        latents = np.empty((len(components), self._n_plain), np.float32)
+        latents[:, 0] = self.direction_(components)
+        if self.agreed_ is not None:
+            told = self.agreed_(own, present)
+            latents[:, 1 : 1 + self.n_agreed_] = LENGTH_OF_AGREED * told
         latents[:, 1 + self.n_agreed_ :] = LENGTH_OF_COMPONENTS * own
         return latents
+
+    def _second_moment(self, cell_types: list[Windows], components: list[np.ndarray]) -> np.ndarray:
+        """(latent, latent): mean product of latents over the windows with data."""
+        total, count = np.zeros((self._n_plain,) * 2), 0
+        for cell, part in zip(cell_types, components, strict=True):
+            some = cell.present.any(axis=1)
+            total += sum_of_products(self._of_components(part[some], cell.present[some]))
+            count += int(some.sum())
+        return total / max(count, 1)
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
         components = latents[:, -self.n_components_ :] / LENGTH_OF_COMPONENTS
@@ -368,7 +335,7 @@ class ConsensusEncoder(WindowEncoder):
             "n_agreed": self.n_agreed_,
             "n_components": self.n_components_,
             "activity_center": self.direction_.center,
-            "maps": [list(marks) for marks in self.maps_],
+            "maps": [],
             "imputations": {},
         }
         arrays = {
@@ -376,16 +343,13 @@ class ConsensusEncoder(WindowEncoder):
             "variance": self.composite_.variance_,
             "together": self.composite_.together_,
             "activity_weights": self.direction_.weights,
-            "axes": self.axes_,
+            "moment": self.moment_,
         }
+        if self.agreed_ is not None:
+            numbers["maps"], parts = self.agreed_.state()
+            arrays |= parts
         if self.label_weights_ is not None:
             arrays["label_weights"] = self.label_weights_
-        for number, map_ in enumerate(self.maps_.values()):
-            arrays |= {
-                f"map_{number}.scale": map_.scale,
-                f"map_{number}.weights": map_.weights_,
-                f"map_{number}.intercept": map_.intercept_,
-            }
         for mark, imputation in self.imputations_.items():
             numbers["imputations"][mark], parts = imputation.describe()
             arrays |= {f"impute_{mark}.{name}": part for name, part in parts.items()}
@@ -395,18 +359,14 @@ class ConsensusEncoder(WindowEncoder):
         self.n_agreed_ = numbers["n_agreed"]
         self.label_weights_ = arrays.get("label_weights")
         self.n_components_ = numbers["n_components"]
-        self.axes_ = arrays["axes"]
+        self.moment_ = arrays["moment"]
         weights, center = arrays["activity_weights"], numbers["activity_center"]
         self.direction_ = ActivityDirection(weights, center)
         self.composite_ = Composite.from_axes(
             arrays["vectors"], arrays["variance"], arrays["together"]
         )
-        self.maps_ = {
-            tuple(marks): QuadraticMap.from_weights(
-                *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
-            )
-            for number, marks in enumerate(numbers["maps"])
-        }
+        sets = numbers["maps"]
+        self.agreed_ = AgreedMaps.rebuild(sets, arrays) if sets else None
         self.imputations_ = {
             mark: MarkImputation.rebuild(description, _part(arrays, f"impute_{mark}."))
             for mark, description in numbers["imputations"].items()
@@ -415,8 +375,3 @@ class ConsensusEncoder(WindowEncoder):
 
 def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def _key(pattern: np.ndarray) -> tuple[bool, ...]:
-    """A set of marks, as something that can be looked up."""
-    return tuple(bool(there) for there in pattern)
