@@ -2,14 +2,14 @@
 
     python benchmarks/difference.py atlas.zarr [--part test] [--pair E012,E028 …] [--seeds 3]
 
-Of each pair, log2((A + 1) / (B + 1)) of all training genes is learned, from the marks that both
-have, and scored on the validation (at the end, test) chromosomes: Pearson, and AUROC of the sign.
-`ridge` is ridge regression through the origin on differences (`DifferenceLinear`), its penalty by
-cross-validation among the training genes; `mlp` is `DifferenceMLP`, stopped by a tenth of them, the
-mean of its seeds. Both see log-means, whole windows, 30 principal components with log-means, each
-fitted on the training genes of that cell type, and the latents of an encoder that saw the training
-chromosomes of all cell types, and no expression. The last columns: the network of latents minus
-each of the others, with 95 % of a block bootstrap over runs of 50 genes.
+Of each pair, log2((A + 1) / (B + 1)) of all training genes is learned, and scored on the validation
+(at the end, test) chromosomes: Pearson, and AUROC of the sign. `ridge` is ridge regression through
+the origin on differences (`DifferenceLinear`), its penalty by cross-validation among the training
+genes, on the marks that both cell types have; `mlp` is `DifferenceMLP`, stopped by a tenth of the
+genes, the mean of its seeds, on all marks of each (missing ones 0). Both see log-means, whole
+windows, 30 principal components of both cell types with log-means, and the latents of an encoder
+that saw the training chromosomes of all cell types, and no expression. The last columns: the
+network of latents minus each of the others, with 95 % of a block bootstrap over runs of 50 genes.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ from simplechrome.predictors.difference_network import DifferenceMLP
 PAIRS = ("E012,E028", "E119,E122", "E065,E087", "E123,E127")
 
 
-def sides(encoder: object, data: xr.Dataset, pair: list[str], train: np.ndarray) -> np.ndarray:
-    """(gene, features of both cell types), the encoder fitted on each by itself."""
+def sides(encoder: object, data: xr.Dataset, train: np.ndarray) -> np.ndarray:
+    """(gene, features of both cell types): the encoder fitted on both, or on each by itself."""
+    names = [str(name) for name in data["cell_type"].values]
+    together = isinstance(encoder, simplechrome.WithLogMeans)
     parts = []
-    for name in pair:
+    for name in names:
         own = data.sel(cell_type=[name])
-        latents = encoder.fit(own.isel(gene=train)).transform(own).values[0]
+        fitted = encoder.fit((data if together else own).isel(gene=train))
+        latents = np.nan_to_num(fitted.transform(own).values[0])
         parts.append(latents.reshape(len(latents), -1))
     return np.concatenate(parts, axis=1)
 
@@ -59,31 +62,32 @@ def main() -> None:
     for text in options.pair or PAIRS:
         pair = text.split(",")
         both = every.sel(cell_type=pair)
-        shared = both["mark_present"].values.all(axis=0)
         change = pair_dataset(every, pair)["change"].values[0].astype(np.float64)
         truth = change[scored]
-        hidden = both.assign(mark_present=both["mark_present"] & shared)
-        latents = np.concatenate(list(encoder.transform(hidden).values), axis=1)
-        both = both.isel(mark=shared)
-        features = {
-            "log-means": sides(simplechrome.LogMeans(), both, pair, train),
-            "windows": sides(simplechrome.RawWindow(), both, pair, train),
-            "PCA 30 + log-means": sides(
-                simplechrome.WithLogMeans(simplechrome.PCA(30)), both, pair, train
-            ),
-            "latents": latents,
+        has = both["mark_present"].values
+        shared = both.isel(mark=has.all(axis=0))
+        hidden = both.assign(mark_present=both["mark_present"] & has.all(axis=0))
+        encoders = {
+            "log-means": simplechrome.LogMeans(),
+            "windows": simplechrome.RawWindow(),
+            "PCA 30 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(30)),
         }
+        of_shared = {name: sides(each, shared, train) for name, each in encoders.items()}
+        of_shared["latents"] = np.concatenate(list(encoder.transform(hidden).values), axis=1)
+        any_ = both.isel(mark=has.any(axis=0))
+        of_all = {name: sides(each, any_, train) for name, each in encoders.items()}
+        of_all["latents"] = np.concatenate(list(encoder.transform(both).values), axis=1)
         said = {}
-        for name, x in features.items():
+        for name, x in of_shared.items():
             ridge = DifferenceLinear("regression").fit(x[train], change[train])
             said[f"ridge, {name}"] = np.asarray(ridge.predict(x[scored]))
+        for name, x in of_all.items():
             seeds = [
                 DifferenceMLP("regression", random_state=seed).fit(x[train], change[train])
                 for seed in range(options.seeds)
             ]
             said[f"mlp, {name}"] = np.mean([head.predict(x[scored]) for head in seeds], axis=0)
-        marks = ", ".join(map(str, both["mark"].values))
-        print(f"{pair[0]} - {pair[1]} ({marks})")
+        print(f"{pair[0]} - {pair[1]} ({', '.join(map(str, shared['mark'].values))} in both)")
         moves = truth != 0
         ours = said["mlp, latents"]
         for name, value in said.items():

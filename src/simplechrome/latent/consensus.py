@@ -27,8 +27,9 @@ _FEWEST_MEASURED = 100  # windows
 _MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
 LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS = 0.85, 1.2
-# Of the direction that labels point out: long, so that what was learned from them is kept.
-_LENGTH_OF_LABELS = 5.0
+# Of the direction that labels point out, over their number: with few a head is to lean on it, with
+# many it finds a better one by itself.
+_LENGTH_OF_LABELS, _LONGEST = 100.0, 5.0
 
 
 class ConsensusEncoder(WindowEncoder):
@@ -52,9 +53,9 @@ class ConsensusEncoder(WindowEncoder):
 
     Windows with missing marks get what is expected of them given the marks that are there.
 
-    Given labels (`fit(dataset, labels)`), the first latent is another, `labelled`, five times as
-    long: the direction that they point out, and activity where they are few (`LabelledRows`).
-    Labels of other cell types help as the own ones do.
+    Given labels (`fit(dataset, labels)`), the first latent is another, `labelled`: the direction
+    that they point out, and activity where they are few (`LabelledRows`). The fewer they are, the
+    longer it is: five times as long as activity with 20 labels, as long with 100.
 
     Parameters
     ----------
@@ -183,7 +184,7 @@ class ConsensusEncoder(WindowEncoder):
         windows = self.transform_windows(dataset)
         told = LabelledRows.of(windows, np.asarray(y), self._plain)
         for fold in range(FOLDS):
-            weights = self._long(told.direction(without=fold, n_latent=self._n_plain))
+            weights = self._long(told, without=fold)
             for row, genes in told.of_fold(fold):
                 part = windows.values[row, genes], windows.present[row, genes]
                 latents.values[row, genes, 0] = self._plain(*part) @ weights
@@ -199,12 +200,14 @@ class ConsensusEncoder(WindowEncoder):
                 expected=f"(cell_type, gene) = {windows.values.shape[:2]}",
             )
         told = LabelledRows.of(windows, y, self._plain)
-        return self._long(told.direction(n_latent=self._n_plain))
+        return self._long(told)
 
-    def _long(self, weights: np.ndarray) -> np.ndarray:
-        """The weights of the same direction as a latent of its length."""
-        length = float(weights @ self.moment_ @ weights) ** 0.5
-        return weights * _LENGTH_OF_LABELS / max(length, 1e-12)
+    def _long(self, told: LabelledRows, without: int | None = None) -> np.ndarray:
+        """(latent,) weights of the direction that labels point out, as a latent of its length."""
+        weights = told.direction(n_latent=self._n_plain, without=without)
+        spread = float(weights @ self.moment_ @ weights) ** 0.5
+        wanted = min(_LENGTH_OF_LABELS / max(len(told.target), 1), _LONGEST)
+        return weights * wanted / max(spread, 1e-12)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         every = (Windows(*pair) for pair in zip(*windows, strict=True))
