@@ -7,9 +7,10 @@ Of each pair, log2((A + 1) / (B + 1)) of all training genes is learned, and scor
 the origin on differences (`DifferenceLinear`), its penalty by cross-validation among the training
 genes, on the marks that both cell types have; `mlp` is `DifferenceMLP`, stopped by a tenth of the
 genes, the mean of its seeds, on all marks of each (missing ones 0). Both see log-means, whole
-windows, 30 principal components of both cell types with log-means, and the latents of an encoder
-that saw the training chromosomes of all cell types, and no expression. The last columns: the
-network of latents minus each of the others, with 95 % of a block bootstrap over runs of 50 genes.
+windows, 30 principal components of both cell types with log-means, and the latents, with log-means
+too, of an encoder that saw the training chromosomes of all cell types, and no expression. The last
+columns: the network of latents minus each of the others, with 95 % of a block bootstrap over runs
+of 50 genes.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main() -> None:
     train = np.flatnonzero(np.isin(ids, split.train["gene_id"].values))
     scored = np.flatnonzero(np.isin(ids, getattr(split, options.part)["gene_id"].values))
     place = {name: every[name].values[scored] for name in ("chrom", "tss")}
-    encoder = simplechrome.ConsensusEncoder().fit(split.train)
+    encoder = simplechrome.WithLogMeans(simplechrome.ConsensusEncoder()).fit(split.train)
     for text in options.pair or PAIRS:
         pair = text.split(",")
         both = every.sel(cell_type=pair)

@@ -255,8 +255,10 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         values["labels"] = labels
     for section, default in _DEFAULTS.items():
         chosen = given.pop(section, None)
-        if section == "predictor" and given.get("task", values.get("task")) == "difference":
-            default = "mlp"
+        if given.get("task", values.get("task")) == "difference":
+            default = "mlp" if section == "predictor" else default
+            if section == "encoder" and chosen is None and section not in values:
+                values["add_log_means"] = True
         if section == "encoder" and _predictor_of(given, values) in NEED_WINDOWS:
             default = "none"
         held = dict(values.get(section, {"name": default}))

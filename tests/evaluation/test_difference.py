@@ -17,6 +17,7 @@ from simplechrome.evaluation.run import Run, fit_run
 from simplechrome.evaluation.saved_run import load_run
 from simplechrome.predictors.difference import DifferenceLinear, pair_features
 from simplechrome.predictors.difference_network import DifferenceMLP
+from simplechrome.run_options import merge_options
 from tests.simulated_dataset import simulated_dataset
 
 PAIR = ("SIM001", "SIM002")
@@ -193,3 +194,13 @@ def test_options_that_do_not_go_together_are_refused(
     whole = base if base is not None else {"task": "difference", "pair": PAIR}
     with pytest.raises(ConfigError, match=message):
         make_config({**whole, **values})
+
+
+def test_differences_are_told_from_latents_and_levels_where_nothing_else_is_said() -> None:
+    asked = {"task": "difference", "pair": ("A", "B")}
+    chosen = merge_options(None, asked)
+    assert (chosen.encoder.name, chosen.add_log_means, chosen.predictor.name) == (
+        *("consensus", True, "mlp"),
+    )
+    assert not merge_options(None, {**asked, "encoder": "consensus"}).add_log_means
+    assert not merge_options(None, {}).add_log_means

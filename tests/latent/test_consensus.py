@@ -307,3 +307,14 @@ def test_tracks_of_a_new_cell_type_are_measured_where_they_have_windows(
     marks = [str(mark) for mark in new["mark"].values[1:]]
     assert sorted(told.measured_) == sorted(("new", mark) for mark in marks)
     assert not fitted.measured_ & told.measured_
+
+
+@pytest.mark.parametrize(("labels", "length"), [(10, 5.0), (50, 2.0), (200, 0.5)])
+def test_more_labels_make_a_shorter_latent(
+    uneven: xr.Dataset, fitted: ConsensusEncoder, labels: int, length: float
+) -> None:
+    some = uneven.isel(cell_type=[0], gene=slice(0, labels))
+    told = fitted.with_labels(some, some["label"].values)
+    latent = told.transform(uneven).sel(latent="labelled").values
+    assert np.sqrt(np.square(latent).mean()) == pytest.approx(length, rel=1e-3)
+    assert fitted.label_weights_ is None

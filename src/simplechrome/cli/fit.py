@@ -44,7 +44,8 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
             *("consensus+log_means", "vae+log_means", "paper_vae+log_means", "pca+log_means"),
         ]
     ),
-    help="[default: consensus; none for deepchrome and attentivechrome]",
+    help="[default: consensus; consensus+log_means for differences; none for deepchrome and "
+    "attentivechrome]",
 )
 @click.option(
     "--predictor",

@@ -26,8 +26,8 @@ class _Antisymmetric(nn.Module):
 class DifferenceMLP(MLPPredictor):
     """A perceptron of two cell types' latents, less the same with the two swapped.
 
-    So what it predicts is negated when they are swapped, to the last bit; where both windows are
-    the same, it is 0. Unlike a linear map of the difference, it knows where a change starts from:
+    So what it predicts is negated when they are swapped, to rounding; where both windows are the
+    same, it is 0. Unlike a linear map of the difference, it knows where a change starts from:
     a promoter that gains a mark it had means less than one that gets it.
 
     Parameters
