@@ -172,7 +172,9 @@ class RunConfig(Section):
                 found=f"the encoder {self.encoder.name}, the task {self.task}"
                 + (", and a run to start from" if self.source else ""),
                 expected="the encoder consensus, fitted for classification or regression",
-                remedy="--encoder consensus --semi-supervised",
+                remedy="leave out --from, or --semi-supervised: what is started from stays as it is"
+                if self.source
+                else "--encoder consensus --semi-supervised",
             )
         return self
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from simplechrome.cli.options import overwrite_option, talk
+from simplechrome.cli.options import depth_options, overwrite_option, talk
 
 
 @click.command("read")
@@ -19,6 +21,7 @@ from simplechrome.cli.options import overwrite_option, talk
     help="Another run, as one of another --seed: are its latents the same? May be repeated.",
 )
 @click.option("--table", type=click.Path(), help="All numbers: .parquet, .csv or .tsv.")
+@depth_options
 @overwrite_option
 @talk
 def command(
@@ -28,6 +31,7 @@ def command(
     against: tuple[str, ...],
     table: str | None,
     overwrite: bool,
+    **depth: Any,
 ) -> None:
     """Tell what each latent of RUN stands for, by the windows and genes of DATASET.
 
@@ -55,11 +59,11 @@ def command(
         check_table_path(table)
         check_free(table, overwrite=overwrite)
     data = open_dataset(dataset)
-    latents = latents_with_run(run, data)
+    latents = latents_with_run(run, data, **depth)
     # Runs of one name in several folders are called by their paths.
     last = [PurePath(path).name for path in against]
     others = {
-        name if last.count(name) == 1 else path: latents_with_run(path, data)
+        name if last.count(name) == 1 else path: latents_with_run(path, data, **depth)
         for name, path in zip(last, against, strict=True)
     }
     names = [PurePath(path).name for path in (run, dataset, output)]

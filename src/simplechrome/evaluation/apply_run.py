@@ -228,8 +228,16 @@ def _say_coverage(table: pd.DataFrame, uncertainty: Uncertainty) -> None:
         )
 
 
-def latents_with_run(folder: str | Path, dataset: xr.Dataset) -> xr.DataArray:
+def latents_with_run(
+    folder: str | Path,
+    dataset: xr.Dataset,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> xr.DataArray:
     """What are the latents of these windows under a run's encoder? (cell_type, gene, latent).
+
+    Parameters are those of `predict_with_run`.
 
     Raises
     ------
@@ -245,7 +253,7 @@ def latents_with_run(folder: str | Path, dataset: xr.Dataset) -> xr.DataArray:
             found=f"{folder} with the encoder none",
             expected="a run with an encoder",
         )
-    models, (adapted, _) = adapt_run(folder, models, dataset)
+    models, (adapted, _) = adapt_run(folder, models, dataset, depth_scaling, match_distribution)
     return models.encoder.transform(adapted)
 
 
