@@ -1,13 +1,14 @@
 """Is the consensus encoder ahead on all chromosomes but the test ones, and in all cell types?
 
-    python benchmarks/chromosome_folds.py atlas.zarr [--cell-type E012 …] [--draws 5]
+    python benchmarks/chromosome_folds.py atlas.zarr [--cell-type E012 …] [--draws 5] [--test]
 
 Three chromosomes are few: which baseline is best on them is partly luck. Here every chromosome that
 is not of the test set is scored once, in five folds of whole chromosomes. Encoders see the windows
 of the other four folds (the consensus encoder of all cell types, the baselines of the one that is
 scored), linear heads the labels of 20 to 1,000 of their genes, or all. Prints for each cell type
 the mean AUROC over folds and draws of each, and ours minus the baseline that is best in that
-column, with its standard error over folds; at the end the mean over cell types.
+column, with its standard error over folds; at the end the mean over cell types. With `--test` the
+training chromosomes teach, and the test chromosomes are scored: for the end.
 
 The settings of the consensus encoder were chosen on some of these genes, for the most part in E012:
 the other cell types are the fairer witnesses.
@@ -41,9 +42,12 @@ def baselines() -> dict[str, object]:
     }
 
 
-def parts_of(dataset: xr.Dataset, fold: int) -> tuple[xr.Dataset, xr.Dataset]:
-    """What is learned from when a fold is scored, and the fold; no gene of a test chromosome."""
-    ids = simplechrome.split_by_chromosome(dataset).test["gene_id"].values
+def parts_of(dataset: xr.Dataset, fold: int | None) -> tuple[xr.Dataset, xr.Dataset]:
+    """What is learned from when a fold is scored, and the fold; None: the test chromosomes."""
+    split = simplechrome.split_by_chromosome(dataset)
+    if fold is None:
+        return split.train, split.test
+    ids = split.test["gene_id"].values
     rest = dataset.isel(gene=~np.isin(dataset["gene_id"].values, ids))
     scored = simplechrome.split_by_fold(rest, fold, FOLDS).test
     inside = np.isin(rest["gene_id"].values, scored["gene_id"].values)
@@ -51,7 +55,7 @@ def parts_of(dataset: xr.Dataset, fold: int) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def scores_of(
-    one: xr.Dataset, encoder: simplechrome.ConsensusEncoder, fold: int, draws: int
+    one: xr.Dataset, encoder: simplechrome.ConsensusEncoder, fold: int | None, draws: int
 ) -> dict[str, list[float]]:
     """Mean AUROC over draws of each representation, by number of labels."""
     train, scored = parts_of(one, fold)
@@ -74,9 +78,10 @@ def show(name: str, table: dict[str, np.ndarray]) -> np.ndarray:
     others = np.stack([values for each, values in table.items() if each != OURS])
     best = others.mean(axis=1).argmax(axis=0)
     gain = table[OURS] - others[best, :, range(len(best))].T
-    error = gain.std(axis=0, ddof=1) / FOLDS**0.5
     print("  minus the best    " + "".join(f"{value:+9.4f}" for value in gain.mean(axis=0)))
-    print("  ±                 " + "".join(f"{value:9.4f}" for value in error), flush=True)
+    if len(gain) > 1:
+        error = gain.std(axis=0, ddof=1) / len(gain) ** 0.5
+        print("  ±                 " + "".join(f"{value:9.4f}" for value in error), flush=True)
     return gain.mean(axis=0)
 
 
@@ -88,17 +93,20 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("--cell-type", action="append")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--test", action="store_true")
     options = parser.parse_args()
     every = simplechrome.open_dataset(options.dataset).load()
-    encoders = [
-        simplechrome.ConsensusEncoder().fit(parts_of(every, fold)[0]) for fold in range(FOLDS)
-    ]
+    folds = [None] if options.test else list(range(FOLDS))
+    encoders = [simplechrome.ConsensusEncoder().fit(parts_of(every, fold)[0]) for fold in folds]
     gains = []
     for name in options.cell_type or [str(name) for name in every["cell_type"].values]:
         one = every.sel(cell_type=[name])
         one = one.isel(mark=one["mark_present"].values[0])
-        folds = [scores_of(one, encoder, k, options.draws) for k, encoder in enumerate(encoders)]
-        table = {each: np.asarray([fold[each] for fold in folds]) for each in folds[0]}
+        scores = [
+            scores_of(one, encoder, fold, options.draws)
+            for fold, encoder in zip(folds, encoders, strict=True)
+        ]
+        table = {each: np.asarray([part[each] for part in scores]) for each in scores[0]}
         gains.append(show(name, table))
     above = (np.asarray(gains) > 0).sum(axis=0)
     print("mean of all         " + "".join(f"{value:+9.4f}" for value in np.mean(gains, axis=0)))

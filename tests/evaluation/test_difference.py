@@ -162,7 +162,9 @@ def test_nothing_is_found_where_signal_tells_nothing(tmp_path: Path) -> None:
     assert abs(run.metrics["test"]["pearson"]) < 0.25
 
 
-def test_swapped_pair_is_predicted_by_the_saved_run(change: Run, two: xr.Dataset) -> None:
+def test_swapped_pair_is_predicted_by_the_saved_run(
+    change: Run, two: xr.Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
     table = predict_with_run(change.folder, two)
     np.testing.assert_allclose(
         table["predicted_change"], change.predictions["predicted_change"], rtol=1e-6
@@ -171,6 +173,7 @@ def test_swapped_pair_is_predicted_by_the_saved_run(change: Run, two: xr.Dataset
     assert set(back["cell_type"]) == {"SIM002 - SIM001"}
     np.testing.assert_allclose(back["predicted_change"], -table["predicted_change"], rtol=1e-6)
     assert load_run(change.folder).config.pair == PAIR
+    assert "were not in the run" not in caplog.text
 
 
 def test_other_runs_have_no_pairs(run: Run, one: xr.Dataset) -> None:

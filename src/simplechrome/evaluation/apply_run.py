@@ -14,7 +14,7 @@ from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.lookup import find_gene
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import without_unobserved
-from simplechrome.dataset.pair import pair_dataset
+from simplechrome.dataset.pair import name_pair, pair_dataset
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.features import features_of, require_graph, surroundings_of
 from simplechrome.evaluation.neighbor_effects import neighbor_effects
@@ -102,7 +102,7 @@ def predict_with_run(
     learned = learned_genes(models, dataset)
     features = features_of(latents, dataset, models.config, graph, learned, models.source)
     asked = dataset if models.config.pair is None else pair_dataset(dataset, models.config.pair)
-    _warn_of_promises(asked, folder, models.uncertainty)
+    _warn_of_promises(asked, folder, models.uncertainty, models.config.pair)
     table = predict_genes(asked, features, models.predictor, split, models.uncertainty)
     if models.uncertainty is not None:
         _say_coverage(table, models.uncertainty)
@@ -181,7 +181,10 @@ def _say_changes(table: pd.DataFrame, adapted: Adapted) -> pd.DataFrame:
 
 
 def _warn_of_promises(
-    dataset: xr.Dataset, folder: str | Path, uncertainty: Uncertainty | None
+    dataset: xr.Dataset,
+    folder: str | Path,
+    uncertainty: Uncertainty | None,
+    pair: Sequence[str] | None,
 ) -> None:
     """Where do calibration and coverage not hold?"""
     if uncertainty is None:
@@ -192,7 +195,9 @@ def _warn_of_promises(
         )
         return
     cells = [str(name) for name in dataset["cell_type"].values]
-    others = [name for name in cells if name not in uncertainty.cell_types]
+    # What is promised of a pair is promised of the pair swapped.
+    swapped = [] if pair is None or name_pair(pair[::-1]) not in uncertainty.cell_types else cells
+    others = [name for name in cells if name not in {*uncertainty.cell_types, *swapped}]
     if others:
         named = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
         log.warning(
