@@ -20,26 +20,13 @@ import argparse
 
 import numpy as np
 import xarray as xr
-from consensus_encoder import LABELS, fixed, said_of
+from consensus_encoder import LABELS, baselines, fixed, said_of
 
 import simplechrome
 from simplechrome.metrics import auroc
 
 FOLDS = 5
 OURS = "consensus"
-
-
-def baselines() -> dict[str, object]:
-    """What the encoder is judged against, unfitted."""
-    return {
-        "raw": simplechrome.RawWindow(),
-        "log-means": simplechrome.LogMeans(),
-        "log-region-means": simplechrome.LogMeans(n_regions=5),
-        "PCA 10": simplechrome.PCA(10),
-        "PCA 30": simplechrome.PCA(30),
-        "PCA 10 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(10)),
-        "PCA 30 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(30)),
-    }
 
 
 def parts_of(dataset: xr.Dataset, fold: int | None) -> tuple[xr.Dataset, xr.Dataset]:

@@ -31,6 +31,19 @@ Said = dict[str, np.ndarray]
 """By number of labels: (scored gene, draw), what a linear head says."""
 
 
+def baselines() -> dict[str, Encoder]:
+    """What the encoder is judged against, unfitted."""
+    return {
+        "raw": simplechrome.RawWindow(),
+        "log-means": simplechrome.LogMeans(),
+        "log-region-means": simplechrome.LogMeans(n_regions=5),
+        "PCA 10": simplechrome.PCA(10),
+        "PCA 30": simplechrome.PCA(30),
+        "PCA 10 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(10)),
+        "PCA 30 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(30)),
+    }
+
+
 def said_of(
     latents_of: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     train: xr.Dataset,
@@ -98,18 +111,9 @@ def main() -> None:
     one = one.isel(mark=one["mark_present"].values[0])
     split = simplechrome.split_by_chromosome(one)
     train, scored = split.train, getattr(split, options.part)
-    baselines = {
-        "raw": simplechrome.RawWindow(),
-        "log-means": simplechrome.LogMeans(),
-        "log-region-means": simplechrome.LogMeans(n_regions=5),
-        "PCA 10": simplechrome.PCA(10),
-        "PCA 30": simplechrome.PCA(30),
-        "PCA 10 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(10)),
-        "PCA 30 + log-means": simplechrome.WithLogMeans(simplechrome.PCA(30)),
-    }
     held = {
         name: said_of(fixed(encoder.fit(train), one, train, scored), train, options.draws)
-        for name, encoder in baselines.items()
+        for name, encoder in baselines().items()
     }
     encoder = simplechrome.ConsensusEncoder()
     encoder.fit(simplechrome.split_by_chromosome(every).train)

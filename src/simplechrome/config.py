@@ -218,30 +218,6 @@ class RunConfig(Section):
         return self
 
 
-def require_startable(config: RunConfig, run: str) -> None:
-    """Can another run start from this one?
-
-    Raises
-    ------
-    ConfigError
-        If its predictor looks at more than the latents of one gene.
-    """
-    why = {
-        "looks at the windows themselves": config.encoder.name == "none",
-        "looks at neighbors": bool(config.neighbors),
-        "predicts a difference": config.task == "difference",
-        "was started from another itself": config.source is not None,
-    }
-    reasons = [reason for reason, holds in why.items() if holds]
-    if reasons:
-        raise ConfigError(
-            "No run can be started from this one.",
-            found=f"{run}, which {' and '.join(reasons)}",
-            expected="a run whose predictor looks at the latents of each gene",
-            remedy=f"start from {config.source}" if config.source else "",
-        )
-
-
 def flag(name: str) -> str:
     """What is an option called on the command line?"""
     return "--" + name.replace("_", "-")

@@ -13,10 +13,9 @@ from simplechrome.config import (
     make_config,
     read_config,
     read_config_values,
-    require_startable,
 )
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.run_folder import find_run
+from simplechrome.evaluation.run_folder import find_run, require_startable
 from simplechrome.model_config import (
     ENCODERS,
     NEED_WINDOWS,
@@ -191,8 +190,7 @@ def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -
     require_startable(config, run)
     held = config.model_dump(mode="json", exclude_none=True)
     encoder = held["encoder"]["name"] + (WITH_LOG_MEANS if held["add_log_means"] else "")
-    own = {"encoder": encoder, "task": held["task"], "preset": None, "n_latent": None}
-    own["epochs"] = None
+    own = dict.fromkeys(("preset", *_ENCODER_OPTIONS)) | {"encoder": encoder, "task": held["task"]}
     asked = dict(given)
     for name in ("encoder", "task"):
         said = values.get(name)
@@ -258,7 +256,7 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
         if given.get("task", values.get("task")) == "difference":
             default = "mlp" if section == "predictor" else default
             if section == "encoder" and chosen is None and section not in values:
-                values["add_log_means"] = True
+                values.setdefault("add_log_means", True)
         if section == "encoder" and _predictor_of(given, values) in NEED_WINDOWS:
             default = "none"
         held = dict(values.get(section, {"name": default}))

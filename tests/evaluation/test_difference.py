@@ -207,3 +207,10 @@ def test_differences_are_told_from_latents_and_levels_where_nothing_else_is_said
     )
     assert not merge_options(None, {**asked, "encoder": "consensus"}).add_log_means
     assert not merge_options(None, {}).add_log_means
+
+
+def test_file_that_wants_no_levels_beside_latents_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'task = "difference"\npair = ["A", "B"]\nadd_log_means = false\n[predictor]\nname = "mlp"\n'
+    )
+    assert not merge_options(tmp_path / "run.toml", {}).add_log_means

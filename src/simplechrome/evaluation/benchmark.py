@@ -16,6 +16,7 @@ from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.observed import without_unobserved
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation import baselines
+from simplechrome.evaluation.assignment import warn_of_split
 from simplechrome.evaluation.benchmark_cells import (
     CELLS,
     ENCODERS,
@@ -48,7 +49,6 @@ from simplechrome.evaluation.benchmark_results import (
     TestSet,
 )
 from simplechrome.evaluation.neighbor_choice import expression_table
-from simplechrome.evaluation.run import warn_of_split
 from simplechrome.evaluation.run_folder import (
     ENVIRONMENT,
     dataset_checksum,

@@ -13,6 +13,7 @@ import xarray as xr
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
 from simplechrome.errors import ConfigError, MissingExpressionError
+from simplechrome.evaluation.assignment import assign_genes
 from simplechrome.evaluation.benchmark_config import (
     BenchmarkConfig,
     SplitKind,
@@ -27,7 +28,6 @@ from simplechrome.evaluation.benchmark_models import (
 from simplechrome.evaluation.benchmark_presets import ALL
 from simplechrome.evaluation.features import target_of
 from simplechrome.evaluation.neighbor_choice import can_tell_coexpression
-from simplechrome.evaluation.run import assign_genes
 from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.schema import UNKNOWN_LABEL
 

@@ -17,7 +17,6 @@ import xarray as xr
 
 from simplechrome.config import (
     RunConfig,
-    SplitConfig,
     make_config,
     read_config,
     write_config,
@@ -28,6 +27,7 @@ from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
 from simplechrome.dataset.pair import pair_dataset
 from simplechrome.errors import ConfigError
+from simplechrome.evaluation.assignment import assign_genes, warn_of_split
 from simplechrome.evaluation.depth import profile_signal, write_levels, write_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, save_ensemble
 from simplechrome.evaluation.features import features_of, require_graph, target_of
@@ -85,34 +85,6 @@ class Run(NamedTuple):
     predictions: pd.DataFrame
     metrics: dict[str, Any]
     interrupted: bool
-
-
-def assign_genes(dataset: xr.Dataset, config: SplitConfig, seed: int) -> np.ndarray:
-    """On which side of the configured split is each gene? See `simplechrome.dataset.splits`."""
-    match config.kind:
-        case "chromosome":
-            return splits.assign_by_chromosome(
-                dataset, config.test_chroms, config.validation_chroms, config.exclude_chroms
-            )
-        case "published":
-            return splits.assign_as_published(dataset)
-        case "random":
-            return splits.assign_at_random(
-                dataset, test=config.test_share, validation=config.validation_share, seed=seed
-            )
-        case "fold":
-            return splits.assign_by_fold(dataset, config.fold, config.n_folds)
-
-
-def warn_of_split(kind: str) -> None:
-    """Say in the log what is wrong with a split that puts overlapping windows on both sides."""
-    if kind == "published":
-        log.warning(
-            "The published split runs in order of gene number, and overlapping windows are on "
-            "both sides: for comparison with published figures only"
-        )
-    elif kind == "random":
-        log.warning("A random split puts overlapping windows on both sides: optimistic")
 
 
 def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) -> np.ndarray:

@@ -15,7 +15,7 @@ import xarray as xr
 
 import simplechrome
 from simplechrome.atomic import whole_file
-from simplechrome.config import read_config
+from simplechrome.config import RunConfig, read_config
 from simplechrome.errors import (
     ConfigError,
     MissingInputError,
@@ -127,6 +127,30 @@ def find_run(run: str | Path) -> Path:
             remedy="make one with `simplechrome fit`, or check the path",
         )
     return path
+
+
+def require_startable(config: RunConfig, run: str) -> None:
+    """Can another run start from this one?
+
+    Raises
+    ------
+    ConfigError
+        If its predictor looks at more than the latents of one gene.
+    """
+    why = {
+        "looks at the windows themselves": config.encoder.name == "none",
+        "looks at neighbors": bool(config.neighbors),
+        "predicts a difference": config.task == "difference",
+        "was started from another itself": config.source is not None,
+    }
+    reasons = [reason for reason, holds in why.items() if holds]
+    if reasons:
+        raise ConfigError(
+            "No run can be started from this one.",
+            found=f"{run}, which {' and '.join(reasons)}",
+            expected="a run whose predictor looks at the latents of each gene",
+            remedy=f"start from {config.source}" if config.source else "",
+        )
 
 
 def read_metrics(folder: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A run folder used elsewhere: its models, and what they say about other data."""
+"""The models of a run folder, and other data as these are to see them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,10 @@ import xarray as xr
 
 from simplechrome.config import RunConfig, read_config
 from simplechrome.dataset.observed import warn_of_imputed
-from simplechrome.errors import (
-    ModelFormatError,
-)
+from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.depth import read_levels, read_signal_profile
 from simplechrome.evaluation.ensemble import Ensemble, load_ensemble
-from simplechrome.evaluation.run_folder import (
-    SOURCE,
-    find_run,
-    read_environment,
-)
+from simplechrome.evaluation.run_folder import SOURCE, find_run, read_environment
 from simplechrome.evaluation.transfer import (
     FEW_WINDOWS,
     Adapted,

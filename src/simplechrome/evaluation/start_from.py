@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.config import RunConfig, require_startable
+from simplechrome.config import RunConfig
 from simplechrome.dataset.splits import Split
 from simplechrome.errors import ConfigError, SplitError
+from simplechrome.evaluation.run_folder import require_startable
 from simplechrome.evaluation.saved_run import Models, sides_of, warn_of_other_genome
 from simplechrome.evaluation.scores import known_rows, levels_of
 from simplechrome.metrics import auroc, pearson

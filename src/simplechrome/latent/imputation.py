@@ -96,13 +96,12 @@ class _Way:
 class MarkImputation:
     """How is one mark told from the others, and from the same genes of other cell types?
 
-    The mean of the gene's windows under this mark in n other cell types, n / (n + 1) of it, plus
-    what the marks of
-    its own cell type lead to expect beyond that; where no other cell type has the mark, the latter
-    alone. Both are linear, on the mark's principal axes. What own marks lead to expect is the
-    conditional mean under the encoder's `Composite`, from marks that three cell types or more
-    have together with this one (where there are any): how two marks go together differs between
-    cell types, and what one of them shows may mislead.
+    n / (n + 1) of the mean of the gene's windows under this mark in n other cell types, plus what
+    the marks of its own cell type lead to expect beyond that; where no other cell type has the
+    mark, the latter alone. Both are linear, on the mark's principal axes. What own marks lead to
+    expect is the conditional mean under the encoder's `Composite`, from marks that three cell types
+    or more have together with this one (where there are any): how two marks go together differs
+    between cell types, and what one of them shows may mislead.
 
     Intervals are quantiles of the errors made in cell types of which nothing was known but their
     other marks, separately for low and high predictions, and for the number of other cell types

@@ -15,10 +15,11 @@ from simplechrome.config import make_config
 from simplechrome.dataset.assemble import build_from_deepchrome
 from simplechrome.dataset.splits import apply_assignment
 from simplechrome.dataset.store import save_dataset
+from simplechrome.evaluation.assignment import assign_genes
 from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
 from simplechrome.evaluation.models import make_encoder
 from simplechrome.evaluation.predictions import write_table
-from simplechrome.evaluation.run import Run, assign_genes, fit_run
+from simplechrome.evaluation.run import Run, fit_run
 from simplechrome.evaluation.run_folder import describe_run
 from simplechrome.evaluation.summary import paired_margins
 from simplechrome.report import page
