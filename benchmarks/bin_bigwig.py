@@ -62,7 +62,7 @@ def simulate(path: Path, n_intervals: int) -> None:
 
 def gene_table(path: Path | None, track: Path) -> pd.DataFrame:
     """chrom, tss and strand of genes whose windows lie inside of the track's chromosomes."""
-    from simplechrome.sources.genes import read_genes
+    from simplechrome.sources.genome.genes import read_genes
     from simplechrome.sources.tracks.bigwig import bigwig_chromosomes
 
     sizes = bigwig_chromosomes(track)

@@ -1,6 +1,6 @@
 """How close do simulated windows and expression come to the real ones?
 
-Prints the figures that `simplechrome.sources.simulate` is calibrated to, measured alike on the
+Prints the figures that `simplechrome.simulation.simulate` is calibrated to, measured alike on the
 real cell type E012 and on simulated data of the same size, side by side:
 
     python benchmarks/calibrate_simulation.py [--data ../shared/data] [--seed 0] [--scores]
@@ -27,7 +27,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from simplechrome.sources.simulate import simulate
+from simplechrome.simulation.simulate import simulate
 
 MARKS = ("H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3")
 TEST = ("chr1", "chr8", "chr21")

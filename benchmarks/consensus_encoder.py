@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 import simplechrome
-from simplechrome.evaluation.intervals import paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 from simplechrome.latent.encoder import Encoder
 from simplechrome.metrics import auroc
 

@@ -22,10 +22,9 @@ import xarray as xr
 
 import simplechrome
 from simplechrome.dataset.pair import pair_dataset
-from simplechrome.evaluation.intervals import paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 from simplechrome.metrics import auroc, pearson
-from simplechrome.predictors.difference import DifferenceLinear
-from simplechrome.predictors.difference_network import DifferenceMLP
+from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP
 
 PAIRS = ("E012,E028", "E119,E122", "E065,E087", "E123,E127")
 

@@ -30,8 +30,8 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter1d
 
 import simplechrome
-from simplechrome.dataset.track_transform import PSEUDO_SHARE, SMOOTHING
-from simplechrome.evaluation.intervals import paired_block_bootstrap
+from simplechrome.dataset.transforms.tracks import PSEUDO_SHARE, SMOOTHING
+from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 
 TRACKS = (
     *("E012:H3K27me3", "E012:H3K36me3", "E012:H3K4me1", "E012:H3K4me3", "E012:H3K9me3"),

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 import simplechrome
-from simplechrome.evaluation.run_folder import describe_run
-from simplechrome.unfinished import unfinished_folder
+from simplechrome.runs.folder import describe_run
+from simplechrome.work.unfinished import unfinished_folder
 
 PROGRAM = Path(sys.executable).with_name("simplechrome")
 FIT = ["fit", "data.zarr", "-o", "run", "--resume", "--overwrite", "--threads", "1", "-q"]

@@ -16,7 +16,7 @@ import argparse
 import numpy as np
 
 import simplechrome
-from simplechrome.evaluation.intervals import paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 from simplechrome.metrics import auroc
 
 HIDDEN = ("H3K4me1", "H3K4me3", "H3K27me3", "H3K36me3", "H3K9me3")

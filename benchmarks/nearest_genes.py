@@ -32,7 +32,7 @@ import simplechrome
 from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.evaluation.intervals import block_bootstrap
+from simplechrome.evaluation.bootstrap import block_bootstrap
 from simplechrome.metrics import auroc
 
 OWN = "own"

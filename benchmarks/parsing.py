@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.dataset.store import save_dataset
 from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
 from simplechrome.sources.deepchrome_files import SPLITS, files_by_cell_type

@@ -40,9 +40,9 @@ import simplechrome
 from simplechrome import make_surroundings, neighbor_means
 from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
-from simplechrome.evaluation.intervals import block_bootstrap_of_groups
+from simplechrome.evaluation.bootstrap import block_bootstrap_of_groups
 from simplechrome.metrics import auroc, pearson
-from simplechrome.sources.genes import read_genes
+from simplechrome.sources.genome.genes import read_genes
 
 PIECES = 16  # of 2.5 kb in 40 kb
 BANDS = {f"{low}-{high} kb": (low, high) for low, high in ((0, 20), (20, 200), (0, 200))}

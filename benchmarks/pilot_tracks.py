@@ -22,7 +22,7 @@ import xarray as xr
 from pilot_neighbors import regions
 
 import simplechrome
-from simplechrome.evaluation.intervals import block_bootstrap, paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import block_bootstrap, paired_block_bootstrap
 from simplechrome.metrics import auroc
 
 BASELINE = "log-means"

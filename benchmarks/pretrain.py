@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 import simplechrome
-from simplechrome.evaluation.summary import format_score
+from simplechrome.evaluation.scores import format_score
 
 KEPT = (
     *("config.toml", "encoder", "predictor", "calibration.json", "signal_profile.json"),

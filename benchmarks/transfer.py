@@ -25,9 +25,9 @@ import numpy as np
 import xarray as xr
 
 import simplechrome
-from simplechrome.evaluation.features import SOURCE_LENGTH
-from simplechrome.evaluation.intervals import block_bootstrap, paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import block_bootstrap, paired_block_bootstrap
 from simplechrome.metrics import auroc
+from simplechrome.runs.features import SOURCE_LENGTH
 
 LABELS = (20, 50, 100, 200, 1000)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from simplechrome import atomic
-from simplechrome.atomic import check_free, whole_file, whole_folder
 from simplechrome.errors import OutputError, OutputExistsError
+from simplechrome.work import files as atomic
+from simplechrome.work.files import check_free, whole_file, whole_folder
 
 
 def names(folder: Path) -> list[str]:
@@ -169,7 +169,7 @@ def test_a_killed_process_leaves_the_old_folder(tmp_path: Path) -> None:
     write_folder(tmp_path / "x", "old")
     code = (
         "import os, signal, sys\n"
-        "from simplechrome.atomic import whole_folder\n"
+        "from simplechrome.work.files import whole_folder\n"
         "with whole_folder(sys.argv[1], overwrite=True) as folder:\n"
         "    (folder / 'data').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

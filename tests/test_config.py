@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 
 import simplechrome
 from simplechrome.cli.fit import command
-from simplechrome.config import RunConfig, SplitConfig, flag, make_config, read_config, write_config
-from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
-from simplechrome.errors import ConfigError, MissingInputError
-from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.model_config import (
+from simplechrome.config.models import (
     ENCODERS,
     LATENT_ENCODERS,
     PREDICTORS,
@@ -31,7 +27,18 @@ from simplechrome.model_config import (
     PCAConfig,
     VAEConfig,
 )
-from simplechrome.run_options import PRESETS, WITH_LOG_MEANS, merge_options
+from simplechrome.config.options import PRESETS, WITH_LOG_MEANS, merge_options
+from simplechrome.config.run import (
+    RunConfig,
+    SplitConfig,
+    flag,
+    make_config,
+    read_config,
+    write_config,
+)
+from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
+from simplechrome.errors import ConfigError, MissingInputError
+from simplechrome.runs.models import make_encoder, make_predictor
 
 # Set for the whole run, not for the part: see `RunConfig`.
 OF_THE_RUN = {"task", "random_state", "device", "threads"}

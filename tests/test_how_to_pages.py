@@ -14,9 +14,9 @@ from page_examples import read_page, run_commands, run_python, write_published_f
 from track_files import write_bigwig
 
 import simplechrome
-from simplechrome.dataset.assemble import build_from_deepchrome
-from simplechrome.evaluation.benchmark_config import make_benchmark_config
-from simplechrome.evaluation.benchmark_models import choose_models
+from simplechrome.benchmark.config import make_benchmark_config
+from simplechrome.benchmark.models import choose_models
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.metrics import auroc
 
 BENCHMARK = "docs/how-to/benchmark.md"

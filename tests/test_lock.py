@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from simplechrome import lock as locks
 from simplechrome.errors import OutputError
-from simplechrome.lock import only_one
+from simplechrome.work import lock as locks
+from simplechrome.work.lock import only_one
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from simplechrome.lock import only_one
+from simplechrome.work.lock import only_one
 with only_one(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

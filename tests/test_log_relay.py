@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from simplechrome.log_relay import LoggedLine, relay, remembered
+from simplechrome.work.processes import LoggedLine, relay, remembered
 
 
 def test_lines_are_remembered_and_said_again(caplog: pytest.LogCaptureFixture) -> None:

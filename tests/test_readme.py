@@ -9,7 +9,7 @@ import pytest
 from page_examples import run_commands, run_python, write_published_files
 
 import simplechrome
-from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 
 
 @pytest.fixture(scope="module")

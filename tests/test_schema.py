@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.build import from_arrays
+from simplechrome.dataset.building.arrays import from_arrays
 from simplechrome.errors import DatasetFormatError
 from simplechrome.schema import FORMAT_VERSION, VARIABLES, check_format_version, validate
 

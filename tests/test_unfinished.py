@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from simplechrome.errors import ConfigError, OutputError, OutputExistsError
-from simplechrome.unfinished import (
+from simplechrome.work.unfinished import (
     REQUEST,
     differences,
     long_work,
@@ -182,7 +182,8 @@ KILLED_EVERYWHERE = """
 import json, os, shutil, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from simplechrome import atomic, unfinished
+from simplechrome.work import files as atomic
+from simplechrome.work import unfinished
 from test_unfinished import held, work
 
 root, halves, replacing = Path(sys.argv[2]), sys.argv[3] == "halves", sys.argv[4] == "replacing"

@@ -28,13 +28,15 @@ import importlib
 from typing import TYPE_CHECKING
 
 from simplechrome.errors import SimpleChromeError
+from simplechrome.version import __version__
 
 if TYPE_CHECKING:
-    from simplechrome.dataset.build import from_arrays as from_arrays
-    from simplechrome.dataset.build_tracks import build_tracks_on_disk as build_tracks_on_disk
+    from simplechrome.benchmark.run import run_benchmark as run_benchmark
+    from simplechrome.dataset.building.arrays import from_arrays as from_arrays
+    from simplechrome.dataset.building.merge import merge as merge
+    from simplechrome.dataset.building.tracks import build_tracks_on_disk as build_tracks_on_disk
     from simplechrome.dataset.lookup import get_gene_data as get_gene_data
     from simplechrome.dataset.lookup import get_neighbors_data as get_neighbors_data
-    from simplechrome.dataset.merge import merge as merge
     from simplechrome.dataset.neighbors.contact import contact_neighbors as contact_neighbors
     from simplechrome.dataset.neighbors.functional import (
         coexpression_neighbors as coexpression_neighbors,
@@ -48,10 +50,8 @@ if TYPE_CHECKING:
     from simplechrome.dataset.splits import split_by_fold as split_by_fold
     from simplechrome.dataset.store import open_dataset as open_dataset
     from simplechrome.dataset.store import save_dataset as save_dataset
-    from simplechrome.evaluation.apply_run import predict_with_run as predict_with_run
-    from simplechrome.evaluation.benchmark import run_benchmark as run_benchmark
     from simplechrome.export.run import export_run as export_run
-    from simplechrome.latent.consensus import ConsensusEncoder as ConsensusEncoder
+    from simplechrome.latent.consensus.encoder import ConsensusEncoder as ConsensusEncoder
     from simplechrome.latent.impute import impute as impute
     from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
@@ -69,30 +69,29 @@ if TYPE_CHECKING:
     from simplechrome.predictors.neighborhood import (
         NeighborhoodPredictor as NeighborhoodPredictor,
     )
-    from simplechrome.predictors.surroundings import make_surroundings as make_surroundings
-    from simplechrome.predictors.surroundings import neighbor_means as neighbor_means
+    from simplechrome.predictors.neighborhood_features import make_surroundings as make_surroundings
+    from simplechrome.predictors.neighborhood_features import neighbor_means as neighbor_means
+    from simplechrome.runs.apply import predict_with_run as predict_with_run
     from simplechrome.schema import validate as validate
+    from simplechrome.simulation.simulate import simulate as simulate
     from simplechrome.sources.download import check_if_dataset_exists as check_if_dataset_exists
-    from simplechrome.sources.simulate import simulate as simulate
-
-__version__ = "0.1.0"
 
 # Names are loaded on first use: `import simplechrome` and `simplechrome --help` must not pay for
 # torch (1.1 s), accelerate (1.4 s), scikit-learn (1 s) or xarray (0.5 s).
 _HOME = {
-    "from_arrays": "simplechrome.dataset.build",
+    "from_arrays": "simplechrome.dataset.building.arrays",
     "get_gene_data": "simplechrome.dataset.lookup",
-    "build_tracks_on_disk": "simplechrome.dataset.build_tracks",
+    "build_tracks_on_disk": "simplechrome.dataset.building.tracks",
     "get_neighbors_data": "simplechrome.dataset.lookup",
     "genomic_neighbors": "simplechrome.dataset.neighbors.genomic",
     "coexpression_neighbors": "simplechrome.dataset.neighbors.functional",
     "contact_neighbors": "simplechrome.dataset.neighbors.contact",
     "open_neighbors": "simplechrome.dataset.neighbors.stored",
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
-    "make_surroundings": "simplechrome.predictors.surroundings",
-    "neighbor_means": "simplechrome.predictors.surroundings",
-    "predict_with_run": "simplechrome.evaluation.apply_run",
-    "merge": "simplechrome.dataset.merge",
+    "make_surroundings": "simplechrome.predictors.neighborhood_features",
+    "neighbor_means": "simplechrome.predictors.neighborhood_features",
+    "predict_with_run": "simplechrome.runs.apply",
+    "merge": "simplechrome.dataset.building.merge",
     "draw_labels": "simplechrome.dataset.splits",
     "split_at_random": "simplechrome.dataset.splits",
     "split_by_chromosome": "simplechrome.dataset.splits",
@@ -100,9 +99,9 @@ _HOME = {
     "split_as_published": "simplechrome.dataset.splits",
     "open_dataset": "simplechrome.dataset.store",
     "save_dataset": "simplechrome.dataset.store",
-    "run_benchmark": "simplechrome.evaluation.benchmark",
+    "run_benchmark": "simplechrome.benchmark.run",
     "export_run": "simplechrome.export.run",
-    "ConsensusEncoder": "simplechrome.latent.consensus",
+    "ConsensusEncoder": "simplechrome.latent.consensus.encoder",
     "impute": "simplechrome.latent.impute",
     "load_encoder": "simplechrome.latent.load",
     "LogMeans": "simplechrome.latent.log_means",
@@ -118,7 +117,7 @@ _HOME = {
     "load_predictor": "simplechrome.predictors.load",
     "MLPPredictor": "simplechrome.predictors.mlp",
     "check_if_dataset_exists": "simplechrome.sources.download",
-    "simulate": "simplechrome.sources.simulate",
+    "simulate": "simplechrome.simulation.simulate",
     "validate": "simplechrome.schema",
 }
 

@@ -15,8 +15,8 @@ import xarray as xr
 
 from simplechrome import from_arrays, save_dataset, simulate
 from simplechrome.cli.main import main
-from simplechrome.evaluation.intervals import block_bootstrap
-from simplechrome.sources.simulation_files import write_deepchrome_layout
+from simplechrome.evaluation.bootstrap import block_bootstrap
+from simplechrome.simulation.files import write_deepchrome_layout
 
 Call = Callable[..., "Answer"]
 

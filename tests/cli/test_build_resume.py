@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from simplechrome import open_dataset, save_dataset, simulate
-from simplechrome.dataset.assemble import build_from_deepchrome
-from simplechrome.sources.simulation_files import write_deepchrome_layout
+from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.simulation.files import write_deepchrome_layout
 
 Call = Callable[..., Any]
 
@@ -97,7 +97,7 @@ def test_killed_replacement_leaves_the_old_dataset(
 def test_interrupted_build_keeps_what_was_read(
     call: Call, layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simplechrome.dataset import build_on_disk
+    from simplechrome.dataset.building import deepchrome as build_on_disk
 
     original = build_on_disk.cell_type_dataset
 

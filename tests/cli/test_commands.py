@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import simplechrome
-from simplechrome.evaluation.saved_run import load_run
+from simplechrome.runs.load import load_run
 
 Call = Callable[..., tuple[int, str, str]]
 VERBS = (

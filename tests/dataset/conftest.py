@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from small_layouts import write_cell_type
 
-from simplechrome.dataset.build import from_arrays
+from simplechrome.dataset.building.arrays import from_arrays
 
 MakeDataset = Callable[..., xr.Dataset]
 MakePlaced = Callable[..., xr.Dataset]

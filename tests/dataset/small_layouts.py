@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.dataset.store import save_dataset
 
 SPLITS = {"train": (1, 2), "valid": (3,), "test": (4,)}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simplechrome.dataset.assemble import build_from_deepchrome, build_from_npz
-from simplechrome.dataset.build import GIVEN
+from simplechrome.dataset.building.annotate import build_from_deepchrome, build_from_npz
+from simplechrome.dataset.building.arrays import GIVEN
 from simplechrome.errors import ConfigError, SimpleChromeError
 
 IDS = {k: f"ENSG{k:011d}" for k in (1, 2, 3, 4)}

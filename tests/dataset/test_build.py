@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simplechrome.dataset.build import GIVEN, add_expression, add_genes, from_arrays
+from simplechrome.dataset.building.arrays import GIVEN, add_expression, add_genes, from_arrays
 from simplechrome.errors import ConfigError, DatasetFormatError, InputFormatError
 
 MakeDataset = Callable[..., xr.Dataset]

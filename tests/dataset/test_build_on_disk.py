@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from small_layouts import MARKS, archive_of, in_memory, tree, write_cell_type
 
-from simplechrome.dataset import build_on_disk
-from simplechrome.dataset.assemble import build_from_deepchrome
-from simplechrome.dataset.build_on_disk import build_deepchrome_on_disk
+from simplechrome.dataset.building import deepchrome as build_on_disk
+from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.building.deepchrome import build_deepchrome_on_disk
 from simplechrome.dataset.store import open_dataset
 from simplechrome.errors import (
     ConfigError,

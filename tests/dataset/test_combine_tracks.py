@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simplechrome.dataset.combine_tracks import (
+from simplechrome.dataset.building.track_material import (
     per_million,
     plainest,
     pool_replicates,

@@ -12,8 +12,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simplechrome.dataset.build import GIVEN, from_arrays
-from simplechrome.dataset.merge import LARGE, fits, merge, merge_outlines, outline
+from simplechrome.dataset.building.arrays import GIVEN, from_arrays
+from simplechrome.dataset.building.merge import LARGE, fits, merge, merge_outlines, outline
 from simplechrome.errors import DatasetFormatError
 
 MakeDataset = Callable[..., xr.Dataset]

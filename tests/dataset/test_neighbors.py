@@ -19,7 +19,7 @@ from simplechrome.dataset.neighbors.genomic import (
     require_places,
 )
 from simplechrome.errors import ConfigError, MissingCoordinatesError
-from simplechrome.sources.genes import read_genes
+from simplechrome.sources.genome.genes import read_genes
 
 MakePlaced = Callable[..., xr.Dataset]
 

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from simulated_dataset import simulated_dataset
 
-from simplechrome.dataset.assemble import build_from_npz
+from simplechrome.dataset.building.annotate import build_from_npz
 from simplechrome.dataset.inspect import describe
 from simplechrome.dataset.quality import (
     Correlations,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplechrome.dataset import splits
-from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.dataset.splits import (
     PARTS,
     assign_as_published,

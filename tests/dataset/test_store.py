@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.merge import LARGE, outline
+from simplechrome.dataset.building.merge import LARGE, outline
 from simplechrome.dataset.store import (
     GrowingStore,
     is_dataset,

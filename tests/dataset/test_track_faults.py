@@ -10,8 +10,8 @@ import pytest
 from track_files import random_reads, write_bam, write_bigwig
 
 import simplechrome
-from simplechrome.dataset import build_tracks
-from simplechrome.dataset.build_tracks import build_tracks_on_disk
+from simplechrome.dataset.building import tracks as build_tracks
+from simplechrome.dataset.building.tracks import build_tracks_on_disk
 from simplechrome.errors import (
     ConfigError,
     GenomeMismatchError,

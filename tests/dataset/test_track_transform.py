@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simplechrome import from_arrays
-from simplechrome.dataset.track_transform import TrackTransform
+from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import InputFormatError
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simplechrome.dataset.transforms import FUNCTIONS, SignalTransform, present_marks
+from simplechrome.dataset.transforms.signal import FUNCTIONS, SignalTransform, present_marks
 from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError
 
 MakeDataset = Callable[..., xr.Dataset]

@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 from simulated_dataset import simulated_dataset
 
-from simplechrome.config import make_config
-from simplechrome.evaluation.intervals import block_bootstrap
-from simplechrome.evaluation.run import Run, fit_run
+from simplechrome.config.run import make_config
+from simplechrome.evaluation.bootstrap import block_bootstrap
+from simplechrome.runs.fit import Run, fit_run
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.benchmark_results import CELL, BenchmarkResults, TestSet
+from simplechrome.benchmark.summary import CELL, BenchmarkResults, TestSet
 
 STRENGTHS = {"raw:linear": 1.0, "pca:linear": 1.0, "vae:linear": 1.6, "raw:mlp": 0.7}
 """How far predictions follow the labels. pca is as good as raw, vae better, the MLP worse."""

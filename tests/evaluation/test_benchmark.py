@@ -11,21 +11,10 @@ import pytest
 import xarray as xr
 
 from simplechrome import BoostingPredictor, draw_labels, load_encoder
-from simplechrome.errors import (
-    ConfigError,
-    MissingExpressionError,
-    ModelFormatError,
-    OutputExistsError,
-    TrainingError,
-    UnknownGeneError,
-)
-from simplechrome.evaluation import benchmark_pool
-from simplechrome.evaluation.baselines import expression_elsewhere, gene_mean_predictions
-from simplechrome.evaluation.benchmark import run_benchmark
-from simplechrome.evaluation.benchmark_cells import Worker, cell_file, encoder_folder, read_cell
-from simplechrome.evaluation.benchmark_config import BenchmarkConfig, make_benchmark_config
-from simplechrome.evaluation.benchmark_folder import begun_benchmark
-from simplechrome.evaluation.benchmark_grid import (
+from simplechrome.benchmark import worker as benchmark_pool
+from simplechrome.benchmark.baselines import expression_elsewhere, gene_mean_predictions
+from simplechrome.benchmark.config import BenchmarkConfig, make_benchmark_config
+from simplechrome.benchmark.grid import (
     Cell,
     cell_name,
     conditions,
@@ -34,7 +23,17 @@ from simplechrome.evaluation.benchmark_grid import (
     make_grid,
     permute,
 )
-from simplechrome.evaluation.benchmark_summary import resample_benchmark, summarize
+from simplechrome.benchmark.run import begun_benchmark, run_benchmark
+from simplechrome.benchmark.summary import resample_benchmark, summarize
+from simplechrome.benchmark.worker import Worker, cell_file, encoder_folder, read_cell
+from simplechrome.errors import (
+    ConfigError,
+    MissingExpressionError,
+    ModelFormatError,
+    OutputExistsError,
+    TrainingError,
+    UnknownGeneError,
+)
 
 SMALL = {
     "representations": ["raw", "pca"],

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from simplechrome.errors import ConfigError
-from simplechrome.evaluation.benchmark_config import (
+from simplechrome.benchmark.config import (
     BenchmarkConfig,
     make_benchmark_config,
     merge_benchmark_options,
     write_benchmark_config,
 )
-from simplechrome.evaluation.benchmark_models import choose_models, run_config
+from simplechrome.benchmark.models import choose_models, run_config
+from simplechrome.errors import ConfigError
 
 
 def names(config: BenchmarkConfig) -> list[str]:

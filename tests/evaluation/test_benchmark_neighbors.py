@@ -6,21 +6,22 @@ import pandas as pd
 import pytest
 from made_up_benchmark import made_up_test_set
 
-from simplechrome.evaluation.benchmark_findings import Findings, find
-from simplechrome.evaluation.benchmark_neighbors import (
+from simplechrome.benchmark.comparisons import (
     OWN,
+    Findings,
+    find,
     gain_table,
     name_gains,
     neighbor_pairs,
     split_representation,
 )
-from simplechrome.evaluation.benchmark_results import BenchmarkResults
-from simplechrome.report.figures_neighbors import neighbor_gain_figure
-from simplechrome.report.neighbors_section import (
+from simplechrome.benchmark.summary import BenchmarkResults
+from simplechrome.report.benchmark_neighbors import (
     neighbors_section,
     tell_gains,
     write_up_neighbors,
 )
+from simplechrome.report.figures.neighbors import neighbor_gain_figure
 
 PLACE = ("C0", "within", "C0", "chromosome")
 STRENGTHS = {

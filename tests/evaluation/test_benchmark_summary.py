@@ -8,12 +8,11 @@ import pytest
 from made_up_benchmark import made_up_results, made_up_test_set
 
 from simplechrome import metrics
-from simplechrome.evaluation.benchmark_claims import compared_pairs, find_claims
-from simplechrome.evaluation.benchmark_controls import TESTED, TRAINED, control_table
-from simplechrome.evaluation.benchmark_findings import Findings, find
-from simplechrome.evaluation.benchmark_results import BenchmarkResults
-from simplechrome.evaluation.benchmark_summary import (
+from simplechrome.benchmark.comparisons import Findings, compared_pairs, find, find_claims
+from simplechrome.benchmark.controls import TESTED, TRAINED, control_table
+from simplechrome.benchmark.summary import (
     SCORES,
+    BenchmarkResults,
     Group,
     _interval,
     compare,
@@ -23,7 +22,7 @@ from simplechrome.evaluation.benchmark_summary import (
     score_table,
     summarize,
 )
-from simplechrome.evaluation.intervals import block_bootstrap, paired_block_bootstrap
+from simplechrome.evaluation.bootstrap import block_bootstrap, paired_block_bootstrap
 
 PLACE = ("C0", "within", "C0", "chromosome")
 

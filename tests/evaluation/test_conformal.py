@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.conformal import (
+from simplechrome.evaluation.uncertainty import (
     LabelSets,
     LevelIntervals,
     conformal_threshold,

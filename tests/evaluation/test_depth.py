@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from simplechrome import from_arrays
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.depth import (
+from simplechrome.runs.adapt import (
     BIN_SHARES,
     LEVEL_SHARES,
     depth_factor,

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simplechrome.config import make_config
+from simplechrome.config.options import merge_options
+from simplechrome.config.run import make_config
 from simplechrome.dataset.pair import name_pair, pair_dataset
 from simplechrome.errors import ConfigError, UnknownGeneError
-from simplechrome.evaluation.apply_run import predict_with_run
-from simplechrome.evaluation.conformal import fit_level_intervals
-from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.saved_run import load_run
-from simplechrome.predictors.difference import DifferenceLinear, pair_features
-from simplechrome.predictors.difference_network import DifferenceMLP
-from simplechrome.run_options import merge_options
+from simplechrome.evaluation.uncertainty import fit_level_intervals
+from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP, pair_features
+from simplechrome.runs.apply import predict_with_run
+from simplechrome.runs.fit import Run, fit_run
+from simplechrome.runs.load import load_run
 from tests.simulated_dataset import simulated_dataset
 
 PAIR = ("SIM001", "SIM002")

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simplechrome.evaluation.depth import BIN_SHARES
-from simplechrome.evaluation.distribution import match_values
+from simplechrome.runs.adapt import BIN_SHARES, match_values
 
 
 def test_ranks_are_kept_and_values_replaced() -> None:

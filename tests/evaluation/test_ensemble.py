@@ -11,7 +11,7 @@ import xarray as xr
 
 from simplechrome import LinearPredictor, MLPPredictor
 from simplechrome.errors import ConfigError, ModelFormatError
-from simplechrome.evaluation.ensemble import (
+from simplechrome.runs.ensemble import (
     Ensemble,
     fit_ensemble,
     load_ensemble,

@@ -16,8 +16,9 @@ from simplechrome.errors import (
     MissingCoordinatesError,
     UndefinedScoreError,
 )
-from simplechrome.evaluation import blocks, intervals
-from simplechrome.evaluation.intervals import (
+from simplechrome.evaluation import bootstrap as blocks
+from simplechrome.evaluation import bootstrap as intervals
+from simplechrome.evaluation.bootstrap import (
     Interval,
     block_bootstrap,
     block_bootstrap_of_groups,

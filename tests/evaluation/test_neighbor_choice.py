@@ -8,17 +8,20 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.errors import ConfigError
-from simplechrome.evaluation.benchmark_config import make_benchmark_config, merge_benchmark_options
-from simplechrome.evaluation.benchmark_models import choose_models
-from simplechrome.evaluation.benchmark_presets import NEIGHBORHOOD
-from simplechrome.evaluation.neighbor_choice import (
+from simplechrome.benchmark.config import (
+    NEIGHBORHOOD,
+    make_benchmark_config,
+    merge_benchmark_options,
+)
+from simplechrome.benchmark.models import choose_models
+from simplechrome.benchmark.neighbor_names import (
     NeighborChoice,
     can_tell_coexpression,
     choose_neighbors,
     parse_neighbors,
     replace_neighbors,
 )
+from simplechrome.errors import ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,21 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.config import make_config
+from simplechrome.config.run import make_config
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
 from simplechrome.errors import ConfigError, MissingExpressionError, ModelMismatchError
-from simplechrome.evaluation.apply_run import predict_with_run
-from simplechrome.evaluation.features import features_of, tell_expression
-from simplechrome.evaluation.run import fit_run
 from simplechrome.metrics import auroc
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
-from simplechrome.predictors.surroundings import Surroundings, make_surroundings, neighbor_means
+from simplechrome.predictors.neighborhood_features import (
+    Surroundings,
+    make_surroundings,
+    neighbor_means,
+)
+from simplechrome.runs.apply import predict_with_run
+from simplechrome.runs.features import features_of, tell_expression
+from simplechrome.runs.fit import fit_run
 
 
 def pairs(n: int) -> NeighborGraph:
@@ -140,7 +144,7 @@ def test_only_genes_that_are_learned_from_tell(one: xr.Dataset, tmp_path: Path) 
         run.predictions["probability"],
         atol=1e-6,
     )
-    table = simplechrome.evaluation.saved_run.load_run(tmp_path / "run")
+    table = simplechrome.runs.load.load_run(tmp_path / "run")
     learned = (table.labelled & (table.split == "train")).to_numpy()
     assert learned.sum() == 60
 

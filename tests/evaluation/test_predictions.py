@@ -12,7 +12,7 @@ import xarray as xr
 
 from simplechrome import PCA, LinearPredictor, from_arrays
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.predictions import (
+from simplechrome.runs.predictions import (
     check_table_path,
     gene_columns,
     latent_table,

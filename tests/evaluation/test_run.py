@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome.config import RunConfig, make_config, read_config
+from simplechrome.config.run import RunConfig, make_config, read_config
 from simplechrome.dataset.splits import draw_labels, split_by_chromosome
 from simplechrome.errors import (
     ConfigError,
@@ -24,11 +24,11 @@ from simplechrome.errors import (
     UndefinedScoreError,
     UnknownGeneError,
 )
-from simplechrome.evaluation import run as run_module
-from simplechrome.evaluation.apply_run import encode_with_run, predict_with_run
-from simplechrome.evaluation.models import make_encoder, make_predictor
-from simplechrome.evaluation.run import Run, fit_run, target_of
-from simplechrome.evaluation.saved_run import load_run
+from simplechrome.runs import fit as run_module
+from simplechrome.runs.apply import encode_with_run, predict_with_run
+from simplechrome.runs.fit import Run, fit_run, target_of
+from simplechrome.runs.load import load_run
+from simplechrome.runs.models import make_encoder, make_predictor
 
 LEVELS = {"encoder": {"name": "log_means"}}
 SMALL_VAE = {

@@ -11,10 +11,15 @@ import pytest
 
 from simplechrome import PCA, LogMeans
 from simplechrome.dataset.splits import split_by_chromosome
-from simplechrome.evaluation.intervals import block_bootstrap_of_groups
+from simplechrome.evaluation.bootstrap import block_bootstrap_of_groups
 from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
-from simplechrome.evaluation.scores import known_rows, score_predictions
-from simplechrome.evaluation.summary import format_metrics, format_score, paired_margins
+from simplechrome.evaluation.scores import (
+    format_metrics,
+    format_score,
+    known_rows,
+    paired_margins,
+    score_predictions,
+)
 
 
 def table(label: list[int], probability: list[float], **columns: Any) -> pd.DataFrame:

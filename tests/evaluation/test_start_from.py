@@ -12,17 +12,17 @@ import pytest
 import xarray as xr
 
 from simplechrome import from_arrays, simulate
-from simplechrome.config import RunConfig, make_config
+from simplechrome.config.options import merge_options
+from simplechrome.config.run import RunConfig, make_config
 from simplechrome.errors import ConfigError, MissingInputError, ModelMismatchError, SplitError
-from simplechrome.evaluation.apply_run import predict_with_run
-from simplechrome.evaluation.features import SOURCE_LENGTH, beside_source
-from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.metrics import auroc
 from simplechrome.predictors.linear import LinearPredictor
 from simplechrome.pretrained import locate_run, pretrained_names
-from simplechrome.run_options import merge_options
+from simplechrome.runs.apply import predict_with_run
+from simplechrome.runs.features import SOURCE_LENGTH, beside_source
+from simplechrome.runs.fit import Run, fit_run
+from simplechrome.runs.load import load_run
 from tests.simulated_dataset import simulated_dataset
 
 

@@ -11,11 +11,10 @@ import xarray as xr
 
 from simplechrome import PCA, RawWindow, from_arrays, merge
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.evaluation.apply_run import encode_with_run, fair_rows, predict_with_run
-from simplechrome.evaluation.depth import profile_signal
-from simplechrome.evaluation.run import Run
-from simplechrome.evaluation.saved_run import sides_of
-from simplechrome.evaluation.transfer import Adapted, adapt_signal, warn_of_transfer
+from simplechrome.runs.adapt import Adapted, adapt_signal, profile_signal, warn_of_transfer
+from simplechrome.runs.apply import encode_with_run, fair_rows, predict_with_run
+from simplechrome.runs.fit import Run
+from simplechrome.runs.load import sides_of
 
 MARKS = ["H3K4me3", "H3K27me3"]
 

@@ -14,19 +14,8 @@ import pytest
 import xarray as xr
 
 from simplechrome import LinearPredictor, MLPPredictor
-from simplechrome.config import make_config
+from simplechrome.config.run import make_config
 from simplechrome.errors import ModelFormatError, TrainingError
-from simplechrome.evaluation import held_out as held_out_module
-from simplechrome.evaluation.apply_run import predict_with_run
-from simplechrome.evaluation.held_out import (
-    choose_as_whole,
-    fit_and_hold_out,
-    on_inner_folds,
-    on_validation,
-)
-from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.run_folder import describe_run
-from simplechrome.evaluation.saved_run import load_run
 from simplechrome.evaluation.scores import coverage_columns, score_predictions
 from simplechrome.evaluation.uncertainty import (
     fit_uncertainty,
@@ -34,6 +23,17 @@ from simplechrome.evaluation.uncertainty import (
     write_uncertainty,
 )
 from simplechrome.predictors import network
+from simplechrome.runs import held_out as held_out_module
+from simplechrome.runs.apply import predict_with_run
+from simplechrome.runs.fit import Run, fit_run
+from simplechrome.runs.folder import describe_run
+from simplechrome.runs.held_out import (
+    choose_as_whole,
+    fit_and_hold_out,
+    on_inner_folds,
+    on_validation,
+)
+from simplechrome.runs.load import load_run
 
 SMALL_MLP = {"name": "mlp", "hidden": [4], "epochs": 3, "n_folds": 2}
 

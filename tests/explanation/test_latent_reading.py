@@ -10,7 +10,7 @@ import xarray as xr
 
 from simplechrome import PCA, from_arrays
 from simplechrome.errors import ModelMismatchError
-from simplechrome.explanation.latent_reading import (
+from simplechrome.explanation.latents import (
     classify_genes,
     matched_correlation,
     read_latents,

@@ -23,15 +23,15 @@ from simplechrome import (
     RawWindow,
     WithLogMeans,
 )
-from simplechrome.config import make_config
+from simplechrome.config.run import make_config
 from simplechrome.evaluation.calibration import Calibration
-from simplechrome.evaluation.ensemble import Ensemble
-from simplechrome.evaluation.run import target_of
-from simplechrome.evaluation.saved_run import Models
 from simplechrome.evaluation.uncertainty import fit_uncertainty
 from simplechrome.export.agreement import as_inputs, our_answers
 from simplechrome.predictors.attentivechrome import AttentiveChrome
 from simplechrome.predictors.deepchrome import DeepChrome
+from simplechrome.runs.ensemble import Ensemble
+from simplechrome.runs.fit import target_of
+from simplechrome.runs.load import Models
 
 Fit = Callable[..., Models]
 _SHORT = {"epochs": 2, "random_state": 1}

@@ -15,7 +15,7 @@ import onnx
 import pytest
 import xarray as xr
 
-from simplechrome.config import make_config
+from simplechrome.config.run import make_config
 from simplechrome.errors import (
     ConfigError,
     MissingInputError,
@@ -23,10 +23,10 @@ from simplechrome.errors import (
     OutputError,
     OutputExistsError,
 )
-from simplechrome.evaluation.intervals import block_bootstrap
-from simplechrome.evaluation.run import fit_run
+from simplechrome.evaluation.bootstrap import block_bootstrap
 from simplechrome.export import run as export
 from simplechrome.export.run import export_run
+from simplechrome.runs.fit import fit_run
 
 
 @pytest.fixture(scope="module")

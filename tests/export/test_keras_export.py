@@ -17,9 +17,9 @@ import pytest
 
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
-from simplechrome.evaluation.saved_run import Models
 from simplechrome.export import run as export
 from simplechrome.export.run import export_run
+from simplechrome.runs.load import Models
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

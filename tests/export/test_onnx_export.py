@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.assemble import build_from_deepchrome
+from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.evaluation.calibration import Calibration
-from simplechrome.evaluation.saved_run import Models
 from simplechrome.export.agreement import as_inputs, our_answers
 from simplechrome.export.chain import add_chain, chain_outputs, model_inputs
 from simplechrome.export.onnx_graph import ONNXGraph
+from simplechrome.runs.load import Models
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
 Fit = Callable[..., Models]

@@ -9,11 +9,11 @@ import pytest
 import xarray as xr
 
 from simplechrome import ConsensusEncoder, load_encoder
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.agreement import QuadraticMap, Track, agreed_coordinates
-from simplechrome.latent.composite import Composite
-from simplechrome.latent.halves import split_in_halves
+from simplechrome.latent.consensus.activity import split_in_halves
+from simplechrome.latent.consensus.covariance import Composite
+from simplechrome.latent.consensus.shared_components import QuadraticMap, Track, agreed_coordinates
 from simplechrome.metrics import auroc
 from tests.simulated_dataset import simulated_dataset
 

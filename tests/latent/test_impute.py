@@ -19,7 +19,7 @@ from simplechrome import (
 )
 from simplechrome.dataset.splits import split_by_chromosome
 from simplechrome.errors import ConfigError, DatasetFormatError, ModelMismatchError
-from simplechrome.latent.left_out import _folds
+from simplechrome.latent.consensus.imputation import _folds
 from tests.simulated_dataset import simulated_dataset
 
 HIDDEN = "H3K4me3"

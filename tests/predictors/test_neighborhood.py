@@ -16,7 +16,7 @@ from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchErro
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
-from simplechrome.predictors.surroundings import (
+from simplechrome.predictors.neighborhood_features import (
     Surroundings,
     edge_features,
     make_surroundings,

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from simplechrome import from_arrays, simulate
-from simplechrome.config import RunConfig, make_config
+from simplechrome.config.models import AttentiveChromeConfig, DeepChromeConfig, NoEncoderConfig
+from simplechrome.config.options import merge_options
+from simplechrome.config.run import RunConfig, make_config
 from simplechrome.errors import ConfigError
-from simplechrome.evaluation.apply_run import predict_with_run
-from simplechrome.evaluation.intervals import block_bootstrap
-from simplechrome.evaluation.models import make_predictor
-from simplechrome.evaluation.run import fit_run
-from simplechrome.model_config import AttentiveChromeConfig, DeepChromeConfig, NoEncoderConfig
-from simplechrome.run_options import merge_options
+from simplechrome.evaluation.bootstrap import block_bootstrap
+from simplechrome.runs.apply import predict_with_run
+from simplechrome.runs.fit import fit_run
+from simplechrome.runs.models import make_predictor
 
 NAMES = pytest.mark.parametrize("name", ["deepchrome", "attentivechrome"])
 

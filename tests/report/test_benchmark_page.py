@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 from simulated_dataset import simulated_dataset
 
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import tally
-from simplechrome.evaluation.benchmark_config import make_benchmark_config
-from simplechrome.evaluation.benchmark_findings import Findings, find
-from simplechrome.evaluation.benchmark_grid import conditions, genes_of, make_grid, targets
-from simplechrome.evaluation.benchmark_results import BenchmarkResults, TestSet
+from simplechrome.benchmark.comparisons import Findings, find, tally
+from simplechrome.benchmark.config import make_benchmark_config
+from simplechrome.benchmark.grid import conditions, genes_of, make_grid, targets
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.benchmark.summary import BenchmarkResults, TestSet
 from simplechrome.report.benchmark_page import write_benchmark_page
 from simplechrome.report.benchmark_tables import SHOWN_IN_TEXTS, ScoreTables, make_score_tables
 from simplechrome.report.writeup import write_up

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simplechrome.evaluation.benchmark_results import CELL
-from simplechrome.evaluation.benchmark_summary import Resamples, summarize
+from simplechrome.benchmark.summary import CELL, Resamples, summarize
 from simplechrome.report.benchmark_tables import (
     BEST,
     LEVEL,

@@ -26,8 +26,8 @@ from simplechrome.report import (
     roc_figure,
     scatter_expression_figure,
 )
-from simplechrome.report.figures_scores import _wilson_interval
-from simplechrome.report.style import (
+from simplechrome.report.figures.scores import _wilson_interval
+from simplechrome.report.figures.style import (
     CLASS_COLORS,
     FAINT,
     MUTED,

@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simplechrome.report.figures_benchmark import (
+from simplechrome.report.figures.benchmark import (
     fit_time_figure,
     grid_figure,
     paired_difference_figure,
 )
-from simplechrome.report.style import MUTED, PALETTE, SURFACE
+from simplechrome.report.figures.style import MUTED, PALETTE, SURFACE
 
 
 def summary(models: list[str], counts: tuple[int, ...] = (20, 1000)) -> pd.DataFrame:

@@ -11,9 +11,9 @@ import xarray as xr
 from simulated_dataset import simulated_dataset
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report.figures_quality import correlation_figure, coverage_figure
+from simplechrome.report.figures.quality import correlation_figure, coverage_figure
+from simplechrome.report.figures.style import inline_svg
 from simplechrome.report.quality_page import inspect_command, write_quality_page
-from simplechrome.report.style import inline_svg
 
 MARKS = ["H3K4me3", "H3K9me3"]
 

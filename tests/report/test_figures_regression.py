@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from simplechrome.errors import InputFormatError
 from simplechrome.report import residual_figure, scatter_expression_figure
-from simplechrome.report.style import FULL_WIDTH, HALF_WIDTH, inline_svg
+from simplechrome.report.figures.style import FULL_WIDTH, HALF_WIDTH, inline_svg
 
 
 def texts(figure: Figure) -> list[str]:

@@ -18,16 +18,16 @@ import xarray as xr
 from simulated_dataset import simulated_dataset
 
 from simplechrome import from_arrays, merge, save_dataset
-from simplechrome.config import make_config
+from simplechrome.config.run import make_config
 from simplechrome.errors import MissingInputError, ModelFormatError
-from simplechrome.evaluation.intervals import block_bootstrap, block_bootstrap_of_groups
-from simplechrome.evaluation.run import fit_run
+from simplechrome.evaluation.bootstrap import block_bootstrap, block_bootstrap_of_groups
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.report import page
+from simplechrome.report.figures.style import message_figure
 from simplechrome.report.run_page import write_figures, write_run_report
 from simplechrome.report.scores_section import headline, score_section
 from simplechrome.report.signal_section import mean_profiles, relative_difference, signal_section
-from simplechrome.report.style import message_figure
+from simplechrome.runs.fit import fit_run
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from simulated_dataset import simulated_dataset
 
-from simplechrome.evaluation.benchmark import Benchmark, run_benchmark
-from simplechrome.evaluation.benchmark_config import make_benchmark_config
-from simplechrome.evaluation.benchmark_findings import find
+from simplechrome.benchmark.comparisons import find
+from simplechrome.benchmark.config import make_benchmark_config
+from simplechrome.benchmark.run import Benchmark, run_benchmark
 from simplechrome.report.benchmark_files import write_benchmark_files
 from simplechrome.report.benchmark_tables import SHOWN_IN_TEXTS, make_score_tables
 from simplechrome.report.writeup import write_up

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from simplechrome.errors import InputFormatError
-from simplechrome.sources.genes import read_genes
+from simplechrome.sources.genome.genes import read_genes
 
 
 def feature(kind, start, end, strand, attributes, chrom="1"):

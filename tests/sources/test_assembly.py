@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import GenomeMismatchError
-from simplechrome.sources.assembly import (
+from simplechrome.sources.genome.assembly import (
     _LENGTHS,
     canonical_assembly,
     check_assembly,

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
-from simplechrome.sources.chromosomes import (
+from simplechrome.sources.genome.chromosomes import (
     detect_style,
     match_names,
     read_aliases,

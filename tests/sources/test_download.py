@@ -163,7 +163,7 @@ def test_folder_that_may_only_be_read_can_be_complete(
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("simplechrome.lock._take", refuse)
+    monkeypatch.setattr("simplechrome.work.lock._take", refuse)
     assert get(tmp_path).cell_types == NAMES
     (tmp_path / TRAIN).write_text("")
     with pytest.raises(OutputError, match="Read-only file system"):

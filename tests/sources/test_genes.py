@@ -12,7 +12,7 @@ from simplechrome.errors import (
     MissingInputError,
     SimpleChromeError,
 )
-from simplechrome.sources.genes import read_genes
+from simplechrome.sources.genome.genes import read_genes
 
 TABLE = (
     "gene_id\tsymbol\tchrom\ttss\tstrand\tdeepchrome_split\n"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simplechrome.errors import InputFormatError
-from simplechrome.sources.regions import blacklisted_share, read_regions
+from simplechrome.sources.tracks.regions import blacklisted_share, read_regions
 from simplechrome.sources.tracks.windows import Windows
 
 

@@ -12,8 +12,8 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from simplechrome.errors import ConfigError
-from simplechrome.sources.simulate import Simulation, simulate
-from simplechrome.sources.simulation_chromatin import MARKS
+from simplechrome.simulation.chromatin import MARKS
+from simplechrome.simulation.simulate import Simulation, simulate
 
 H3K27ME3, H3K36ME3, H3K4ME1, H3K4ME3, H3K9ME3 = range(5)
 

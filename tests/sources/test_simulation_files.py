@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import OutputError, OutputExistsError
-from simplechrome.sources.simulate import simulate
-from simplechrome.sources.simulation_chromatin import MARKS
-from simplechrome.sources.simulation_files import write_deepchrome_layout
+from simplechrome.simulation.chromatin import MARKS
+from simplechrome.simulation.files import write_deepchrome_layout
+from simplechrome.simulation.simulate import simulate
 
 
 def test_layout_is_read_back_by_a_naive_reader(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simplechrome.sources.simulation_chromatin import MARKS, count_reads
-from simplechrome.sources.simulation_expression import neighbor_level, planted_weights
-from simplechrome.sources.simulation_genome import (
+from simplechrome.simulation.chromatin import MARKS, count_reads
+from simplechrome.simulation.expression import neighbor_level, planted_weights
+from simplechrome.simulation.genome import (
     BETWEEN_CHROMOSOMES,
     CHROMOSOME_SHARES,
     FACTORS,

@@ -5,7 +5,7 @@ import lzma
 import pytest
 
 from simplechrome.errors import InputFormatError, MissingInputError
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.open import open_text
 
 TEXT = b"gene_id\tE003\ng1\t1\n"
 

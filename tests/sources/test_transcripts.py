@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.sources.genes import read_genes
+from simplechrome.sources.genome.genes import read_genes
 
 
 def gtf(kind: str, start: int, end: int, strand: str, attributes: str) -> str:

@@ -133,12 +133,11 @@ def command(
     """
     from pathlib import Path
 
+    from simplechrome.benchmark.config import merge_benchmark_options
+    from simplechrome.benchmark.run import begun_benchmark, run_benchmark
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.benchmark import run_benchmark
-    from simplechrome.evaluation.benchmark_config import merge_benchmark_options
-    from simplechrome.evaluation.benchmark_folder import begun_benchmark
-    from simplechrome.evaluation.run_folder import require_outside
     from simplechrome.report.benchmark_files import write_benchmark_files
+    from simplechrome.runs.folder import require_outside
     from simplechrome.sources.expression import read_expression
 
     require_outside(dataset, output)

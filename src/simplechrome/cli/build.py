@@ -58,7 +58,7 @@ def deepchrome(path: str, output: str, **options: Any) -> None:
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz --assembly hg19
       simplechrome build deepchrome roadmap -o roadmap.zarr --on-bad-cell-type skip --resume
     """
-    from simplechrome.dataset.build_on_disk import build_deepchrome_on_disk
+    from simplechrome.dataset.building.deepchrome import build_deepchrome_on_disk
     from simplechrome.dataset.store import stored_sizes
 
     options["cell_types"] = options["cell_types"] or None
@@ -80,9 +80,9 @@ def arrays(paths: tuple[str, ...], output: str, overwrite: bool, **options: Any)
       simplechrome build arrays E028.npz E087.npz -o more.zarr \\
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz
     """
-    from simplechrome.atomic import check_free
-    from simplechrome.dataset.assemble import build_from_npz
+    from simplechrome.dataset.building.annotate import build_from_npz
     from simplechrome.dataset.store import save_dataset
+    from simplechrome.work.files import check_free
 
     check_free(output, overwrite=overwrite)
     dataset = build_from_npz(paths, **options)
@@ -128,7 +128,7 @@ def tracks(sheet: str, output: str, **options: Any) -> None:
       simplechrome build tracks --sheet bams.tsv --genes genes.gtf.gz -o mine.zarr \\
           --count five-prime --shift 75 --min-mapping-quality 20
     """
-    from simplechrome.dataset.build_tracks import build_tracks_on_disk
+    from simplechrome.dataset.building.tracks import build_tracks_on_disk
     from simplechrome.dataset.store import stored_sizes
 
     build_tracks_on_disk(sheet, output, **options)

@@ -26,10 +26,10 @@ def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) 
     Example:
       simplechrome encode runs/e012 e012.zarr -o latents.parquet
     """
-    from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.apply_run import encode_with_run
-    from simplechrome.evaluation.predictions import check_table_path, write_table
+    from simplechrome.runs.apply import encode_with_run
+    from simplechrome.runs.predictions import check_table_path, write_table
+    from simplechrome.work.files import check_free
 
     check_free(output, overwrite=overwrite)
     check_table_path(output)

@@ -164,15 +164,15 @@ def command(
     import sys
     from pathlib import Path
 
+    from simplechrome.config.options import merge_options
     from simplechrome.dataset.choose import choose_marks
     from simplechrome.dataset.neighbors.stored import open_neighbors, require_left_out
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.run import fit_run
-    from simplechrome.evaluation.run_folder import begun_config, require_outside
-    from simplechrome.evaluation.saved_run import load_run
-    from simplechrome.evaluation.summary import format_metrics
+    from simplechrome.evaluation.scores import format_metrics
     from simplechrome.report.run_page import write_run_report
-    from simplechrome.run_options import merge_options
+    from simplechrome.runs.fit import fit_run
+    from simplechrome.runs.folder import begun_config, require_outside
+    from simplechrome.runs.load import load_run
 
     require_outside(dataset, output)
     # Options that are not repeated are those that the run began with.

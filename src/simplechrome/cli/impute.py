@@ -36,10 +36,10 @@ def command(run: str, dataset: str, output: str, coverage: float, overwrite: boo
       simplechrome fit atlas.zarr -o runs/atlas
       simplechrome impute runs/atlas atlas.zarr -o imputed.zarr
     """
-    from simplechrome.atomic import check_free
     from simplechrome.dataset.store import open_dataset, save_dataset
-    from simplechrome.evaluation.saved_run import load_run
     from simplechrome.latent.impute import impute
+    from simplechrome.runs.load import load_run
+    from simplechrome.work.files import check_free
 
     check_free(output, overwrite=overwrite)
     data = open_dataset(dataset)

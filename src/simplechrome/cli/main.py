@@ -9,8 +9,8 @@ import sys
 
 import click
 
-import simplechrome
 from simplechrome.errors import SimpleChromeError
+from simplechrome.version import __version__
 
 _VERBS = (
     *("demo", "download", "build", "merge", "neighbors", "inspect"),
@@ -38,7 +38,7 @@ class _Verbs(click.Group):
     epilog="Start with `simplechrome demo -o runs/demo`. Each verb has its own --help with an "
     "example.",
 )
-@click.version_option(simplechrome.__version__, prog_name="simplechrome")
+@click.version_option(__version__, prog_name="simplechrome")
 def cli() -> None:
     """What do histone-mark tracks say about gene expression?
 

@@ -19,9 +19,9 @@ def command(datasets: tuple[str, ...], output: str, overwrite: bool) -> None:
     Example:
       simplechrome merge e012.zarr more.zarr -o atlas.zarr
     """
-    from simplechrome.atomic import check_free
-    from simplechrome.dataset.merge import merge
+    from simplechrome.dataset.building.merge import merge
     from simplechrome.dataset.store import open_dataset, save_dataset
+    from simplechrome.work.files import check_free
 
     check_free(output, overwrite=overwrite)
     merged = merge([open_dataset(path) for path in datasets])

@@ -173,8 +173,8 @@ def check_page_path(path: str, *, overwrite: bool) -> None:
     """Can a page be written here, as far as its name and what is there say?"""
     from pathlib import Path
 
-    from simplechrome.atomic import check_free
     from simplechrome.errors import ConfigError
+    from simplechrome.work.files import check_free
 
     if not path.endswith(".html"):
         raise ConfigError(

@@ -69,15 +69,14 @@ def command(
     """
     from pathlib import Path
 
-    from simplechrome.atomic import check_free
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.neighbors.stored import open_neighbors
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.apply_run import fair_rows, predict_with_run, task_of
-    from simplechrome.evaluation.predictions import check_table_path, write_table
-    from simplechrome.evaluation.saved_run import load_run
-    from simplechrome.evaluation.scores import score_predictions
-    from simplechrome.evaluation.summary import format_part
+    from simplechrome.evaluation.scores import format_part, score_predictions
+    from simplechrome.runs.apply import fair_rows, predict_with_run, task_of
+    from simplechrome.runs.load import load_run
+    from simplechrome.runs.predictions import check_table_path, write_table
+    from simplechrome.work.files import check_free
 
     check_free(output, overwrite=overwrite)
     check_table_path(output)
@@ -88,8 +87,8 @@ def command(
     graph = open_neighbors(dataset, names, dataset=data) if names else None
     explanation = None
     if explained:  # before anything is written: it may be refused
-        from simplechrome.evaluation.apply_run import explain_with_run
-        from simplechrome.report.neighbor_files import explanation_file, write_explanation
+        from simplechrome.report.prediction_page import explanation_file, write_explanation
+        from simplechrome.runs.apply import explain_with_run
 
         path = explanation_file(output, overwrite=overwrite)
         explanation = explain_with_run(run, data, explained, graph, **depth), path

@@ -47,12 +47,12 @@ def command(
     import shlex
     from pathlib import PurePath
 
-    from simplechrome.atomic import check_free
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.evaluation.apply_run import latents_with_run
-    from simplechrome.evaluation.predictions import check_table_path, write_table
     from simplechrome.report.latent_section import write_latent_page
+    from simplechrome.runs.apply import latents_with_run
+    from simplechrome.runs.predictions import check_table_path, write_table
+    from simplechrome.work.files import check_free
 
     check_page_path(output, overwrite=overwrite)
     if table is not None:

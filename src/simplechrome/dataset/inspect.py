@@ -9,7 +9,7 @@ import xarray as xr
 
 from simplechrome.dataset.observed import imputed_tracks
 from simplechrome.dataset.quality import level_correlations, likely_swaps, quality_advice
-from simplechrome.dataset.transforms import present_marks
+from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.metrics import auroc
 from simplechrome.schema import UNKNOWN_LABEL
 

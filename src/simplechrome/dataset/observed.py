@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.transforms import present_marks
+from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.errors import DatasetFormatError
 from simplechrome.schema import UNKNOWN_LABEL
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import rankdata
 
-from simplechrome.dataset.transforms import present_marks
+from simplechrome.dataset.transforms.signal import present_marks
 
 USUAL_ENRICHMENT: dict[str, tuple[float, float]] = {
     "H3K4me3": (1.5, np.inf),

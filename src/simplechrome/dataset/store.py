@@ -15,7 +15,6 @@ import xarray as xr
 import zarr
 import zarr.codecs
 
-from simplechrome.atomic import whole_folder
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.errors import (
     DatasetFormatError,
@@ -23,7 +22,8 @@ from simplechrome.errors import (
     OutputExistsError,
 )
 from simplechrome.schema import VARIABLES, check_format_version, validate
-from simplechrome.unfinished import unfinished_folder
+from simplechrome.work.files import whole_folder
+from simplechrome.work.unfinished import unfinished_folder
 
 NEIGHBORS = "neighbors"
 """Folder of neighbor graphs in a dataset's own; see `simplechrome.dataset.neighbors.stored`."""

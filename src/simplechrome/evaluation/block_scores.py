@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from simplechrome.evaluation.blocks import Integers
+from simplechrome.evaluation.bootstrap import Integers
 
 Floats = NDArray[np.floating]
 BlockScore = Callable[[Floats, Floats, Integers, Floats], Floats]

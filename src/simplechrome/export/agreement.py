@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simplechrome.dataset.build import from_arrays
+from simplechrome.dataset.building.arrays import from_arrays
 from simplechrome.errors import OutputError
-from simplechrome.evaluation.ensemble import Ensemble
-from simplechrome.evaluation.predictions import predict_genes
+from simplechrome.runs.ensemble import Ensemble
+from simplechrome.runs.predictions import predict_genes
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from simplechrome.evaluation.saved_run import Models
     from simplechrome.latent.encoder import Encoder
+    from simplechrome.runs.load import Models
 
 TOLERANCE = 1e-4
 _WINDOWS, _MOST_MISSING = 20, 12

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from simplechrome.evaluation.calibration import Calibration
-from simplechrome.evaluation.ensemble import Ensemble
 from simplechrome.export.encoders import encode
 from simplechrome.export.graph import Graph, Node
 from simplechrome.export.predictors import predict, sees_windows
 from simplechrome.latent.raw_window import RawWindow
+from simplechrome.runs.ensemble import Ensemble
 
 if TYPE_CHECKING:
-    from simplechrome.evaluation.saved_run import Models
+    from simplechrome.runs.load import Models
 
 
 class Port(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.track_transform import PSEUDO_SHARE, SMOOTHING
+from simplechrome.dataset.transforms.tracks import PSEUDO_SHARE, SMOOTHING
 from simplechrome.errors import ConfigError
 from simplechrome.export.graph import Graph, Node
-from simplechrome.latent.agreement import MOST, PAIRED
-from simplechrome.latent.consensus import LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS
+from simplechrome.latent.consensus.encoder import LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS
+from simplechrome.latent.consensus.shared_components import MOST, PAIRED
 
 _MOST_MARKS = 6  # sets of marks double with each
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import simplechrome
-from simplechrome.dataset.track_transform import TrackTransform
-from simplechrome.evaluation.ensemble import Ensemble
+from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.export.chain import Port, model_inputs
+from simplechrome.runs.ensemble import Ensemble
+from simplechrome.version import __version__
 
 if TYPE_CHECKING:
-    from simplechrome.evaluation.saved_run import Models
+    from simplechrome.runs.load import Models
 
 EXPORT_VERSION = 1
 
@@ -79,7 +79,7 @@ def describe(models: Models, files: dict[str, dict[str, list[Port]]]) -> dict[st
     calibration = None if models.uncertainty is None else models.uncertainty.calibration
     return {
         "export_version": EXPORT_VERSION,
-        "simplechrome": simplechrome.__version__,
+        "simplechrome": __version__,
         "task": predictor.task,
         "encoder": type(encoder).__name__,
         "predictor": type(members[0]).__name__,

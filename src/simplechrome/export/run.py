@@ -9,10 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, get_args
 
-from simplechrome.atomic import check_free, whole_folder
 from simplechrome.errors import ConfigError, OutputExistsError
-from simplechrome.evaluation.run_folder import write_json
-from simplechrome.evaluation.saved_run import Models, load_run
 from simplechrome.export.agreement import (
     Arrays,
     as_inputs,
@@ -32,6 +29,9 @@ from simplechrome.export.chain import (
     predictor_inputs,
 )
 from simplechrome.export.page import describe, readme
+from simplechrome.runs.folder import write_json
+from simplechrome.runs.load import Models, load_run
+from simplechrome.work.files import check_free, whole_folder
 
 Format = Literal["keras", "onnx"]
 _EXTRA = {"keras": ("tensorflow", "keras"), "onnx": ("onnx", "onnx", "onnxruntime")}

@@ -12,8 +12,8 @@ import xarray as xr
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from simplechrome.dataset.track_transform import TrackTransform
-from simplechrome.dataset.transforms import SignalTransform
+from simplechrome.dataset.transforms.signal import SignalTransform
+from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelMismatchError
 from simplechrome.training.model_files import class_of, read_model, restoring, write_model
 

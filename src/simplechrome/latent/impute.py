@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.observed import require_measured
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, ModelMismatchError
-from simplechrome.latent.consensus import ConsensusEncoder
+from simplechrome.latent.consensus.encoder import ConsensusEncoder
+from simplechrome.latent.consensus.imputation import PROBABILITIES, MarkImputation
 from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.imputation import PROBABILITIES, MarkImputation
 from simplechrome.latent.window_encoder import align_marks, require_same_case
 from simplechrome.latent.with_log_means import WithLogMeans
 

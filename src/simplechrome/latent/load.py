@@ -10,7 +10,7 @@ from simplechrome.latent.encoder import Encoder
 from simplechrome.training.model_files import class_of, read_model
 
 _HOME = {
-    "ConsensusEncoder": "simplechrome.latent.consensus",
+    "ConsensusEncoder": "simplechrome.latent.consensus.encoder",
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",
     "PaperVAE": "simplechrome.latent.paper_vae",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.transforms import SignalTransform, Windows, present_marks
+from simplechrome.dataset.transforms.signal import SignalTransform, Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.window_encoder import WindowEncoder
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from simplechrome.dataset.transforms import SignalTransform
+from simplechrome.dataset.transforms.signal import SignalTransform
 from simplechrome.errors import ConfigError
 from simplechrome.latent.vae import _ROWS_AT_ONCE, VAE
 from simplechrome.training.settings import Device, Precision, TrainingSettings

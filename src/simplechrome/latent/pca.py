@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError
 from simplechrome.latent.window_encoder import WindowEncoder
 

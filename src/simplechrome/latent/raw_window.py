@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.latent.window_encoder import WindowEncoder
 
 

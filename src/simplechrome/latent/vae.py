@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from simplechrome.dataset.transforms import Windows
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
 from simplechrome.latent.window_encoder import WindowEncoder

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from sklearn.utils.validation import check_is_fitted
 
-from simplechrome.dataset.track_transform import TrackTransform
-from simplechrome.dataset.transforms import SignalTransform, Windows
+from simplechrome.dataset.transforms.signal import SignalTransform, Windows
+from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelMismatchError
 from simplechrome.latent.encoder import Encoder
 

@@ -16,6 +16,38 @@ from simplechrome.predictors.rows import Rows
 
 log = logging.getLogger(__name__)
 
+
+class ConstantPredictor(Predictor):
+    """The share of high genes, or the mean level, for every gene.
+
+    Parameters
+    ----------
+    task
+        `classification` or `regression`.
+
+    Attributes
+    ----------
+    value_ : float
+        Log odds, or level.
+    """
+
+    def __init__(self, task: str = "classification") -> None:
+        self.task = task
+
+    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
+        mean = float(np.mean(rows.y))
+        self.value_ = float(np.log(mean / (1 - mean))) if self.task == "classification" else mean
+
+    def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        return np.full(len(x), self.value_)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"value": self.value_}, {}
+
+    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.value_ = numbers["value"]
+
+
 PENALTIES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Inverse strengths, strongest penalty first. Raw windows want .001–.01, latents .1–10."""
 

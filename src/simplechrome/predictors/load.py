@@ -15,8 +15,8 @@ _HOME = {
     "DeepChrome": "simplechrome.predictors.deepchrome",
     "AttentiveChrome": "simplechrome.predictors.attentivechrome",
     "DifferenceLinear": "simplechrome.predictors.difference",
-    "DifferenceMLP": "simplechrome.predictors.difference_network",
-    "ConstantPredictor": "simplechrome.predictors.constant",
+    "DifferenceMLP": "simplechrome.predictors.difference",
+    "ConstantPredictor": "simplechrome.predictors.linear",
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
 }
 

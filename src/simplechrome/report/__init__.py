@@ -1,14 +1,14 @@
 """Reports: pure figure functions, and the page that holds them as one HTML file."""
 
-from simplechrome.report.figures import latent_map_figure, loss_figure
-from simplechrome.report.figures_benchmark import label_efficiency_figure
-from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
-from simplechrome.report.figures_scores import (
+from simplechrome.report.figures.benchmark import label_efficiency_figure
+from simplechrome.report.figures.latents import latent_map_figure, loss_figure
+from simplechrome.report.figures.regression import residual_figure, scatter_expression_figure
+from simplechrome.report.figures.scores import (
     calibration_figure,
     precision_recall_figure,
     roc_figure,
 )
-from simplechrome.report.figures_signal import (
+from simplechrome.report.figures.signal import (
     difference_figure,
     mean_profile_figure,
     quality_figure,

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from simplechrome.atomic import whole_file
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import claims_table
-from simplechrome.evaluation.benchmark_findings import LEADING, Findings, find
-from simplechrome.evaluation.benchmark_neighbors import gain_table
-from simplechrome.evaluation.predictions import write_table
-from simplechrome.evaluation.summary import NAMES
+from simplechrome.benchmark.comparisons import LEADING, Findings, claims_table, find, gain_table
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.evaluation.scores import NAMES
 from simplechrome.report.benchmark_page import write_benchmark_page
 from simplechrome.report.benchmark_tables import (
     LEVEL_MEANS,
@@ -22,6 +18,8 @@ from simplechrome.report.benchmark_tables import (
     name_place,
 )
 from simplechrome.report.writeup import write_up
+from simplechrome.runs.predictions import write_table
+from simplechrome.work.files import whole_file
 
 
 def write_benchmark_files(benchmark: Benchmark) -> Findings:

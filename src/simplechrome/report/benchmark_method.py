@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
-from simplechrome.evaluation.benchmark_presets import ALL
-from simplechrome.report.style import counted
+from simplechrome.benchmark.config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.report.figures.style import counted
 
 
 def method_paragraphs(benchmark: Benchmark) -> list[str]:

@@ -10,17 +10,14 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-import simplechrome
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import VERDICTS, tally
-from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
-from simplechrome.evaluation.benchmark_findings import LEADING, Findings
-from simplechrome.evaluation.benchmark_presets import ALL
-from simplechrome.evaluation.benchmark_results import NO_REPRESENTATION
-from simplechrome.evaluation.benchmark_summary import places
-from simplechrome.evaluation.summary import NAMES
+from simplechrome.benchmark.comparisons import LEADING, VERDICTS, Findings, tally
+from simplechrome.benchmark.config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.benchmark.summary import NO_REPRESENTATION, places
+from simplechrome.evaluation.scores import NAMES
 from simplechrome.report import page
 from simplechrome.report.benchmark_method import limits, method_paragraphs
+from simplechrome.report.benchmark_neighbors import neighbors_section
 from simplechrome.report.benchmark_sections import control_section, curves_section
 from simplechrome.report.benchmark_tables import (
     ARROWS,
@@ -34,14 +31,14 @@ from simplechrome.report.benchmark_tables import (
     shown_places,
     signed,
 )
-from simplechrome.report.figures_benchmark import (
+from simplechrome.report.figures.benchmark import (
     fit_time_figure,
     grid_figure,
     paired_difference_figure,
 )
-from simplechrome.report.neighbors_section import neighbors_section
+from simplechrome.report.figures.style import counted
 from simplechrome.report.run_page import write_figures
-from simplechrome.report.style import counted
+from simplechrome.version import __version__
 
 Place = tuple[Any, ...]
 
@@ -290,7 +287,7 @@ def _time_section(findings: Findings, place: Place, metric: str) -> page.Section
 def _provenance(benchmark: Benchmark) -> page.Provenance:
     config = benchmark.config.model_dump(exclude_none=True)
     return page.Provenance(
-        version=simplechrome.__version__,
+        version=__version__,
         command="simplechrome benchmark DATASET -o FOLDER --config benchmark.toml",
         config=tomli_w.dumps(config),
         files=[

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_controls import TESTED, TRAINED
-from simplechrome.evaluation.benchmark_findings import LEADING, Findings
-from simplechrome.evaluation.benchmark_results import CONDITION, MODEL, NO_REPRESENTATION
-from simplechrome.evaluation.benchmark_summary import MEAN
-from simplechrome.evaluation.summary import NAMES
+from simplechrome.benchmark.comparisons import LEADING, Findings
+from simplechrome.benchmark.controls import TESTED, TRAINED
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.benchmark.summary import CONDITION, MEAN, MODEL, NO_REPRESENTATION
+from simplechrome.evaluation.scores import NAMES
 from simplechrome.report import page
 from simplechrome.report.benchmark_tables import is_place, name_place
-from simplechrome.report.figures_benchmark import head_of
-from simplechrome.report.figures_scores import (
+from simplechrome.report.figures.benchmark import head_of
+from simplechrome.report.figures.scores import (
     calibration_figure,
     precision_recall_figure,
     roc_figure,

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.benchmark_claims import compare_models
-from simplechrome.evaluation.benchmark_presets import ALL
-from simplechrome.evaluation.benchmark_results import NO_REPRESENTATION
-from simplechrome.evaluation.benchmark_summary import MEAN, Resamples, places
+from simplechrome.benchmark.comparisons import compare_models
+from simplechrome.benchmark.config import ALL
+from simplechrome.benchmark.summary import MEAN, NO_REPRESENTATION, Resamples, places
 
 BEST, LEVEL = "best", "level"
 """Marks of the best entry of a column, and of those that their pairs cannot tell from it."""

@@ -11,23 +11,22 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from simplechrome.config import make_config
-from simplechrome.dataset.assemble import build_from_deepchrome
-from simplechrome.dataset.splits import apply_assignment
+from simplechrome.config.run import make_config
+from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.splits import apply_assignment, assign_genes
 from simplechrome.dataset.store import save_dataset
-from simplechrome.evaluation.assignment import assign_genes
 from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
-from simplechrome.evaluation.models import make_encoder
-from simplechrome.evaluation.predictions import write_table
-from simplechrome.evaluation.run import Run, fit_run
-from simplechrome.evaluation.run_folder import describe_run
-from simplechrome.evaluation.summary import paired_margins
+from simplechrome.evaluation.scores import paired_margins
 from simplechrome.report import page
-from simplechrome.report.figures_benchmark import label_efficiency_figure
+from simplechrome.report.figures.benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
-from simplechrome.sources.simulate import simulate
-from simplechrome.sources.simulation_files import write_deepchrome_layout
-from simplechrome.unfinished import refuse_existing
+from simplechrome.runs.fit import Run, fit_run
+from simplechrome.runs.folder import describe_run
+from simplechrome.runs.models import make_encoder
+from simplechrome.runs.predictions import write_table
+from simplechrome.simulation.files import write_deepchrome_layout
+from simplechrome.simulation.simulate import simulate
+from simplechrome.work.unfinished import refuse_existing
 
 log = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-import simplechrome
-from simplechrome.explanation.latent_reading import (
+from simplechrome.explanation.latents import (
     LatentReading,
     matched_correlation,
     read_latents,
 )
 from simplechrome.report import page
-from simplechrome.report.figures_latent import traversal_figure
+from simplechrome.report.figures.latents import traversal_figure
+from simplechrome.version import __version__
 
 SHOWN = 12
 """Latents that are drawn; tables of a page of its own hold all."""
@@ -115,7 +115,7 @@ def write_latent_page(
         f"{dataset.sizes['gene']:,} genes in {dataset.sizes['cell_type']} cell types",
         [],
         sections,
-        page.Provenance(version=simplechrome.__version__, command=command),
+        page.Provenance(version=__version__, command=command),
         notes=[page.Note(f"{dataset.attrs['note']}.", "warning")]
         if dataset.attrs.get("note")
         else [],

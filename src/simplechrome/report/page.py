@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from simplechrome.atomic import whole_file
 from simplechrome.errors import InputFormatError
-from simplechrome.report.style import HALF_WIDTH, PALETTE, inline_svg
+from simplechrome.report.figures.style import HALF_WIDTH, PALETTE, inline_svg
+from simplechrome.work.files import whole_file
 
 N_SECTIONS_WITHOUT_CONTENTS = 4
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-import simplechrome
 from simplechrome.dataset.inspect import describe
 from simplechrome.dataset.quality import level_correlations
-from simplechrome.dataset.transforms import present_marks
+from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.report import page
-from simplechrome.report.figures_quality import correlation_figure, coverage_figure
+from simplechrome.report.figures.quality import correlation_figure, coverage_figure
 from simplechrome.report.signal_section import signal_section
+from simplechrome.version import __version__
 
 
 def write_quality_page(
@@ -58,7 +58,7 @@ def write_quality_page(
             *_likeness(dataset),
         ],
         page.Provenance(
-            version=simplechrome.__version__,
+            version=__version__,
             command=command,
             files=[
                 (str(source["name"]), f"{source.get('bytes', '?')} bytes")

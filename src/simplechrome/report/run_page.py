@@ -14,23 +14,139 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
-import simplechrome
-from simplechrome.atomic import whole_file
-from simplechrome.config import RunConfig
+from simplechrome.config.run import RunConfig
+from simplechrome.dataset.neighbors.describe import describe_graph
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.saved_run import load_run
-from simplechrome.evaluation.summary import NAMES, SHOWN, format_score
+from simplechrome.evaluation.scores import NAMES, SHOWN, format_score
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
-from simplechrome.report.figures import latent_map_figure, loss_figure
-from simplechrome.report.figures_regression import CHANGE
+from simplechrome.report.figures.latents import latent_map_figure, loss_figure
+from simplechrome.report.figures.locus import locus_figure
+from simplechrome.report.figures.regression import CHANGE
+from simplechrome.report.figures.style import write_svg
 from simplechrome.report.latent_section import latent_blocks
-from simplechrome.report.run_neighbors import run_neighbors_section
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
-from simplechrome.report.style import write_svg
+from simplechrome.runs.features import surroundings_of
+from simplechrome.runs.load import Models, learned_genes, load_run
+from simplechrome.runs.neighbor_effects import (
+    effects_by_distance,
+    level_ranks,
+    neighbor_effects,
+)
+from simplechrome.version import __version__
+from simplechrome.work.files import whole_file
+
+_SHOWN = 2  # genes whose loci are drawn
+
+
+def run_neighbors_section(
+    models: Models, dataset: xr.Dataset, graph: NeighborGraph, test: pd.DataFrame
+) -> page.Section:
+    """Who are the neighbors of this run, and which of them moved its predictions?
+
+    Parameters
+    ----------
+    models
+        Of the run.
+    dataset
+        It was fitted on.
+    graph
+        Neighbors of the dataset's genes.
+    test
+        Predictions of test genes.
+    """
+    blocks: list[page.Block] = [_graph_table(graph)]
+    if models.config.neighbor_expression:
+        blocks.insert(
+            0,
+            page.Text(
+                "Neighbors that are labelled training genes told their expression as well: these "
+                "predictions rest on expression measured in the same cell type, not on chromatin "
+                "alone."
+            ),
+        )
+    if models.config.predictor.name == "neighborhood":
+        blocks += _effects(models, dataset, graph, test)
+    else:
+        blocks.append(
+            page.Text(
+                f"The predictor {models.config.predictor.name} sees the weighted mean of the "
+                "neighbors. Which of them moved a prediction, the predictor neighborhood tells."
+            )
+        )
+    return page.Section("Neighbors", blocks)
+
+
+def _graph_table(graph: NeighborGraph) -> page.Table:
+    rows = []
+    for name, numbers in describe_graph(graph).items():
+        same, away = numbers["share_on_same_chromosome"], numbers["median_distance"]
+        rows.append(
+            {
+                "kind": name,
+                "edges": numbers["edges"],
+                "genes with neighbors": numbers["genes_with_neighbors"],
+                "on the same chromosome": "–" if same is None else f"{same:.1%}",
+                "their median distance": "–" if away is None else f"{away / 1000:,.1f} kb",
+            }
+        )
+    return page.Table(pd.DataFrame(rows), "Who the neighbors are")
+
+
+def _effects(
+    models: Models, dataset: xr.Dataset, graph: NeighborGraph, test: pd.DataFrame
+) -> list[page.Block]:
+    latents = models.encoder.transform(dataset)
+    learned = learned_genes(models, dataset)
+    around = surroundings_of(latents, dataset, models.config, graph, learned)
+    genes = list(dict.fromkeys(test["gene_id"].astype(str)))
+    effects = neighbor_effects(models.predictor, around, genes, dataset)
+    unit = "log odds" if models.config.task == "classification" else "log2(expression + 1)"
+    if effects.empty or not effects["all_neighbors"].any():
+        return [
+            page.Text(
+                "No prediction was changed: genes that were held out said that the gene's own "
+                "window alone is better, or that it is as good."
+            )
+        ]
+    of_gene = effects.drop_duplicates(["gene_id", "cell_type"])
+    change = of_gene["all_neighbors"].to_numpy(float)
+    strongest = of_gene.iloc[np.argsort(-np.abs(change), kind="stable")[:_SHOWN]]
+    blocks: list[page.Block] = [
+        page.Text(
+            f"All neighbors together changed the predictions of {len(of_gene):,} test genes by "
+            f"{np.sqrt((change**2).mean()):.2f} {unit} (root mean square). That a model looks at "
+            "neighbors, and is moved by them, does not say that this is right: only a comparison "
+            "with shuffled neighbors tells, see `simplechrome benchmark --preset neighbors`."
+        ),
+        page.Table(
+            effects_by_distance(effects),
+            "Neighbors of test genes by distance",
+            "Attention: the mean share that one neighbor gets. Effect: by how much the prediction "
+            f"changes when one neighbor is taken away, root mean square, {unit}.",
+            formats={"attention": ".4f", "effect": ".4f"},
+        ),
+    ]
+    for row in strongest.itertuples():
+        blocks.append(_locus(effects, row, unit, dataset))
+    return blocks
+
+
+def _locus(effects: pd.DataFrame, row: Any, unit: str, dataset: xr.Dataset) -> page.Figure:
+    own = effects[(effects["gene_id"] == row.gene_id) & (effects["cell_type"] == row.cell_type)]
+    return page.Figure(
+        locus_figure(own, gene=str(row.gene_name), levels=level_ranks(dataset, str(row.cell_type))),
+        f"The neighbors of {row.gene_name} in {row.cell_type}, which together changed its "
+        f"prediction by {row.all_neighbors:+.2f} {unit}".replace("-", "−"),
+        "From above: the share of attention; by how much each raised (or lowered) the prediction; "
+        "the genes, in the direction of transcription; how much of each mark they have among all "
+        "genes. One of the test genes that neighbors moved most.",
+        name=f"neighbors_{row.gene_name}_{row.cell_type}",
+    )
+
 
 READ = 6
 """Latents of which the page of a run tells what they stand for; `simplechrome read` tells all."""
@@ -231,7 +347,7 @@ def write_run_report(
         headline(metrics),
         sections,
         page.Provenance(
-            version=simplechrome.__version__,
+            version=__version__,
             command=_command(environment["command"]),
             config=(path / "config.toml").read_text(),
             files=[

@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.scores import known_rows, levels_of
-from simplechrome.evaluation.summary import NAMES, SHOWN, format_uncertainty
+from simplechrome.evaluation.scores import NAMES, SHOWN, format_uncertainty, known_rows, levels_of
 from simplechrome.report import page
-from simplechrome.report.figures_regression import residual_figure, scatter_expression_figure
-from simplechrome.report.figures_scores import (
+from simplechrome.report.figures.regression import residual_figure, scatter_expression_figure
+from simplechrome.report.figures.scores import (
     calibration_figure,
     precision_recall_figure,
     roc_figure,
 )
-from simplechrome.report.style import counted
+from simplechrome.report.figures.style import counted
 
 CELL_TYPES_DRAWN = 6
 """Of more cell types, the first ones are drawn and the page says so; tables hold all."""

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.inspect import say_lost_genes
-from simplechrome.dataset.transforms import present_marks
+from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.report import page
-from simplechrome.report.figures_signal import (
+from simplechrome.report.figures.signal import (
     difference_figure,
     mean_profile_figure,
     quality_figure,

@@ -8,17 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.evaluation.benchmark import Benchmark
-from simplechrome.evaluation.benchmark_claims import METRICS, VERDICTS, tally
-from simplechrome.evaluation.benchmark_config import OPTIMISTIC_SPLITS
-from simplechrome.evaluation.benchmark_controls import CHANCE, TESTED, TRAINED
-from simplechrome.evaluation.benchmark_findings import LEADING, Findings
-from simplechrome.evaluation.benchmark_grid import conditions, genes_of, targets
-from simplechrome.evaluation.benchmark_presets import ALL
-from simplechrome.evaluation.benchmark_results import CONDITION
-from simplechrome.evaluation.benchmark_summary import places
-from simplechrome.evaluation.summary import NAMES
+from simplechrome.benchmark.comparisons import LEADING, METRICS, VERDICTS, Findings, tally
+from simplechrome.benchmark.config import ALL, OPTIMISTIC_SPLITS
+from simplechrome.benchmark.controls import CHANCE, TESTED, TRAINED
+from simplechrome.benchmark.grid import conditions, genes_of, targets
+from simplechrome.benchmark.run import Benchmark
+from simplechrome.benchmark.summary import CONDITION, places
+from simplechrome.evaluation.scores import NAMES
 from simplechrome.report.benchmark_method import limits, method_paragraphs
+from simplechrome.report.benchmark_neighbors import write_up_neighbors
 from simplechrome.report.benchmark_tables import (
     ARROWS,
     BEST,
@@ -34,8 +32,7 @@ from simplechrome.report.benchmark_tables import (
     shown_places,
     signed,
 )
-from simplechrome.report.neighbors_section import write_up_neighbors
-from simplechrome.report.style import counted
+from simplechrome.report.figures.style import counted
 
 _PUBLISHED = (
     ("DeepChrome", ".801", "NeurIPS 2017, as re-run there"),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.errors import ConfigError, InputFormatError, MissingInputError
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.open import open_text
 
 log = logging.getLogger(__name__)
 

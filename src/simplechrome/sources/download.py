@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simplechrome.errors import ConfigError, OutputError, SimpleChromeError
-from simplechrome.lock import only_one
 from simplechrome.sources.deepchrome_files import SPLITS
 from simplechrome.sources.download_archive import Archive, find_archive
 from simplechrome.sources.download_http import Patience
@@ -32,6 +31,7 @@ from simplechrome.sources.download_manifest import (
 )
 from simplechrome.sources.download_record import normal_checksum
 from simplechrome.sources.unpack import CELL_TYPE_NAME, Unpacked, UnpackedFile, unpack
+from simplechrome.work.lock import only_one
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from email.message import Message
 from typing import IO
 
-import simplechrome
 from simplechrome.errors import ConfigError, MissingInputError, SimpleChromeError
+from simplechrome.version import __version__
 
 PAGE = "https://zenodo.org/records/2652278"
 """Where a person finds the published archive."""
@@ -158,7 +158,7 @@ def open_url(url: str, patience: Patience, headers: Mapping[str, str]) -> http.c
         If it is not: unknown certificate, 401, 403, 404, …
     """
     # Zenodo asks its programmatic users for a name, and has slowed down those without one.
-    agent = f"simplechrome/{simplechrome.__version__}"
+    agent = f"simplechrome/{__version__}"
     request = urllib.request.Request(url, headers={"User-Agent": agent, **headers})
     try:
         response: http.client.HTTPResponse = _opener().open(request, timeout=patience.timeout)

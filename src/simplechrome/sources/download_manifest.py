@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simplechrome.atomic import whole_file
 from simplechrome.sources.deepchrome_files import SPLITS
 from simplechrome.sources.download_origin import BLOCK, Origin
+from simplechrome.work.files import whole_file
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from simplechrome.atomic import whole_file
 from simplechrome.sources.download_progress import Progress
+from simplechrome.work.files import whole_file
 
 BLOCK = 1 << 20
 

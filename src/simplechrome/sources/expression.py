@@ -15,9 +15,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from simplechrome.errors import ConfigError, InputFormatError, UnknownGeneError
-from simplechrome.sources.delimited import DelimitedTable, parse_delimited
-from simplechrome.sources.gene_ids import GENE_ID_COLUMNS, normalize_header, tidy_gene_ids
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.delimited import (
+    GENE_ID_COLUMNS,
+    DelimitedTable,
+    normalize_header,
+    parse_delimited,
+    tidy_gene_ids,
+)
+from simplechrome.sources.text.open import open_text
 
 logger = logging.getLogger(__name__)
 

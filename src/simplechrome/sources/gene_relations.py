@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from simplechrome.errors import InputFormatError
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.open import open_text
 
 
 def read_pairs(path: str | Path) -> pd.DataFrame:

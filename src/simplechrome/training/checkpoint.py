@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from simplechrome.atomic import whole_file
 from simplechrome.errors import ModelFormatError
+from simplechrome.work.files import whole_file
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 _WEIGHTS, _BEST, _OPTIMIZER, _RANDOM = "weights/", "best/", "optimizer/", "random/"

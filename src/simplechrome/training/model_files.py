@@ -16,9 +16,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-import simplechrome
-from simplechrome.atomic import whole_folder
 from simplechrome.errors import ModelFormatError, ModelMismatchError, OutputExistsError
+from simplechrome.version import __version__
+from simplechrome.work.files import whole_folder
 
 MODEL_VERSION = 1
 DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
@@ -71,7 +71,7 @@ def write_model(
         "class": class_name,
         "model_version": MODEL_VERSION,
         "versions": {
-            "simplechrome": simplechrome.__version__,
+            "simplechrome": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         },

@@ -13,8 +13,7 @@ import pytest
 from small_alignments import SIZES, Read, windows, write_alignments
 
 from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
-from simplechrome.sources.tracks.alignment_files import has_index
-from simplechrome.sources.tracks.alignments import alignment_chromosomes, bin_alignments
+from simplechrome.sources.tracks.alignments import alignment_chromosomes, bin_alignments, has_index
 from simplechrome.sources.tracks.read_rule import ReadRule
 
 KINDS = pytest.mark.parametrize("kind", ["bam", "cram"])

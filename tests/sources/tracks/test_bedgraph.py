@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplechrome.errors import InputFormatError, MissingInputError
-from simplechrome.sources.tracks import bedgraph, bedgraph_lines
+from simplechrome.sources.tracks import bedgraph
+from simplechrome.sources.tracks import bedgraph as bedgraph_lines
 from simplechrome.sources.tracks.bedgraph import bin_bedgraph
 from simplechrome.sources.tracks.bigwig import bin_bigwig
 from simplechrome.sources.tracks.windows import Windows

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
-from simplechrome.sources.genes import read_genes
-from simplechrome.sources.tracks import bigwig, bigwig_file
+from simplechrome.sources.genome.genes import read_genes
+from simplechrome.sources.tracks import bigwig
+from simplechrome.sources.tracks import bigwig as bigwig_file
 from simplechrome.sources.tracks.bigwig import bigwig_chromosomes, bigwig_summary, bin_bigwig
 from simplechrome.sources.tracks.windows import Windows
 

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simplechrome.errors import ConfigError, InputFormatError, MissingInputError
-from simplechrome.sources.tracks import bedgraph_lines, read_intervals
+from simplechrome.sources.tracks import bedgraph as bedgraph_lines
+from simplechrome.sources.tracks import read_intervals
 from simplechrome.sources.tracks.alignments import bin_alignments
 from simplechrome.sources.tracks.read_intervals import bin_read_intervals
 from simplechrome.sources.tracks.read_rule import ReadRule

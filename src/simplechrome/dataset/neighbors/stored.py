@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.atomic import check_free, whole_file
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, union
 from simplechrome.dataset.store import NEIGHBORS
 from simplechrome.errors import ConfigError, DatasetFormatError, MissingInputError, did_you_mean
+from simplechrome.work.files import check_free, whole_file
 
 _ABOUT = b"simplechrome"
 _NAME = re.compile(r"[\w.+-]+")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from simplechrome.sources.chromosomes import (
+from simplechrome.sources.genome.chromosomes import (
     MatchMode,
     detect_style,
     match_names,
     translate_to_ucsc,
 )
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.open import open_text
 from simplechrome.sources.tracks.kinds import Kind
 from simplechrome.sources.tracks.read_rule import ReadRule
 from simplechrome.sources.tracks.windows import BinnedTrack, Gaps, Windows

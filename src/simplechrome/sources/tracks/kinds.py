@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from simplechrome.errors import InputFormatError, MissingInputError
 from simplechrome.sources.provenance import unreadable
-from simplechrome.sources.text import open_text
+from simplechrome.sources.text.open import open_text
 
 Kind = Literal["bigwig", "bam", "cram", "bedgraph", "reads"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -1,0 +1,1 @@
+"""The grid of representation, predictor and labels: workers, summary, comparisons, controls."""

@@ -1,0 +1,434 @@
+"""A grid of models on the same genes and the same draws of labels, whole or to be gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from simplechrome.benchmark import baselines
+from simplechrome.benchmark.config import BenchmarkConfig, write_benchmark_config
+from simplechrome.benchmark.grid import (
+    Cell,
+    Condition,
+    Grid,
+    conditions,
+    genes_of,
+    make_grid,
+    targets,
+    unlabelled,
+)
+from simplechrome.benchmark.neighbor_names import expression_table
+from simplechrome.benchmark.summary import (
+    CONDITION,
+    NO_REPRESENTATION,
+    BenchmarkResults,
+    TestSet,
+)
+from simplechrome.benchmark.worker import (
+    CELLS,
+    ENCODERS,
+    cell_file,
+    encoder_folder,
+    fit_cells,
+    fit_encoders,
+    pool,
+    read_cell,
+)
+from simplechrome.dataset.choose import choose_cell_types
+from simplechrome.dataset.observed import without_unobserved
+from simplechrome.dataset.splits import warn_of_split
+from simplechrome.errors import ConfigError, OutputExistsError
+from simplechrome.metrics import auroc, pearson
+from simplechrome.predictors.rows import known_targets
+from simplechrome.runs.folder import (
+    ENVIRONMENT,
+    dataset_checksum,
+    describe_environment,
+    write_json,
+)
+from simplechrome.work.processes import available_cores
+from simplechrome.work.unfinished import long_work, settle, unfinished_folder
+
+log = logging.getLogger(__name__)
+
+
+CONFIG, SCORES = "benchmark.toml", "scores.parquet"
+CONTENTS = frozenset(
+    {CONFIG, SCORES, "scores.csv", "summary.csv", "controls.csv", "not_applicable.csv"}
+    | {CELLS, ENCODERS, ENVIRONMENT, "table.md", "table.tex", "figures", "report.html"}
+    | {"writeup.md", "claims.csv", "neighbors.csv"}
+)
+"""Names that a benchmark folder may hold, and may lose when it is overwritten."""
+
+
+def take_over(finished: Path, begun: Path, checksum: str) -> None:
+    """Take cells and encoders over from a finished benchmark, as links where that can be.
+
+    Parameters
+    ----------
+    finished, begun
+        Folders.
+    checksum
+        Of the dataset.
+
+    Raises
+    ------
+    ConfigError
+        If it is of other data.
+    """
+    try:
+        made = json.loads((finished / ENVIRONMENT).read_text(encoding="utf-8"))
+        same = made["dataset"]["sha256"] == checksum
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"{finished} is a benchmark of other data.",
+            found="another checksum of the dataset",
+            expected="the dataset that it was made of",
+            remedy="choose another output path, or pass --overwrite without --resume",
+        )
+    for source in sorted((finished / CELLS).iterdir()):
+        _link(source, begun / CELLS / source.name)
+    for source in sorted((finished / ENCODERS).rglob("*")):
+        if source.is_file():
+            _link(source, begun / source.relative_to(finished))
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy(source, target)
+
+
+def require_benchmark_only(folder: Path) -> None:
+    """Does the folder hold a benchmark and nothing else?
+
+    Raises
+    ------
+    OutputExistsError
+        If overwriting it would delete what is not ours.
+    """
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = sorted(name for name in held - CONTENTS if not name.startswith("."))
+    if foreign or CONFIG not in held:
+        raise OutputExistsError(
+            f"{folder} is not a benchmark, and is not overwritten.",
+            found=", ".join(foreign[:8]) if foreign else f"no {CONFIG}",
+            expected="what `simplechrome benchmark` writes, or no folder",
+            remedy="choose another folder, or move away what you want to keep",
+        )
+
+
+def describe_benchmark(folder: Path) -> str:
+    """How far has a benchmark come, in a few words?"""
+    if not folder.is_dir():
+        return "a file"
+    done = len(list((folder / CELLS).glob("*.safetensors")))
+    return f"{'a finished benchmark of ' if (folder / SCORES).is_file() else ''}{done} cells"
+
+
+def begun_benchmark(folder: str | Path) -> Path | None:
+    """Where are the options of the benchmark that would be resumed? None if there is none."""
+    for place in (unfinished_folder(folder), Path(folder)):
+        if (place / CONFIG).is_file():
+            return place / CONFIG
+    return None
+
+
+class Benchmark(NamedTuple):
+    """A grid that is filled. `grid` says what was fitted, `results` what it predicted."""
+
+    folder: Path
+    dataset: xr.Dataset
+    config: BenchmarkConfig
+    grid: Grid
+    results: BenchmarkResults
+
+
+def run_benchmark(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: str | Path,
+    *,
+    jobs: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    expression: pd.DataFrame | None = None,
+    finish: Callable[[Benchmark], object] | None = None,
+) -> Benchmark:
+    """Which model predicts expression best, with how many labels, and how sure is that?
+
+    Nothing of a test gene, window or label, reaches what is fitted. With n labels nothing but
+    these n chooses anything; with all of them validation genes choose epochs and numbers of trees.
+    All models see the same draws of labels.
+
+    The work is done in `FOLDER.unfinished`, which becomes `folder` when all of it is there. Each
+    cell of the grid is kept as soon as it is fitted.
+
+    Parameters
+    ----------
+    dataset
+        With expression or labels.
+    config
+        The grid.
+    folder
+        Becomes the benchmark's folder.
+    jobs
+        Processes; one a core by default. Most fits are small, and gain more from a process of
+        their own than from threads.
+    overwrite
+        Replace a benchmark that is there.
+    resume
+        Take over the cells that are there, of a finished benchmark too, and fit those that are
+        lacking: so a grid can grow.
+    expression : (gene_id, cell_type)
+        Of further cell types, for the gene-mean prior and for co-expressed neighbors.
+    finish
+        Called with the benchmark before its folder takes its name; what it writes to
+        `benchmark.folder` appears with the rest.
+
+    Raises
+    ------
+    OutputExistsError
+        If a finished or unfinished benchmark is there and neither `overwrite` nor `resume` is
+        True, or what is there is not a benchmark.
+    OutputError
+        If another process is at work on the folder, or it cannot be written.
+    ConfigError
+        If what is to be resumed was begun on other data, or the grid makes no sense.
+    TrainingError
+        If cells could not be fitted.
+    SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
+        If a part of the grid cannot be done; before anything is fitted.
+    """
+    dataset = without_unobserved(dataset)
+    jobs = available_cores() if jobs is None else jobs
+    if jobs < 1:
+        raise ConfigError(
+            "There must be a process to work.", found=f"jobs {jobs}", expected="1 or more"
+        )
+    path = Path(folder)
+    grid = make_grid(dataset, config, expression)
+    for kind in config.splits:
+        warn_of_split(kind)
+    if config.cell_types is None and (left := unlabelled(dataset, config)):
+        log.warning("%s: nothing to learn from, left out", ", ".join(left))
+    _describe_grid(grid)
+    checksum = dataset_checksum(dataset)
+    settle(path)
+    grows = resume and path.exists() and not unfinished_folder(path).exists()
+    if grows:
+        require_benchmark_only(path)
+    with long_work(
+        path,
+        {"dataset sha256": checksum},
+        resume=resume,
+        overwrite=overwrite or grows,
+        describe=describe_benchmark,
+        require_ours=require_benchmark_only,
+        worth_keeping=lambda begun: any((begun / CELLS).glob("*")),
+    ) as work:
+        if grows and not work.resumed:
+            take_over(path, work.folder, checksum)
+        write_benchmark_config(config, work.folder / CONFIG)
+        write_json(
+            describe_environment(dataset, checksum) | {"jobs": jobs}, work.folder / ENVIRONMENT
+        )
+        for name in (CELLS, ENCODERS):
+            (work.folder / name).mkdir(exist_ok=True)
+        _fill(dataset, config, work.folder, grid, jobs, expression)
+        results = _collect(dataset, config, work.folder, grid, expression)
+        benchmark = Benchmark(work.folder, dataset, config, grid, results)
+        if finish is not None:
+            finish(benchmark)
+    return benchmark._replace(folder=path)
+
+
+def _describe_grid(grid: Grid) -> None:
+    permuted = sum(cell.permuted for cell in grid.cells)
+    log.info(
+        "%d model%s, %d fits%s",
+        len(grid.models.applicable),
+        "s" if len(grid.models.applicable) != 1 else "",
+        len(grid.cells) - permuted,
+        f" and {permuted} on permuted labels" if permuted else "",
+    )
+    for representation, predictor, reason in grid.models.not_applicable:
+        log.info("not applicable: %s on %s (%s)", predictor, representation, reason)
+
+
+def _fill(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    grid: Grid,
+    jobs: int,
+    expression: pd.DataFrame | None,
+) -> None:
+    """Fit what is not there yet."""
+    missing = [cell for cell in grid.cells if not cell_file(folder, cell, config).is_file()]
+    if not missing:
+        return
+    if len(missing) < len(grid.cells):
+        log.info("%d cells are there, %d are lacking", len(grid.cells) - len(missing), len(missing))
+    encoders = {
+        path: cell
+        for cell in reversed(missing)
+        if not (path := encoder_folder(folder, cell, config)).is_dir()
+    }
+    places = [cell.condition.trained_on for cell in grid.cells]
+    needed = choose_cell_types(dataset, (*places, *config.transfer))
+    if expression is None and _looks_elsewhere(grid):
+        expression = expression_table(dataset, None)  # of all its cell types, not of those needed
+    with pool(needed, config, folder, jobs, expression) as executor:
+        fit_encoders(executor, list(reversed(encoders.values())), jobs)
+        fit_cells(executor, missing, jobs)
+
+
+def _looks_elsewhere(grid: Grid) -> bool:
+    seen = [model.sees for model in grid.models.applicable]
+    return any(
+        sees.gene_mean or (sees.neighbors is not None and sees.neighbors.kind == "coexpression")
+        for sees in seen
+    )
+
+
+def _collect(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    grid: Grid,
+    expression: pd.DataFrame | None,
+) -> BenchmarkResults:
+    """All cells' predictions, by the genes that they are of."""
+    test_sets: dict[tuple[str, str, str, str, int], TestSet] = {}
+    controls: list[dict[str, Any]] = []
+    notes: Counter[str] = Counter()
+    score = auroc if config.task == "classification" else pearson
+    for place in conditions(dataset, config):
+        genes = genes_of(dataset, config, place)
+        own = [cell for cell in grid.cells if cell.condition == place]
+        held = [read_cell(cell_file(folder, cell, config)) for cell in own]
+        notes.update(note for result in held for note in result.notes)
+        for scored in held[0].predictions:
+            target = targets(dataset, config, scored)
+            known = known_targets(target.isel(gene=genes.test), config.task)
+            test = genes.test[known]
+            truth = target.values[0, test]
+            protocol = "within" if scored == place.trained_on else "transfer"
+            condition = (scored, protocol, *place)
+            rows, predictions = [], []
+            for cell, result in zip(own, held, strict=True):
+                value = result.predictions[scored][known]
+                row = _cell_row(cell, genes.train.size)
+                if cell.permuted:
+                    row |= dict(zip(CONDITION, condition, strict=True))
+                    controls.append(row | {"value": score(truth, value)})
+                else:
+                    rows.append(row | {"seconds": result.seconds, "chosen": result.chosen})
+                    predictions.append(value)
+            for name, value in _know_nothing(dataset, config, place, scored, expression).items():
+                rows.append(_baseline_row(name, genes.train.size))
+                predictions.append(value[known])
+            table = pd.DataFrame(
+                {
+                    "gene_id": dataset["gene_id"].values[test],
+                    "chrom": dataset["chrom"].values[test],
+                    "tss": dataset["tss"].values[test],
+                    "target": truth,
+                }
+            )
+            test_sets[condition] = TestSet(
+                table, pd.DataFrame(rows), np.stack(predictions).astype(np.float64)
+            )
+    test_sets = _with_one_count(test_sets)
+    for note, count in notes.most_common():
+        log.warning("In %d cells: %s", count, note)
+    columns = ["representation", "predictor", "reason"]
+    return BenchmarkResults(
+        config.task,
+        test_sets,
+        pd.DataFrame(controls),
+        pd.DataFrame(grid.models.not_applicable, columns=columns),
+    )
+
+
+def _with_one_count(
+    test_sets: dict[tuple[str, str, str, str, int], TestSet],
+) -> dict[tuple[str, str, str, str, int], TestSet]:
+    """All labels are one number of labels, though folds have more of them or fewer: their mean."""
+    sizes: dict[tuple[Any, ...], list[float]] = {}
+    for condition, scored in test_sets.items():
+        own = scored.cells["n_labels"][scored.cells["all_labels"]]
+        sizes.setdefault(_but_fold(condition), []).extend(own)
+    return {
+        condition: scored._replace(
+            cells=scored.cells.assign(
+                n_labels=scored.cells["n_labels"].mask(
+                    scored.cells["all_labels"].astype(bool),
+                    round(float(np.mean(sizes[_but_fold(condition)] or [0]))),
+                )
+            )
+        )
+        for condition, scored in test_sets.items()
+    }
+
+
+def _but_fold(condition: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(v for name, v in zip(CONDITION, condition, strict=True) if name != "fold")
+
+
+def _cell_row(cell: Cell, n_train: int) -> dict[str, Any]:
+    return {
+        "representation": cell.model.representation,
+        "predictor": cell.model.predictor,
+        "n_labels": n_train if cell.n_labels is None else cell.n_labels,
+        "all_labels": cell.n_labels is None,
+        "draw": cell.draw,
+        "seed": cell.seed,
+    }
+
+
+def _baseline_row(name: str, n_train: int) -> dict[str, Any]:
+    return {
+        "representation": NO_REPRESENTATION,
+        "predictor": name,
+        "n_labels": n_train,
+        "all_labels": True,
+        "draw": 0,
+        "seed": 0,
+        "seconds": 0.0,
+        "chosen": "",
+    }
+
+
+def _know_nothing(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    place: Condition,
+    scored: str,
+    expression: pd.DataFrame | None,
+) -> dict[str, np.ndarray]:
+    """Baselines without histones, for the test genes of one cell type."""
+    genes = genes_of(dataset, config, place)
+    y = targets(dataset, config, place.trained_on).values[0]
+    values = {baselines.MAJORITY: baselines.constant_predictions(y, genes.train, genes.test.size)}
+    prior = baselines.expression_elsewhere(dataset, scored, expression)
+    if prior is not None:
+        values[baselines.GENE_MEAN] = baselines.gene_mean_predictions(
+            prior, y, genes.train, genes.test, config.task
+        )
+    return values

@@ -1,0 +1,449 @@
+"""The work of one process of a benchmark: fit an encoder, fit a cell, keep what it predicts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import safetensors
+import xarray as xr
+from safetensors.numpy import save_file
+from tqdm.auto import tqdm
+
+from simplechrome.benchmark.config import NEIGHBORHOOD, BenchmarkConfig
+from simplechrome.benchmark.grid import (
+    Cell,
+    Condition,
+    Genes,
+    cell_key,
+    cell_name,
+    drawn,
+    encoder_name,
+    genes_of,
+    permute,
+    targets,
+)
+from simplechrome.benchmark.models import run_config
+from simplechrome.benchmark.neighbor_names import (
+    NeighborChoice,
+    choose_neighbors,
+    expression_table,
+    replace_neighbors,
+)
+from simplechrome.config.models import NeighborhoodConfig
+from simplechrome.dataset.choose import choose_cell_types
+from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.errors import ModelFormatError, SimpleChromeError, TrainingError
+from simplechrome.latent.load import load_encoder
+from simplechrome.latent.log_means import LogMeans
+from simplechrome.latent.with_log_means import WithLogMeans
+from simplechrome.predictors.neighborhood_features import (
+    make_surroundings,
+    neighbor_means,
+)
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.runs.features import tell_expression
+from simplechrome.runs.models import make_encoder, make_predictor
+from simplechrome.work.files import whole_file
+from simplechrome.work.processes import available_cores, remembered, worker_processes
+
+CELLS, ENCODERS = "cells", "encoders"
+_SUFFIX = ".safetensors"
+_REMEMBERED = 6  # latents of a draw's representations: each at most 37 MB per cell type of E012
+_GRAPHS_REMEMBERED = 16  # 50 neighbors of 18,421 genes: 23 MB, and 8 s if they are co-expressed
+
+
+class CellResult(NamedTuple):
+    """What a cell came to.
+
+    predictions : by scored cell type, (test gene,) float64
+    seconds : of the fit alone
+    chosen : what the predictor chose inside its labels, in words
+    notes : what it warned of
+    """
+
+    predictions: dict[str, np.ndarray]
+    seconds: float
+    chosen: str
+    notes: list[str]
+
+
+def cell_file(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
+    """Where is the result of a cell?"""
+    return folder / CELLS / (cell_name(cell, config) + _SUFFIX)
+
+
+def encoder_folder(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
+    """Where is the encoder of a cell?"""
+    return folder / ENCODERS / encoder_name(cell, config)
+
+
+def read_cell(path: Path) -> CellResult:
+    """What did a cell come to?
+
+    Raises
+    ------
+    ModelFormatError
+        If the file is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as held:
+            about = held.metadata()
+            names = json.loads(about["cell_types"])
+            predictions = {name: held.get_tensor(str(k)) for k, name in enumerate(names)}
+            notes = json.loads(about["notes"])
+            return CellResult(predictions, float(about["seconds"]), about["chosen"], notes)
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ModelFormatError(
+            f"{path} is not the result of a benchmark's cell.",
+            found=f"{type(error).__name__}: {error}",
+            cause="a damaged or incomplete copy",
+            remedy="delete the file, and call again with --resume: the cell is fitted again",
+        ) from error
+
+
+class Worker:
+    """Fits encoders and cells of one benchmark; remembers latents from cell to cell.
+
+    Parameters
+    ----------
+    dataset
+        All cell types that are learned from or scored.
+    config
+        The benchmark.
+    folder
+        Of the benchmark.
+    expression : (gene_id, cell_type)
+        Of further cell types, for co-expression.
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset,
+        config: BenchmarkConfig,
+        folder: Path,
+        expression: pd.DataFrame | None = None,
+    ) -> None:
+        self.dataset, self.config, self.folder = dataset, config, folder
+        self.expression = expression
+        self._latents = lru_cache(maxsize=_REMEMBERED)(self._encode)
+        self._graph = lru_cache(maxsize=_GRAPHS_REMEMBERED)(self._find_graph)
+        self._genes = lru_cache(maxsize=None)(self._find_genes)
+
+    def _find_genes(self, place: Condition) -> Genes:
+        return genes_of(self.dataset, self.config, place)
+
+    def _own(self, place: Condition) -> xr.Dataset:
+        return choose_cell_types(self.dataset, (place.trained_on,))
+
+    def _train(self, place: Condition) -> xr.Dataset:
+        """Training windows, those of genes without a label too."""
+        train = np.flatnonzero(self._genes(place).assignment == "train")
+        return self._own(place).isel(gene=train)
+
+    def fit_encoder(self, cell: Cell) -> None:
+        """Learn the cell's representation from training windows; keep it."""
+        place = cell.condition
+        alone = run_config(self.config, cell.model, cell.encoder_seed)
+        encoder = make_encoder(alone.model_copy(update={"add_log_means": False}))
+        validation = self._own(place).isel(gene=self._genes(place).validation)
+        encoder.fit(self._train(place), validation=validation)
+        # Two processes that fit the same one make the same one.
+        encoder.save(encoder_folder(self.folder, cell, self.config), overwrite=True)
+
+    def _encode(
+        self, path: Path, add_log_means: bool, place: Condition, scored: tuple[str, ...]
+    ) -> xr.DataArray:
+        encoder = load_encoder(path)
+        if add_log_means:
+            encoder = WithLogMeans.of_fitted(encoder, LogMeans().fit(self._train(place)))
+        return encoder.transform(choose_cell_types(self.dataset, scored))
+
+    def _find_graph(self, choice: NeighborChoice, predicted: tuple[str, ...]) -> NeighborGraph:
+        return choose_neighbors(
+            self.dataset, choice, leave_out=predicted, expression=self.expression
+        )
+
+    def _with_gene_mean(
+        self, latents: xr.DataArray, place: Condition, predicted: tuple[str, ...]
+    ) -> xr.DataArray:
+        """Latents, and the gene's mean in cell types that are not predicted, standardized."""
+        table = expression_table(self.dataset, self.expression)
+        levels = np.log2(table.drop(columns=list(predicted), errors="ignore") + 1)
+        mean = levels.mean(axis=1).reindex(self.dataset["gene_id"].values).to_numpy()
+        train = mean[self._genes(place).train]
+        mean = (np.where(np.isfinite(mean), mean, np.nanmean(train)) - np.nanmean(train)) / (
+            np.nanstd(train) or 1.0
+        )
+        column = latents[..., :1].copy(
+            data=np.broadcast_to(mean[:, np.newaxis], (*latents.shape[:2], 1)).astype(np.float32)
+        )
+        column = column.assign_coords(latent=["gene_mean"])
+        return xr.concat([latents, column], dim="latent", coords="minimal", compat="override")
+
+    def _features(
+        self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...], labelled: np.ndarray
+    ) -> Any:
+        """What the cell's predictor takes in place of the genes' own latents."""
+        if cell.model.sees.gene_mean:
+            latents = self._with_gene_mean(latents, cell.condition, predicted)
+        choice = cell.model.sees.neighbors
+        if choice is None:
+            return latents
+        # True neighbors are the same in all draws; a control has other genes in each.
+        graph = self._graph(choice._replace(control="", only=False, expression=False), predicted)
+        graph = replace_neighbors(self.dataset, graph, choice.control, cell.seed)
+        told = None
+        if choice.expression:
+            learned = np.isin(np.arange(latents.sizes["gene"]), labelled)
+            data = choose_cell_types(self.dataset, predicted)
+            told = tell_expression(data, self.config.task, learned)
+        around = make_surroundings(latents, graph, self.dataset, told)
+        if cell.model.head.name == NEIGHBORHOOD:
+            return around
+        means = neighbor_means(around)
+        return means[..., latents.shape[-1] :] if choice.only else means
+
+    def fit_cell(self, cell: Cell) -> float:
+        """Fit, predict the test genes of all scored cell types, keep it; returns seconds."""
+        config, place = self.config, cell.condition
+        genes = self._genes(place)
+        scored = (place.trained_on, *(c for c in config.transfer if c != place.trained_on))
+        path, plus = encoder_folder(self.folder, cell, config), cell.model.sees.add_log_means
+        latents = self._latents(path, plus, place, scored)
+        target = targets(self.dataset, config, place.trained_on)
+        labelled = drawn(self.dataset, genes, cell.n_labels, cell.draw)
+        features = self._features(cell, latents, scored, labelled)
+        own = features.isel(cell_type=[0])
+        y = target.isel(gene=labelled)
+        if cell.permuted:
+            y = y.copy(data=permute(y.values, cell.draw))
+        held_out = None
+        # A penalty is found better by cross-validation within many labels than on fewer genes.
+        if cell.n_labels is None and cell.model.head.name != "linear":
+            held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
+        predictor = _make_head(config, cell)
+        # These go with the cell, not to a thousand lines on the screen.
+        with remembered(logging.WARNING) as warnings:
+            start = time.perf_counter()
+            predictor.fit(own.isel(gene=labelled), y, validation=held_out)
+            seconds = time.perf_counter() - start
+        test = features.isel(gene=genes.test)
+        if config.task == "classification":
+            values = np.asarray(predictor.predict_proba(test))[..., 1]
+        else:
+            values = np.asarray(predictor.predict(test))
+        arrays = {str(k): np.ascontiguousarray(row, np.float64) for k, row in enumerate(values)}
+        about = {
+            "key": json.dumps(cell_key(cell, config)),
+            "cell_types": json.dumps(scored),
+            "seconds": f"{seconds:.3f}",
+            "chosen": describe_choice(predictor),
+            "notes": json.dumps(sorted({line.text for line in warnings})),
+        }
+        with whole_file(cell_file(self.folder, cell, config)) as temporary:
+            save_file(arrays, temporary, metadata=about)
+        return seconds
+
+
+def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
+    run, near = run_config(config, cell.model, cell.seed), cell.model.sees.neighbors
+    if isinstance(run.predictor, NeighborhoodConfig) and near is not None and near.only:
+        run = run.model_copy(update={"predictor": run.predictor.model_copy(update={"own": "none"})})
+    return make_predictor(run)
+
+
+def describe_choice(predictor: Predictor) -> str:
+    """What did a fitted predictor choose for itself?"""
+    learned: Any = predictor
+    if hasattr(learned, "C_"):
+        return f"C {learned.C_:g}"
+    if hasattr(learned, "n_iter_"):
+        return f"{learned.n_iter_} trees"
+    return f"{learned.epochs_} epochs" if hasattr(learned, "epochs_") else ""
+
+
+log = logging.getLogger(__name__)
+
+_SAID_EVERY = 60.0  # seconds between lines in a log file, where no bar can be drawn
+_worker: Worker  # of this process, if it is one of the pool
+
+
+def _begin(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    threads: int,
+    expression: pd.DataFrame | None,
+) -> None:
+    """Set a new process up. The training loops of hundreds of cells have nothing to say."""
+    global _worker
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    _worker = Worker(dataset, config, folder, expression)
+
+
+def _fit_encoder(cell: Cell) -> float:
+    start = time.perf_counter()
+    _worker.fit_encoder(cell)
+    return time.perf_counter() - start
+
+
+def _fit_cell(cell: Cell) -> float:
+    return _worker.fit_cell(cell)
+
+
+def pool(
+    dataset: xr.Dataset,
+    config: BenchmarkConfig,
+    folder: Path,
+    jobs: int,
+    expression: pd.DataFrame | None = None,
+) -> AbstractContextManager[ProcessPoolExecutor]:
+    """Start processes that know the data; see `worker_processes`."""
+    threads = config.threads or max(1, available_cores() // jobs)
+    return worker_processes(jobs, _begin, (dataset, config, folder, threads, expression))
+
+
+def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+    """Fit the encoder of each of these cells.
+
+    Raises
+    ------
+    SimpleChromeError
+        That of the first encoder that cannot be fitted: nothing could be compared with it.
+    """
+    _fill(executor, _fit_encoder, cells, jobs, "encoders", _encoder_cost, raise_first=True)
+
+
+def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+    """Fit these cells.
+
+    Raises
+    ------
+    TrainingError
+        If some could not be fitted; all others are.
+    """
+    _fill(executor, _fit_cell, cells, jobs, "cells", lambda cell: cell.cost, raise_first=False)
+
+
+def _encoder_cost(cell: Cell) -> tuple[str, int | None]:
+    return cell.model.representation, None
+
+
+def _fill(
+    executor: ProcessPoolExecutor,
+    work: Callable[[Cell], float],
+    cells: Sequence[Cell],
+    jobs: int,
+    what: str,
+    cost: Callable[[Cell], Any],
+    *,
+    raise_first: bool,
+) -> None:
+    if not cells:
+        return
+    futures: dict[Future[float], Cell] = {executor.submit(work, cell): cell for cell in cells}
+    failed: list[tuple[Cell, SimpleChromeError]] = []
+    with _Progress(cells, jobs, what, cost) as progress:
+        for future in as_completed(futures):
+            cell = futures[future]
+            try:
+                seconds = future.result()
+            except BrokenProcessPool:
+                raise TrainingError(
+                    "A process of the benchmark was killed.",
+                    found=f"while {len(cells) - progress.done} of {len(cells)} {what} were left",
+                    expected="processes that end by themselves",
+                    cause="too little memory, most often",
+                    remedy="pass fewer --jobs, and --resume: what is done is kept",
+                ) from None
+            except SimpleChromeError as error:
+                if raise_first:
+                    raise
+                failed.append((cell, error))
+                seconds = 0.0
+            progress.advance(cell, seconds)
+    if failed:
+        cell, first = failed[0]
+        raise TrainingError(
+            f"{len(failed)} of {len(cells)} cells could not be fitted; the others are kept.",
+            found=f"{cell.model.name} with {cell.n_labels or 'all'} labels, draw {cell.draw}: "
+            + first.problem,
+            expected="scores of every cell",
+            remedy="leave the model out or change its settings, and call again with --resume",
+        )
+
+
+class _Progress:
+    """A bar on a terminal, a line a minute in a log file; both with the time left.
+
+    Cells of one kind take about as long as each other, cells of two kinds may differ a
+    thousandfold, so the time left is counted by kind.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], jobs: int, what: str, cost: Callable[[Cell], Any]
+    ) -> None:
+        self.jobs, self.what, self.cost = jobs, what, cost
+        self.total, self.done = len(cells), 0
+        self.left: dict[Any, int] = defaultdict(int)
+        for cell in cells:
+            self.left[cost(cell)] += 1
+        self.taken: dict[Any, list[float]] = defaultdict(list)
+        self.said = time.monotonic()
+        quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
+        self.bar = tqdm(
+            total=self.total,
+            disable=quiet,
+            leave=False,
+            desc=what,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    def advance(self, cell: Cell, seconds: float) -> None:
+        """Count a finished cell."""
+        self.done += 1
+        kind = self.cost(cell)
+        self.left[kind] -= 1
+        self.taken[kind].append(seconds)
+        self.bar.set_postfix_str(f"{cell.model.name}, {self.time_left()}")
+        self.bar.update()
+        if self.bar.disable and time.monotonic() - self.said > _SAID_EVERY:
+            self.said = time.monotonic()
+            log.info("%d of %d %s, %s", self.done, self.total, self.what, self.time_left())
+
+    def time_left(self) -> str:
+        """How long will the rest take? Kinds of which no cell is done yet are not counted."""
+        means = {kind: sum(taken) / len(taken) for kind, taken in self.taken.items()}
+        seconds = sum(n * means[kind] for kind, n in self.left.items() if kind in means) / self.jobs
+        unknown = any(n for kind, n in self.left.items() if kind not in means)
+        if seconds < 90:
+            text = f"{seconds:.0f} s left"
+        elif seconds < 5400:
+            text = f"{seconds / 60:.0f} min left"
+        else:
+            text = f"{seconds / 3600:.1f} h left"
+        return f"at least {text}" if unknown else text

@@ -1,0 +1,1 @@
+"""One TOML file is one run: options, model sections and presets."""

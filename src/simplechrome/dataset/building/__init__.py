@@ -1,0 +1,1 @@
+"""Building a dataset from tracks, DeepChrome files or arrays, and merging datasets."""

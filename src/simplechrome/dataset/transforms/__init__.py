@@ -1,0 +1,1 @@
+"""Transforms of the signal before an encoder sees it."""

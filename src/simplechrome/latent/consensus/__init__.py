@@ -1,0 +1,1 @@
+"""The default encoder: components shared by marks and cell types, in closed form."""

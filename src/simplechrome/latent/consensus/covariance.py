@@ -1,0 +1,138 @@
+"""Principal components of windows of which no cell type has all marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simplechrome.dataset.transforms.signal import Windows
+
+_NOISE_SHARE = 0.02
+"""Of the mean variance of a bin, added to what is seen before what is not seen is told from it."""
+
+
+class Composite:
+    """Covariance of windows, put together from cell types that each have some of the marks.
+
+    The block of two marks is the mean of their covariances over the cell types that have both, so
+    that a mark that two cell types have counts for as much as one that fifty have. Two marks that
+    no cell type has together are told from the same genes: the block is the covariance of each
+    gene's mean under the one mark with its mean under the other, in whatever cell types have them.
+    What is not positive in the whole is raised to next to nothing.
+
+    Attributes
+    ----------
+    covariance_ : (feature, feature)
+        Features are bin by mark, marks fastest.
+    vectors_ : (feature, feature)
+        Principal axes, the longest first.
+    variance_ : (feature,)
+    together_ : (mark, mark)
+        Number of cell types that have both.
+    """
+
+    together_: np.ndarray
+    covariance_: np.ndarray
+    vectors_: np.ndarray
+    variance_: np.ndarray
+
+    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> Composite:
+        """Learn from the same genes in each cell type: centered windows, 0 for what is missing."""
+        features = bins * marks
+        total = np.zeros((features, features))
+        counted = np.zeros((marks, marks))
+        for windows in cell_types:
+            rows = windows.values.reshape(-1, features)
+            present = windows.present.reshape(len(rows), marks).astype(np.float64)
+            both = present.T @ present
+            product = sum_of_products(rows)
+            total += product / np.tile(np.maximum(both, 1), (bins, bins))
+            counted += both > 0
+        self.together_ = counted.astype(np.int64)
+        covariance = total / np.tile(np.maximum(counted, 1), (bins, bins))
+        for one, other in np.argwhere(np.tril(counted == 0)):
+            block = _of_gene_means(cell_types, one).T @ _of_gene_means(cell_types, other)
+            block /= max(len(cell_types[0].values), 1)
+            covariance[one::marks, other::marks] = block
+            covariance[other::marks, one::marks] = block.T
+        variance, vectors = np.linalg.eigh(covariance)
+        variance = np.maximum(variance, 1e-5 * max(variance[-1], 1e-12))
+        # The sign of an eigenvector is arbitrary; make the largest loading positive.
+        vectors = vectors[:, ::-1]
+        largest = np.abs(vectors).argmax(axis=0)
+        vectors *= np.sign(vectors[largest, np.arange(features)])
+        return self._take(vectors, variance[::-1])
+
+    @classmethod
+    def from_axes(
+        cls, vectors: np.ndarray, variance: np.ndarray, together: np.ndarray
+    ) -> Composite:
+        """The covariance with these axes."""
+        composite = cls()
+        composite.together_ = together
+        return composite._take(vectors, variance)
+
+    def _take(self, vectors: np.ndarray, variance: np.ndarray) -> Composite:
+        self.vectors_, self.variance_ = vectors, variance
+        self.covariance_ = (vectors * variance) @ vectors.T
+        return self
+
+    def map_to(self, n_components: int, present: np.ndarray, bins: int) -> np.ndarray:
+        """(feature, component): which combination of what is seen is expected of each component?
+
+        With all marks, the components themselves; else their conditional mean for a normal
+        distribution, 0 in the rows of what is missing.
+
+        Parameters
+        ----------
+        n_components
+            How many, the longest first.
+        present : (mark,)
+        bins
+            Of a window.
+        """
+        components = self.vectors_[:, :n_components]
+        return components if present.all() else self.expect(components, present, bins)
+
+    def expect(self, directions: np.ndarray, present: np.ndarray, bins: int) -> np.ndarray:
+        """(feature, direction): what is expected along each direction, given these marks?
+
+        The conditional mean for a normal distribution, as weights: 0 for what is missing.
+
+        Parameters
+        ----------
+        directions : (feature, direction)
+        present : (mark,)
+        bins
+            Of a window.
+        """
+        seen = np.tile(present, bins)
+        map_ = np.zeros_like(directions)
+        if seen.any():
+            map_[seen] = np.linalg.solve(self._noisy(seen), self.covariance_[seen] @ directions)
+        return map_
+
+    def _noisy(self, seen: np.ndarray) -> np.ndarray:
+        """Covariance of what is seen, made safe to divide by."""
+        part = self.covariance_[np.ix_(seen, seen)].copy()
+        part[np.diag_indices_from(part)] += (
+            _NOISE_SHARE * max(float(np.trace(part)), 1e-12) / len(part)
+        )
+        return part
+
+
+def _of_gene_means(cell_types: Sequence[Windows], mark: int) -> np.ndarray:
+    """(gene, bin): the mean window of each gene under a mark, over the cell types that have it."""
+    total = np.sum([windows.values[:, :, mark] for windows in cell_types], axis=0)
+    counted = np.sum([windows.present[:, mark] for windows in cell_types], axis=0)
+    means: np.ndarray = total / np.maximum(counted, 1)[:, np.newaxis]
+    return means
+
+
+def sum_of_products(rows: np.ndarray) -> np.ndarray:
+    """(feature, feature) rows' × rows, in blocks: float64 sums of float32 products."""
+    total = np.zeros((rows.shape[1], rows.shape[1]))
+    for block in np.array_split(rows, max(1, len(rows) // 4096)):
+        total += block.T @ block
+    return total

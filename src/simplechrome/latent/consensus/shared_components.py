@@ -1,0 +1,244 @@
+"""What do the marks of a gene, and the same gene in other cell types, agree upon?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from simplechrome.dataset.transforms.signal import Windows
+from simplechrome.latent.consensus.covariance import sum_of_products
+
+PER_TRACK = 2
+"""Components of each track. With three and more, noise of single tracks comes in (encoder.md)."""
+PAIRED = 12  # components whose products are looked at
+MOST = 10.0  # standard deviations, beyond which a product of components says no more
+_RIDGE = 0.0075  # per row
+
+
+class Track:
+    """The first components of one track over the genes, each with variance 1; 0 where missing.
+
+    Parameters
+    ----------
+    mark
+        Its name.
+    values : (gene, bin)
+        Centered.
+    present : (gene,)
+    """
+
+    def __init__(self, mark: str, values: np.ndarray, present: np.ndarray) -> None:
+        self.mark = mark
+        seen = values[present]
+        variance, vectors = np.linalg.eigh(sum_of_products(seen) / max(len(seen), 1))
+        kept = min(PER_TRACK, values.shape[1])
+        deviation = np.sqrt(np.maximum(variance[::-1][:kept], 1e-12))
+        self.components = (values @ vectors[:, ::-1][:, :kept] / deviation) * present[:, np.newaxis]
+
+
+def agreed_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
+    """Which numbers of each gene do most of the tracks tell, whichever is asked?
+
+    Principal components of the tracks' components side by side (canonical correlation of many
+    sets, MAXVAR). Tracks are divided by the root of how many there are of their mark, so that a
+    mark with many cell types does not outvote one with few.
+
+    Returns
+    -------
+    (gene, n or as many as there are) with variance 1, that with most agreement first.
+
+    References
+    ----------
+    Kettenring, Biometrika 1971 (MAXVAR).
+    """
+    of_mark = Counter(track.mark for track in tracks)
+    beside = np.concatenate([t.components / np.sqrt(of_mark[t.mark]) for t in tracks], axis=1)
+    beside = beside - beside.mean(axis=0)
+    _, vectors = np.linalg.eigh(sum_of_products(beside) / len(beside))
+    coordinates = beside @ vectors[:, ::-1][:, :n]
+    return coordinates / np.maximum(coordinates.std(axis=0), 1e-12)
+
+
+class QuadraticMap:
+    """Ridge regression on components and the products of the first twelve with each other.
+
+    Solved in closed form from sums, so that it learns from one cell type after the other.
+
+    Parameters
+    ----------
+    scale : (component,)
+        What components are divided by first.
+    n_targets
+        How many numbers are to be told.
+
+    Attributes
+    ----------
+    weights_ : (feature, target)
+    intercept_ : (target,)
+    """
+
+    weights_: np.ndarray
+    intercept_: np.ndarray
+
+    def __init__(self, scale: np.ndarray, n_targets: int) -> None:
+        self.scale = scale
+        self._pairs = np.triu_indices(min(PAIRED, len(scale)))
+        size = len(scale) + len(self._pairs[0])
+        self._rows = 0
+        self._x, self._y = np.zeros(size), np.zeros(n_targets)
+        self._xx, self._xy = np.zeros((size, size)), np.zeros((size, n_targets))
+
+    def _features(self, components: np.ndarray) -> np.ndarray:
+        z = components / self.scale
+        products = z[:, self._pairs[0]] * z[:, self._pairs[1]]
+        return np.concatenate([z, products.clip(-MOST, MOST)], axis=1)
+
+    def add(self, components: np.ndarray, targets: np.ndarray) -> None:
+        """Take in (row, component) and (row, target)."""
+        x = self._features(components)
+        self._rows += len(x)
+        self._x += x.sum(axis=0)
+        self._y += targets.sum(axis=0)
+        self._xx += x.T @ x
+        self._xy += x.T @ targets
+
+    def solve(self) -> QuadraticMap:
+        """Learn from all that was taken in."""
+        center, mean = self._x / self._rows, self._y / self._rows
+        xx = self._xx - self._rows * np.outer(center, center)
+        xy = self._xy - self._rows * np.outer(center, mean)
+        xx[np.diag_indices_from(xx)] += _RIDGE * self._rows
+        self.weights_ = np.linalg.solve(xx, xy)
+        self.intercept_ = mean - center @ self.weights_
+        return self
+
+    @classmethod
+    def from_weights(
+        cls, scale: np.ndarray, weights: np.ndarray, intercept: np.ndarray
+    ) -> QuadraticMap:
+        """The map that once was solved."""
+        map_ = cls(scale, len(intercept))
+        map_.weights_, map_.intercept_ = weights, intercept
+        return map_
+
+    def __call__(self, components: np.ndarray) -> np.ndarray:
+        """(row, target) of (row, component)."""
+        told: np.ndarray = self._features(components) @ self.weights_ + self.intercept_
+        return told
+
+
+Encode = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From (row, bin, mark) windows and (row, mark) what is there, to (row, component)."""
+
+
+class AgreedMaps:
+    """Quadratic maps of components, one for each set of marks that a cell type has.
+
+    Attributes
+    ----------
+    maps
+        Set of marks to map; that of no marks was learned from all, for sets that no cell type has.
+    axes : (target, agreed)
+        Principal axes of what the maps tell, the first with standard deviation 1.
+    """
+
+    def __init__(self, maps: dict[tuple[bool, ...], QuadraticMap], axes: np.ndarray) -> None:
+        self.maps, self.axes = maps, axes
+
+    @classmethod
+    def find(
+        cls,
+        cell_types: Sequence[Windows],
+        components: Sequence[np.ndarray],
+        activity: Sequence[np.ndarray],
+        targets: np.ndarray,
+        n_agreed: int,
+        encode: Encode,
+    ) -> AgreedMaps:
+        """Learn to tell the targets of a gene from its window in any cell type.
+
+        Parameters
+        ----------
+        cell_types
+            The same genes in each.
+        components
+            (gene, component) of each.
+        activity
+            (gene,) of each: axes rise with it.
+        targets : (gene, target)
+        n_agreed
+            Axes that are kept.
+        encode
+            Components of windows with marks taken away.
+        """
+        seen = [cell.present.any(axis=1) for cell in cell_types]
+        rows = [part[some] for part, some in zip(components, seen, strict=True)]
+        scale = np.sqrt(np.mean([part.var(axis=0) for part in rows], axis=0))
+        scale, width = np.maximum(scale, 1e-6), targets.shape[1]
+        every = QuadraticMap(scale, width)
+        for part, some in zip(rows, seen, strict=True):
+            every.add(part, targets[some])
+        found = cls({(): every.solve()}, np.eye(width))
+        for marks in sorted({_key(np.any(cell.present, axis=0)) for cell in cell_types}):
+            pattern, map_ = np.asarray(marks), QuadraticMap(scale, width)
+            for cell in cell_types:
+                whole = cell.present[:, pattern].all(axis=1)
+                if whole.any():
+                    masked = np.broadcast_to(pattern, (int(whole.sum()), len(pattern)))
+                    told = encode(cell.values[whole] * pattern, masked)
+                    map_.add(told[:, : scale.size], targets[whole])
+            found.maps[marks] = map_.solve()
+        outputs = np.concatenate(
+            [
+                found(part, cell.present[some])
+                for part, some, cell in zip(rows, seen, cell_types, strict=True)
+            ]
+        )
+        variance, vectors = np.linalg.eigh(np.cov(outputs.T))
+        axes = vectors[:, ::-1][:, :n_agreed] / np.sqrt(max(variance[-1], 1e-12))
+        # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
+        active = np.concatenate([part[some] for part, some in zip(activity, seen, strict=True)])
+        falls = (active - active.mean()) @ (outputs @ axes) < 0
+        return cls(found.maps, axes * np.where(falls, -1, 1))
+
+    def __call__(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(row, agreed) of (row, component) and (row, mark): what is agreed upon of the gene?"""
+        told = np.empty((len(components), len(self.axes)))
+        patterns, which = np.unique(present, axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            members = np.flatnonzero(which.ravel() == number)
+            told[members] = self.of(pattern)(components[members])
+        return told @ self.axes
+
+    def of(self, marks: np.ndarray) -> QuadraticMap:
+        """The map for these marks, (mark,)."""
+        return self.maps.get(_key(marks), self.maps[()])
+
+    def state(self) -> tuple[list[list[bool]], dict[str, np.ndarray]]:
+        """What it consists of: sets of marks, and arrays."""
+        arrays = {"axes": self.axes}
+        for number, map_ in enumerate(self.maps.values()):
+            arrays |= {
+                f"map_{number}.scale": map_.scale,
+                f"map_{number}.weights": map_.weights_,
+                f"map_{number}.intercept": map_.intercept_,
+            }
+        return [list(marks) for marks in self.maps], arrays
+
+    @classmethod
+    def rebuild(cls, sets: Sequence[Sequence[bool]], arrays: dict[str, np.ndarray]) -> AgreedMaps:
+        """The one whose `state` this is."""
+        maps = {
+            tuple(marks): QuadraticMap.from_weights(
+                *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
+            )
+            for number, marks in enumerate(sets)
+        }
+        return cls(maps, arrays["axes"])
+
+
+def _key(pattern: np.ndarray) -> tuple[bool, ...]:
+    """A set of marks, as something that can be looked up."""
+    return tuple(bool(there) for there in pattern)

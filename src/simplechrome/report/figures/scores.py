@@ -1,0 +1,380 @@
+"""Figures of how good predicted probabilities are: curves and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from simplechrome.errors import InputFormatError, UndefinedScoreError
+from simplechrome.metrics import auprc, auroc, expected_calibration_error
+from simplechrome.report.figures.style import (
+    ACCENT,
+    FULL_WIDTH,
+    HALF_WIDTH,
+    HIGH,
+    INK,
+    LOW,
+    MUTED,
+    SURFACE,
+    counted,
+    message_figure,
+    new_figure,
+    series_lines,
+    short_name,
+    styled,
+)
+
+Floats = NDArray[np.float64]
+Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
+"""Name of a model or representation -> (label, probability), each (gene,)."""
+Intervals = Mapping[str, tuple[float, float]]
+
+LEGEND_INSIDE = 5
+"""More names than these do not fit into the empty corner of the axes."""
+
+
+@styled
+def roc_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
+    """How many high genes are found for how many low ones called high?
+
+    Parameters
+    ----------
+    curves
+        Name -> (label, probability), each (gene,). Genes with an unknown label (-1) or
+        probability (NaN) are left out.
+    intervals
+        Name -> (low, high) of the AUROC, for the legend.
+
+    Returns
+    -------
+    One curve per name; a name with genes of one class only is listed as undefined, and where
+    no curve can be drawn, the figure says why.
+
+    Raises
+    ------
+    InputFormatError
+        If label and probability differ in length, or a label is none of 1, 0, -1.
+    """
+    from sklearn.metrics import roc_curve
+
+    lines, undefined = _lines(curves, auroc, lambda *genes: roc_curve(*genes)[:2])
+    if not lines:
+        return _no_curve("ROC", undefined)
+    figure = new_figure(HALF_WIDTH, HALF_WIDTH)
+    axes = _unit_square(figure, "low genes called high (share)", "high genes found (share)")
+    content = _Content("AUROC", lines, undefined, intervals or {})
+    _draw_curves(figure, axes, content, chance=(0, 1, 0.5), corner="lower right")
+    return figure
+
+
+@styled
+def precision_recall_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
+    """How pure are the genes called high, the more of the high genes are found?
+
+    Parameters and errors are those of `roc_figure`, with the AUPRC in the legend. Dashed: the
+    share of high genes, which is what chance reaches (of the first curve, if they differ).
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    lines, undefined = _lines(curves, auprc, lambda *genes: precision_recall_curve(*genes)[1::-1])
+    if not lines:
+        return _no_curve("precision-recall", undefined)
+    figure = new_figure(HALF_WIDTH, HALF_WIDTH)
+    axes = _unit_square(
+        figure, "recall: high genes found (share)", "precision: right calls (share)"
+    )
+    label, probability = next(curves[name] for name in lines)
+    share = float(_known(label, probability, "")[0].mean())
+    content = _Content("AUPRC", lines, undefined, intervals or {})
+    _draw_curves(figure, axes, content, chance=(share, share, share), corner="lower left")
+    return figure
+
+
+def _known(label: ArrayLike, probability: ArrayLike, name: str) -> tuple[Floats, Floats]:
+    labels, probabilities = np.asarray(label, dtype=float), np.asarray(probability, dtype=float)
+    if labels.shape != probabilities.shape or labels.ndim != 1:
+        raise InputFormatError(
+            f"Labels and probabilities of {name} are not of the same genes.",
+            found=f"{labels.shape} and {probabilities.shape}",
+            expected="(gene,) and (gene,)",
+        )
+    strange = np.setdiff1d(labels, (-1, 0, 1))
+    if strange.size:
+        raise InputFormatError(
+            f"The labels of {name} hold other values than 1 (high), 0 (low), -1 (unknown).",
+            found=", ".join(f"{value:g}" for value in strange[:5]),
+            expected="-1, 0, 1",
+        )
+    known = (labels >= 0) & np.isfinite(probabilities)
+    return labels[known], probabilities[known]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A curve and the score that goes with it."""
+
+    x: Floats
+    y: Floats
+    score: float
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a figure of curves shows, by name."""
+
+    score_name: str
+    lines: Mapping[str, _Line]
+    undefined: Mapping[str, str]
+    intervals: Intervals
+
+
+def _lines(
+    curves: Curves,
+    score: Callable[[Floats, Floats], float],
+    line: Callable[[Floats, Floats], Sequence[Floats]],
+) -> tuple[dict[str, _Line], dict[str, str]]:
+    """The curves that exist, and for the other names the reason why there is none."""
+    lines: dict[str, _Line] = {}
+    undefined: dict[str, str] = {}
+    for name, (label, probability) in curves.items():
+        labels, probabilities = _known(label, probability, name)
+        try:
+            value = score(labels, probabilities)
+        except UndefinedScoreError:
+            undefined[name] = _why_undefined(labels)
+            continue
+        x, y = line(labels, probabilities)
+        lines[name] = _Line(x, y, value)
+    return lines, undefined
+
+
+def _why_undefined(label: Floats) -> str:
+    if label.size == 0:
+        return "no gene has a known label"
+    genes = "the only gene is" if label.size == 1 else f"all {label.size:,} genes are"
+    return f"{genes} {'high' if label[0] else 'low'}"
+
+
+def _no_curve(kind: str, undefined: Mapping[str, str]) -> Figure:
+    reasons = list(dict.fromkeys(undefined.values()))
+    if not reasons:
+        return message_figure(f"No {kind} curve: no predictions were given.")
+    more = " (others alike)" if len(reasons) > 1 else ""
+    return message_figure(f"No {kind} curve: {reasons[0]}{more}, and it takes both classes.")
+
+
+def _unit_square(figure: Figure, x_name: str, y_name: str) -> Axes:
+    axes = figure.subplots()
+    ticks = (0, 0.5, 1)
+    axes.set(
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+        xticks=ticks,
+        yticks=ticks,
+        xticklabels=map(str, ticks),
+        yticklabels=map(str, ticks),
+        xlabel=x_name,
+        ylabel=y_name,
+    )
+    axes.set_aspect("equal")
+    axes.grid()
+    return axes
+
+
+def _draw_curves(
+    figure: Figure,
+    axes: Axes,
+    content: _Content,
+    *,
+    chance: tuple[float, float, float],
+    corner: Literal["lower left", "lower right"],
+) -> None:
+    """Curves and their legend; chance is (y at the left, y at the right, score)."""
+    styles = series_lines([*content.lines, *content.undefined])
+    for name, line in content.lines.items():
+        text = f"{line.score:.3f}  {short_name(name, 18)}"
+        if name in content.intervals:
+            text += "  ({:.3f}–{:.3f})".format(*content.intervals[name])
+        axes.plot(line.x, line.y, label=text, **styles[name])
+    for name in content.undefined:
+        axes.plot([], [], color="none", label=f"undefined  {short_name(name, 18)}")
+    axes.plot(
+        [0, 1],
+        chance[:2],
+        color=MUTED,
+        linewidth=0.8,
+        dashes=(3, 3),
+        zorder=1,
+        label=f"{chance[2]:.3f}  chance",
+    )
+    n_names = len(content.lines) + len(content.undefined)
+    title = {"title": content.score_name, "alignment": "left", "title_fontsize": 8.5}
+    if n_names <= LEGEND_INSIDE:
+        legend = axes.legend(loc=corner, frameon=True, **title)
+        legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
+    else:  # too many for the empty corner
+        figure.set_size_inches(HALF_WIDTH, HALF_WIDTH + 0.3 + 0.19 * n_names)
+        figure.legend(loc="outside lower left", **title)
+
+
+@styled
+def calibration_figure(
+    curves: Curves,
+    *,
+    intervals: Intervals | None = None,
+    before: Curves | None = None,
+    n_bins: int = 15,
+) -> Figure:
+    """Of the genes called high with a probability of .8, are 80 % high?
+
+    Parameters
+    ----------
+    curves
+        Name -> (label, probability), each (gene,), as in `roc_figure`. Each is binned for
+        itself: pooled, genes of two cell types whose errors are opposite would look well
+        calibrated.
+    intervals
+        Name -> (low, high) of the calibration error, shown for a single curve.
+    before
+        Name -> (label, probability) before calibration, shown hollow beside a single curve.
+    n_bins
+        Bins of equal mass, ties together, as in `metrics.expected_calibration_error`.
+
+    Returns
+    -------
+    Left, share of high genes against mean probability per bin, for a single curve with 95 %
+    Wilson intervals for the share; right, how many genes of all curves have which probability.
+
+    Raises
+    ------
+    InputFormatError
+        If label and probability differ in length, a label is none of 1, 0, -1, or a
+        probability lies outside 0 to 1.
+
+    References
+    ----------
+    Wilson, J. Am. Stat. Assoc. 1927 (interval of a share).
+    """
+    genes = {name: _known(*curve, name) for name, curve in curves.items()}
+    genes = {name: known for name, known in genes.items() if known[0].size}
+    if not genes:
+        return message_figure("No calibration: no gene has a known label.")
+    figure = new_figure(FULL_WIDTH, 3.7)
+    axes, beside = figure.subplots(1, 2)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(3, 3), zorder=1)
+    errors = {
+        name: expected_calibration_error(*known, n_bins=n_bins) for name, known in genes.items()
+    }
+    if len(genes) == 1:
+        ((name, known),) = genes.items()
+        sizes = _draw_bins(axes, *known, n_bins)
+        error = f"{errors[name]:.3f}"
+        if intervals and name in intervals:
+            error += "\n95 %: {:.3f}–{:.3f}".format(*intervals[name])
+        if before and name in before:
+            raw = _known(*before[name], name)
+            error += f"\nbefore calibration {expected_calibration_error(*raw, n_bins=n_bins):.3f}"
+            mean, share, _ = _binned(*raw, n_bins)
+            axes.plot(mean, share, "o", color=MUTED, markersize=4, fillstyle="none", zorder=1.5)
+        axes.text(
+            0.03,
+            0.97,
+            f"calibration error {error}\n{sizes}",
+            color=INK,
+            fontsize=8.5,
+            va="top",
+            transform=axes.transAxes,
+            linespacing=1.5,
+        )
+    else:
+        looks = series_lines(list(genes))
+        for name, known in genes.items():
+            mean, share, _ = _binned(*known, n_bins)
+            text = f"{errors[name]:.3f}  {short_name(name, 18)}"
+            axes.plot(mean, share, marker="o", markersize=3, label=text, **looks[name])
+        title = {"title": "calibration error", "alignment": "left", "title_fontsize": 8.5}
+        if len(genes) <= LEGEND_INSIDE:
+            legend = axes.legend(loc="upper left", frameon=True, **title)
+            legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
+        else:
+            figure.legend(loc="outside right upper", **title)
+    ticks = {"xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **ticks)
+    axes.set(yticks=(0, 0.5, 1), yticklabels=("0", "0.5", "1"))
+    axes.set(xlabel="predicted probability of high", ylabel="genes that are high (share)")
+    axes.set_box_aspect(1)
+    axes.grid()
+    labels, probabilities = (np.concatenate(parts) for parts in zip(*genes.values(), strict=True))
+    for value, color, name in ((0, LOW, "low genes"), (1, HIGH, "high genes")):
+        edges = np.linspace(0, 1, 31)
+        beside.hist(probabilities[labels == value], edges, color=color, alpha=0.55, label=name)
+    beside.set(xlim=(-0.02, 1.02), xlabel="predicted probability of high", **ticks)
+    beside.set_ylabel("genes" if len(genes) == 1 else "gene and cell-type pairs")
+    beside.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    beside.set_box_aspect(1)
+    beside.grid(axis="y")
+    beside.legend(loc="upper center")
+    return figure
+
+
+def bins_of_equal_mass(values: ArrayLike, n_bins: int) -> NDArray[np.int_]:
+    """In which bin is each gene, if each holds as many genes as the next?
+
+    Genes with the same value share a bin, as in `metrics.expected_calibration_error`; bins that
+    stay empty are not counted.
+
+    Parameters
+    ----------
+    values : (gene,)
+    n_bins : >= 1
+
+    Returns
+    -------
+    (gene,), from 0 up in order of the values.
+    """
+    # Twice the mean rank is whole, so that no gene falls to the other side of an edge.
+    doubled_rank = np.rint(2 * rankdata(np.asarray(values, dtype=float))).astype(int)
+    bins = n_bins * (doubled_rank - 1) // (2 * doubled_rank.size)
+    return np.unique(bins, return_inverse=True)[1]
+
+
+def describe_bins(count: ArrayLike) -> str:
+    """`15 bins of 182–183 genes`."""
+    sizes = np.asarray(count)
+    text = counted(int(sizes.max()), "gene")
+    if sizes.min() < sizes.max():
+        text = f"{sizes.min():,}–{text}"
+    return f"{counted(len(sizes), 'bin')} of {text}"
+
+
+def _binned(
+    label: Floats, probability: Floats, n_bins: int
+) -> tuple[Floats, Floats, NDArray[np.int_]]:
+    """Mean probability, share of high genes, and number of genes of each bin."""
+    bin_of_gene = bins_of_equal_mass(probability, n_bins)
+    count = np.bincount(bin_of_gene)
+    mean = np.bincount(bin_of_gene, probability) / count
+    return mean, np.bincount(bin_of_gene, label) / count, count
+
+
+def _draw_bins(axes: Axes, label: Floats, probability: Floats, n_bins: int) -> str:
+    mean, share, count = _binned(label, probability, n_bins)
+    low, high = _wilson_interval(share, count)
+    axes.vlines(mean, low, high, color=ACCENT, linewidth=1.2, alpha=0.55)
+    axes.plot(mean, share, "o", color=ACCENT, markersize=4, label="bins")
+    return describe_bins(count)
+
+
+def _wilson_interval(share: Floats, count: NDArray[np.int_]) -> tuple[Floats, Floats]:
+    z = 1.96
+    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return center - half, center + half

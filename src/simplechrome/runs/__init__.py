@@ -1,0 +1,1 @@
+"""Runs: prepare, fit, write; load, apply, start from, adapt."""

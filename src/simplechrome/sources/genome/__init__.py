@@ -1,0 +1,1 @@
+"""Genes, transcripts, chromosome names and assemblies."""

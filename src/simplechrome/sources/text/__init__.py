@@ -1,0 +1,1 @@
+"""Text files: opening, delimited tables."""
