@@ -53,7 +53,7 @@ def one_size(genes: int, cell_types: int, neighbors: int, threads: int) -> None:
     odds = latents.values[..., 0] + 0.5 * random.standard_normal((cell_types, genes))
     label = (odds > 0).astype(np.int8)
     graph = genomic_neighbors(dataset, neighbors)
-    around = simplechrome.make_surroundings(latents, graph, dataset)
+    around = simplechrome.make_neighborhood_features(latents, graph, dataset)
     base, begin = megabytes(), time.perf_counter()
     model = simplechrome.NeighborhoodPredictor(epochs=1, early_stopping=False, threads=threads)
     model.fit(around, label)

@@ -47,7 +47,7 @@ def main() -> None:
     fixed: dict[str, Any] = {"early_stopping": False, "threads": options.threads, "batch_size": 256}
 
     def attention(edges: Any) -> Callable[[int], object]:
-        around = simplechrome.make_surroundings(latents, edges, dataset)
+        around = simplechrome.make_neighborhood_features(latents, edges, dataset)
         make = simplechrome.NeighborhoodPredictor
         return lambda epochs: make(epochs=epochs, **fixed).fit(around, labels)
 

@@ -37,7 +37,7 @@ import pandas as pd
 import xarray as xr
 
 import simplechrome
-from simplechrome import make_surroundings, neighbor_means
+from simplechrome import make_neighborhood_features, neighbor_means
 from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.evaluation.bootstrap import block_bootstrap_of_groups
@@ -115,7 +115,7 @@ def representations(
         means = {}
         for band, true in graphs.items():
             graph = true if seed is None else shuffled_neighbors(true, seed)
-            beside = neighbor_means(make_surroundings(latents, graph, narrow))
+            beside = neighbor_means(make_neighborhood_features(latents, graph, narrow))
             means[band] = beside.isel(gene=here, latent=slice(latents.sizes["latent"], None))
         return {
             f"{name} + {band}": joined(bases[name], means[band])

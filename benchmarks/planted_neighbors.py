@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import stats
 
 import simplechrome
-from simplechrome import make_surroundings, neighbor_means
+from simplechrome import make_neighborhood_features, neighbor_means
 from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.metrics import auroc, pearson
@@ -82,7 +82,7 @@ def study(effect: float, seed: int, options: argparse.Namespace) -> list[dict[st
         true = every.between(*limits)
         for control in CONTROLS:
             graph = true if control == "true" else shuffled_neighbors(true, seed)
-            around = make_surroundings(latents, graph, dataset)
+            around = make_neighborhood_features(latents, graph, dataset)
             means = neighbor_means(around)
             model = fit(simplechrome.NeighborhoodPredictor(random_state=seed), around)
             add(f"attention, {name}, {control}", score(model, around) - own)

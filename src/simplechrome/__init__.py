@@ -69,7 +69,9 @@ if TYPE_CHECKING:
     from simplechrome.predictors.neighborhood import (
         NeighborhoodPredictor as NeighborhoodPredictor,
     )
-    from simplechrome.predictors.neighborhood_features import make_surroundings as make_surroundings
+    from simplechrome.predictors.neighborhood_features import (
+        make_neighborhood_features as make_neighborhood_features,
+    )
     from simplechrome.predictors.neighborhood_features import neighbor_means as neighbor_means
     from simplechrome.runs.apply import predict_with_run as predict_with_run
     from simplechrome.schema import validate as validate
@@ -88,7 +90,7 @@ _HOME = {
     "contact_neighbors": "simplechrome.dataset.neighbors.contact",
     "open_neighbors": "simplechrome.dataset.neighbors.stored",
     "NeighborhoodPredictor": "simplechrome.predictors.neighborhood",
-    "make_surroundings": "simplechrome.predictors.neighborhood_features",
+    "make_neighborhood_features": "simplechrome.predictors.neighborhood_features",
     "neighbor_means": "simplechrome.predictors.neighborhood_features",
     "predict_with_run": "simplechrome.runs.apply",
     "merge": "simplechrome.dataset.building.merge",

@@ -17,8 +17,8 @@ from simplechrome.benchmark.comparisons import (
 )
 from simplechrome.benchmark.summary import BenchmarkResults
 from simplechrome.report.benchmark_neighbors import (
+    describe_gains,
     neighbors_section,
-    tell_gains,
     write_up_neighbors,
 )
 from simplechrome.report.figures.neighbors import neighbor_gain_figure
@@ -89,7 +89,7 @@ def test_true_effects_are_told_from_none(findings: Findings) -> None:
 
 
 def test_section_and_text_say_the_same(findings: Findings) -> None:
-    said = tell_gains(findings.gains)
+    said = describe_gains(findings.gains)
     assert "Against neighbors elsewhere, 2 comparisons: higher in 2, lower in 0" in said
     section = neighbors_section(findings.gains, PLACE, "auroc")
     assert "Do neighbors add anything?" in section.title

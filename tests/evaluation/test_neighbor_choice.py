@@ -16,7 +16,7 @@ from simplechrome.benchmark.config import (
 from simplechrome.benchmark.models import choose_models
 from simplechrome.benchmark.neighbor_names import (
     NeighborChoice,
-    can_tell_coexpression,
+    can_find_coexpression,
     choose_neighbors,
     parse_neighbors,
     replace_neighbors,
@@ -105,9 +105,9 @@ def test_coexpression_wants_other_cell_types(dataset: xr.Dataset) -> None:
         index=dataset["gene_id"].values,
         columns=list("ABCDEF"),
     )
-    assert not can_tell_coexpression(dataset, None, ["A"])
-    assert can_tell_coexpression(dataset, table, ["A"])
-    assert not can_tell_coexpression(dataset, table, ["A", "B"])
+    assert not can_find_coexpression(dataset, None, ["A"])
+    assert can_find_coexpression(dataset, table, ["A"])
+    assert not can_find_coexpression(dataset, table, ["A", "B"])
     choice = parse_neighbors("coexpression.n4")
     one = choose_neighbors(dataset, choice, leave_out=["A"], expression=table)
     other = choose_neighbors(

@@ -10,7 +10,7 @@ import xarray as xr
 import simplechrome
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
-from simplechrome.predictors.neighborhood_features import make_surroundings
+from simplechrome.predictors.neighborhood_features import make_neighborhood_features
 from simplechrome.runs.ensemble import Ensemble
 from simplechrome.runs.neighbor_effects import (
     effects_by_distance,
@@ -37,7 +37,7 @@ def test_effects_by_distance_by_hand() -> None:
 
 def test_effects_of_an_ensemble_are_means(one: xr.Dataset) -> None:
     latents = simplechrome.LogMeans().fit(one).transform(one)
-    around = make_surroundings(latents, genomic_neighbors(one, 3), one)
+    around = make_neighborhood_features(latents, genomic_neighbors(one, 3), one)
     members = tuple(
         NeighborhoodPredictor(epochs=2, early_stopping=False, random_state=k).fit(
             around, one["label"]

@@ -17,12 +17,12 @@ from simplechrome.metrics import auroc
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
 from simplechrome.predictors.neighborhood_features import (
-    Surroundings,
-    make_surroundings,
+    NeighborhoodFeatures,
+    make_neighborhood_features,
     neighbor_means,
 )
 from simplechrome.runs.apply import predict_with_run
-from simplechrome.runs.features import features_of, tell_expression
+from simplechrome.runs.features import features_of, neighbor_expression_features
 from simplechrome.runs.fit import fit_run
 
 
@@ -68,7 +68,7 @@ def make_latents(n: int) -> xr.DataArray:
 def test_what_neighbors_tell_by_hand() -> None:
     latents = make_latents(4)
     level = np.array([[1.0, 3.0, np.nan, np.nan]])  # mean 2, deviation 1
-    around = make_surroundings(latents, pairs(4), make_dataset(latents), level)
+    around = make_neighborhood_features(latents, pairs(4), make_dataset(latents), level)
     means = neighbor_means(around)
     assert means["latent"].values.tolist()[4:] == [
         "listed_neighbors_expression",
@@ -85,13 +85,13 @@ def test_no_gene_is_told_its_own_expression() -> None:
     latents = make_latents(6)
     level = np.arange(6.0)[np.newaxis]
     graph, dataset = pairs(6), make_dataset(latents)
-    before = neighbor_means(make_surroundings(latents, graph, dataset, level)).values
-    alone = neighbor_means(make_surroundings(latents, graph, dataset)).values
+    before = neighbor_means(make_neighborhood_features(latents, graph, dataset, level)).values
+    alone = neighbor_means(make_neighborhood_features(latents, graph, dataset)).values
     np.testing.assert_array_equal(before[..., :4], alone)
     for gene in range(6):
         others = level.copy()
         others[0, gene] = np.nan
-        after = neighbor_means(make_surroundings(latents, graph, dataset, others)).values
+        after = neighbor_means(make_neighborhood_features(latents, graph, dataset, others)).values
         # What is left is standardized anew; who tells is what can be compared.
         assert after[0, gene, 5] == before[0, gene, 5]
 
@@ -105,7 +105,7 @@ def test_expression_of_neighbors_is_found(tmp_path: Path) -> None:
     test = (np.arange(n) // 2 % 3 == 0) & (np.arange(n) % 2 == 0)
     learned = ~test
     told = np.where(learned, label, np.nan)
-    around = make_surroundings(latents, pairs(n), make_dataset(latents), told)
+    around = make_neighborhood_features(latents, pairs(n), make_dataset(latents), told)
     target = np.where(learned, label, -1).astype(np.int8)
     model = NeighborhoodPredictor(epochs=12, learning_rate=2e-2).fit(around, target)
     truth = label[0, test]
@@ -115,13 +115,15 @@ def test_expression_of_neighbors_is_found(tmp_path: Path) -> None:
     loaded = load_predictor(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(around), model.predict_proba(around))
     with pytest.raises(ModelMismatchError, match="must tell their expression"):
-        model.predict(Surroundings(latents, pairs(n), 1_000.0))
+        model.predict(NeighborhoodFeatures(latents, pairs(n), 1_000.0))
 
 
 def test_a_cell_type_without_expression_is_refused() -> None:
     latents = make_latents(4)
     with pytest.raises(MissingExpressionError, match="tell their expression") as refused:
-        make_surroundings(latents, pairs(4), make_dataset(latents), np.full((1, 4), np.nan))
+        make_neighborhood_features(
+            latents, pairs(4), make_dataset(latents), np.full((1, 4), np.nan)
+        )
     assert "in A" in str(refused.value)
     with pytest.raises(ConfigError, match="none are named"):
         make_config({"neighbor_expression": True})
@@ -164,5 +166,5 @@ def test_features_without_neighbors_are_latents(one: xr.Dataset) -> None:
     learned = np.zeros(one.sizes["gene"], bool)
     assert features_of(latents, one, make_config({}), None, learned) is latents
     learned[3] = True
-    told = tell_expression(one, "classification", learned)
+    told = neighbor_expression_features(one, "classification", learned)
     assert np.flatnonzero(np.isfinite(told[0])).tolist() == [3]

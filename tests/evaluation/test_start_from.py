@@ -20,7 +20,7 @@ from simplechrome.metrics import auroc
 from simplechrome.predictors.linear import LinearPredictor
 from simplechrome.pretrained import locate_run, pretrained_names
 from simplechrome.runs.apply import predict_with_run
-from simplechrome.runs.features import SOURCE_LENGTH, beside_source
+from simplechrome.runs.features import SOURCE_LENGTH, append_source_logit
 from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.load import load_run
 from tests.simulated_dataset import simulated_dataset
@@ -91,7 +91,7 @@ def test_source_stands_before_the_latents() -> None:
     head = LinearPredictor("regression", Cs=(1e6,)).fit(
         np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]), np.array([0.0, 1, 1, 2])
     )
-    both = beside_source(latents, head)
+    both = append_source_logit(latents, head)
     assert both["latent"].values.tolist() == ["source", "a", "b"]
     np.testing.assert_allclose(both.values[0, :, 0], SOURCE_LENGTH * np.array([3, 8]), rtol=1e-4)
     np.testing.assert_array_equal(both.values[..., 1:], latents)

@@ -11,9 +11,9 @@ import xarray as xr
 from simplechrome import ConsensusEncoder, load_encoder
 from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.consensus.activity import split_in_halves
+from simplechrome.latent.consensus.activity import bimodal_direction
 from simplechrome.latent.consensus.covariance import Composite
-from simplechrome.latent.consensus.shared_components import QuadraticMap, Track, agreed_coordinates
+from simplechrome.latent.consensus.shared_components import QuadraticMap, Track, shared_coordinates
 from simplechrome.metrics import auroc
 from tests.simulated_dataset import simulated_dataset
 
@@ -22,7 +22,7 @@ def test_direction_of_two_halves_is_found_among_longer_ones() -> None:
     rng = np.random.default_rng(0)
     halves = np.where(np.arange(2000) % 2, 1.0, -1.0) * 0.5 + 0.1 * rng.standard_normal(2000)
     x = np.column_stack([rng.standard_normal((2000, 2)) * [2, 1], halves])
-    found = split_in_halves([x], np.array([0.1, 0.1, 1.0]))
+    found = bimodal_direction([x], np.array([0.1, 0.1, 1.0]))
     assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.99
     assert (x @ found).var() == pytest.approx(1)
 
@@ -33,7 +33,7 @@ def test_few_far_from_the_rest_are_no_halves() -> None:
     few = (np.arange(4000) % 10 == 0) * 1.0
     halves = np.where(rng.random(4000) < 0.5, 1.0, -1.0)
     x = np.column_stack([few / few.std(), halves]) + 0.2 * rng.standard_normal((4000, 2))
-    found = split_in_halves([x], np.array([1.0, 1.0]))
+    found = bimodal_direction([x], np.array([1.0, 1.0]))
     assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.95
 
 
@@ -42,7 +42,7 @@ def test_all_cell_types_decide_on_the_direction() -> None:
     rng = np.random.default_rng(2)
     sign = np.where(rng.random((2, 3000, 2)) < 0.5, 1.0, -1.0)
     sign[1, :, 1] = rng.standard_normal(3000)
-    found = split_in_halves(
+    found = bimodal_direction(
         list(sign + 0.1 * rng.standard_normal(sign.shape)), np.array([1.0, 1.0])
     )
     assert abs(found[0]) > 5 * abs(found[1])
@@ -97,7 +97,7 @@ def test_what_tracks_share_is_agreed_upon_and_not_what_is_loud_in_one() -> None:
             5 * rng.standard_normal((1000, 1)) * [1, -1, 1] + rng.standard_normal((1000, 3)) / 5
         )
         tracks.append(make_track(mark, values + shared[:, np.newaxis]))
-    agreed = agreed_coordinates(tracks, 2)
+    agreed = shared_coordinates(tracks, 2)
     assert abs(np.corrcoef(agreed[:, 0], shared)[0, 1]) > 0.95
     np.testing.assert_allclose(agreed.var(axis=0), 1)
 
@@ -148,7 +148,7 @@ def test_latents_have_names_and_the_first_a_deviation_of_one(
     uneven: xr.Dataset, fitted: ConsensusEncoder
 ) -> None:
     latents = fitted.transform(uneven)
-    names = ["activity", "agreed_1", "agreed_2", *(f"pc_{k}" for k in range(1, 10))]
+    names = ["activity", "shared_1", "shared_2", *(f"pc_{k}" for k in range(1, 10))]
     assert latents["latent"].values.tolist() == names
     activity = latents.sel(latent="activity").values
     assert np.sqrt(activity.var(axis=1).mean()) == pytest.approx(1, abs=1e-3)
@@ -233,7 +233,7 @@ def test_what_is_agreed_upon_rises_with_activity(
     uneven: xr.Dataset, fitted: ConsensusEncoder
 ) -> None:
     latents = fitted.transform(uneven).isel(cell_type=2)
-    values = latents.sel(latent=["activity", "agreed_1"]).values
+    values = latents.sel(latent=["activity", "shared_1"]).values
     assert np.corrcoef(values.T)[0, 1] > 0
 
 

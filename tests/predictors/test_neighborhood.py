@@ -17,9 +17,9 @@ from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
 from simplechrome.predictors.neighborhood_features import (
-    Surroundings,
+    NeighborhoodFeatures,
     edge_features,
-    make_surroundings,
+    make_neighborhood_features,
     neighbor_means,
 )
 
@@ -62,7 +62,7 @@ class Planted:
     def __init__(self, effect: float, cells: int = 1) -> None:
         graph = ring()
         latents = make_latents(graph, cells)
-        self.around = Surroundings(latents, graph, 500.0)
+        self.around = NeighborhoodFeatures(latents, graph, 500.0)
         near = graph.between(0, NEAR + 1)
         mean = np.zeros(latents.shape[:2])
         np.add.at(mean, (slice(None), near.gene), latents.values[:, near.neighbor, 1])
@@ -230,7 +230,7 @@ def test_features_of_edges_by_hand() -> None:
 def test_mean_of_neighbors_by_hand() -> None:
     graph = replace(ring(4, 1), weight=np.array([1, 3, 1, 1, 1, 1], np.float32))
     latents = make_latents(graph)
-    means = neighbor_means(Surroundings(latents, graph, 500.0))
+    means = neighbor_means(NeighborhoodFeatures(latents, graph, 500.0))
     a = latents.values[0, :, 0]
     assert means["latent"].values.tolist() == [
         *("a", "b", "c"),
@@ -255,12 +255,14 @@ def test_what_is_no_surroundings_is_refused(
         coords={"gene_id": ("gene", planted.around.graph.gene_id), "bin": np.arange(10)},
         attrs={"bin_size": 100},
     )
-    made = make_surroundings(planted.around.latents, planted.around.graph, dataset)
+    made = make_neighborhood_features(planted.around.latents, planted.around.graph, dataset)
     assert made.width == 1_000
     with pytest.raises(InputFormatError, match="not of the dataset's genes"):
-        make_surroundings(planted.around.latents, planted.around.graph, dataset.isel(gene=[1, 0]))
+        make_neighborhood_features(
+            planted.around.latents, planted.around.graph, dataset.isel(gene=[1, 0])
+        )
     with pytest.raises(InputFormatError, match="wrong dimensions"):
-        make_surroundings(planted.around.latents[0], planted.around.graph, dataset)
+        make_neighborhood_features(planted.around.latents[0], planted.around.graph, dataset)
 
 
 def test_hundreds_of_neighbors_need_memory_of_edges_only() -> None:
@@ -280,8 +282,8 @@ def test_hundreds_of_neighbors_need_memory_of_edges_only() -> None:
     latents = make_latents(graph)
     label = pd.Series(latents.values[0, :, 0] > 0).astype(np.int8).to_numpy()[np.newaxis]
     label[:, 200:] = -1
-    model = NeighborhoodPredictor(epochs=1).fit(Surroundings(latents, graph, 1e4), label)
-    assert np.isfinite(model.decision_function(Surroundings(latents, graph, 1e4))).all()
+    model = NeighborhoodPredictor(epochs=1).fit(NeighborhoodFeatures(latents, graph, 1e4), label)
+    assert np.isfinite(model.decision_function(NeighborhoodFeatures(latents, graph, 1e4))).all()
 
 
 def test_some_genes_among_all_neighbors(planted: Planted, fitted: NeighborhoodPredictor) -> None:

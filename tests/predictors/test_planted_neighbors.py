@@ -10,7 +10,7 @@ import xarray as xr
 from simulated_dataset import simulated_dataset
 
 import simplechrome
-from simplechrome import make_surroundings, neighbor_means
+from simplechrome import make_neighborhood_features, neighbor_means
 from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.dataset.neighbors.graph import NeighborGraph
@@ -29,7 +29,7 @@ class Genome(NamedTuple):
         """AUROC with the mean of these neighbors, minus that of the own window."""
         label, train = self.dataset["label"], np.flatnonzero(~self.test)
         scores = []
-        means = neighbor_means(make_surroundings(self.latents, graph, self.dataset))
+        means = neighbor_means(make_neighborhood_features(self.latents, graph, self.dataset))
         for features in (means, self.latents):
             head = simplechrome.LinearPredictor().fit(
                 features.isel(gene=train), label.isel(gene=train)
@@ -49,7 +49,7 @@ def make_genome(effect: float) -> Genome:
 def attend(genome: Genome) -> simplechrome.NeighborhoodPredictor:
     """Fitted on the training genes."""
     train = np.flatnonzero(~genome.test)
-    around = make_surroundings(genome.latents, genome.graph, genome.dataset)
+    around = make_neighborhood_features(genome.latents, genome.graph, genome.dataset)
     return simplechrome.NeighborhoodPredictor(epochs=20, learning_rate=1e-2).fit(
         around.isel(gene=train), genome.dataset["label"].isel(gene=train)
     )
@@ -73,7 +73,7 @@ def test_the_band_that_was_planted_brings_most(planted: Genome) -> None:
 
 
 def test_attention_names_the_neighbors_that_act(planted: Genome) -> None:
-    around = make_surroundings(planted.latents, planted.graph, planted.dataset)
+    around = make_neighborhood_features(planted.latents, planted.graph, planted.dataset)
     model = attend(planted)
     effects = model.explain(around, [str(g) for g in planted.dataset["gene_id"].values])
     away = effects["distance"].abs().to_numpy()
@@ -87,7 +87,7 @@ def test_where_nothing_is_planted_nothing_is_found() -> None:
     genome = make_genome(0.0)
     assert abs(genome.gain(genome.graph)) < 0.005
     assert abs(genome.gain(shuffled_neighbors(genome.graph))) < 0.005
-    around = make_surroundings(genome.latents, genome.graph, genome.dataset)
+    around = make_neighborhood_features(genome.latents, genome.graph, genome.dataset)
     model = attend(genome)
     alone = model.own_.decision_function(genome.latents).values[0, genome.test]
     together = model.decision_function(around).values[0, genome.test]

@@ -22,7 +22,7 @@ from simplechrome.benchmark.models import (
     Representation,
     choose_models,
 )
-from simplechrome.benchmark.neighbor_names import can_tell_coexpression
+from simplechrome.benchmark.neighbor_names import can_find_coexpression
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
 from simplechrome.dataset.splits import assign_genes
@@ -233,7 +233,7 @@ def _with_known_neighbors(
     """Leave models out that need the expression of cell types that nobody knows."""
     predicted = [place.trained_on for place in conditions(dataset, config)]
     if all(
-        can_tell_coexpression(dataset, expression, (name, *config.transfer)) for name in predicted
+        can_find_coexpression(dataset, expression, (name, *config.transfer)) for name in predicted
     ):
         return models
     reason = f"the expression of {FEWEST_CELL_TYPES} other cell types is wanted: pass --expression"

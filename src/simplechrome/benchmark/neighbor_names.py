@@ -120,7 +120,7 @@ def parse_neighbors(name: str) -> NeighborChoice:
     return choice
 
 
-def can_tell_coexpression(
+def can_find_coexpression(
     dataset: xr.Dataset, expression: pd.DataFrame | None, leave_out: Sequence[str]
 ) -> bool:
     """Is the expression of enough other cell types known?"""

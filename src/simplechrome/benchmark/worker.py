@@ -50,11 +50,11 @@ from simplechrome.latent.load import load_encoder
 from simplechrome.latent.log_means import LogMeans
 from simplechrome.latent.with_log_means import WithLogMeans
 from simplechrome.predictors.neighborhood_features import (
-    make_surroundings,
+    make_neighborhood_features,
     neighbor_means,
 )
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.runs.features import tell_expression
+from simplechrome.runs.features import neighbor_expression_features
 from simplechrome.runs.models import make_encoder, make_predictor
 from simplechrome.work.files import whole_file
 from simplechrome.work.processes import available_cores, remembered, worker_processes
@@ -205,12 +205,12 @@ class Worker:
         # True neighbors are the same in all draws; a control has other genes in each.
         graph = self._graph(choice._replace(control="", only=False, expression=False), predicted)
         graph = replace_neighbors(self.dataset, graph, choice.control, cell.seed)
-        told = None
+        expression = None
         if choice.expression:
             learned = np.isin(np.arange(latents.sizes["gene"]), labelled)
             data = choose_cell_types(self.dataset, predicted)
-            told = tell_expression(data, self.config.task, learned)
-        around = make_surroundings(latents, graph, self.dataset, told)
+            expression = neighbor_expression_features(data, self.config.task, learned)
+        around = make_neighborhood_features(latents, graph, self.dataset, expression)
         if cell.model.head.name == NEIGHBORHOOD:
             return around
         means = neighbor_means(around)

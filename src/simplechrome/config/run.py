@@ -131,7 +131,7 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _neighbors_are_told_by_latents(self) -> RunConfig:
+    def _neighbors_need_latents(self) -> RunConfig:
         if self.neighbors and self.encoder.name == "none":
             raise ConfigError(
                 "Windows of many neighbors are too large: neighbors are told by latents.",
@@ -179,7 +179,7 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _source_is_told_by_latents(self) -> RunConfig:
+    def _source_needs_latents(self) -> RunConfig:
         if self.source is None:
             if self.match_distribution:
                 raise ConfigError(
@@ -198,7 +198,7 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _neighbors_that_tell_are_named(self) -> RunConfig:
+    def _neighbor_expression_needs_neighbors(self) -> RunConfig:
         if self.neighbor_expression and not self.neighbors:
             raise ConfigError(
                 "Neighbors are to tell their expression, and none are named.",

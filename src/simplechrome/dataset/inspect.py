@@ -269,8 +269,8 @@ def format_description(description: dict[str, Any]) -> str:
                 continue
             area = numbers["auroc_of_level"]
             text = "" if area is None else f" ({area:.2f})"
-            told = f"{mark} imputed" if numbers.get("imputed") else mark
-            marks.append(f"{told} {numbers['mean_per_bin']:.3g}{text}")
+            described = f"{mark} imputed" if numbers.get("imputed") else mark
+            marks.append(f"{described} {numbers['mean_per_bin']:.3g}{text}")
         high = "–" if share is None else f"{share:.1%}"
         lines.append(f"{name:<10} {cell['genes_with_label']:>7} {high:>6}  {', '.join(marks)}")
     lines.append("")

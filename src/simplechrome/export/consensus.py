@@ -10,7 +10,7 @@ import numpy as np
 from simplechrome.dataset.transforms.tracks import PSEUDO_SHARE, SMOOTHING
 from simplechrome.errors import ConfigError
 from simplechrome.export.graph import Graph, Node
-from simplechrome.latent.consensus.encoder import LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS
+from simplechrome.latent.consensus.encoder import COMPONENT_LENGTH, SHARED_LENGTH
 from simplechrome.latent.consensus.shared_components import MOST, PAIRED
 
 _MOST_MARKS = 6  # sets of marks double with each
@@ -51,10 +51,10 @@ def consensus(graph: Graph, encoder: Any, signal: Node, present: Node) -> Node:
     kept = np.eye(n, encoder.n_components_)
     own = graph.dense(components, kept)
     parts = [activity]
-    if encoder.n_agreed_:
-        told = _agreed(graph, encoder, own, patterns)
-        parts.append(_choose(graph, told, chosen, encoder.n_agreed_, len(patterns)))
-    latents = graph.concatenate([*parts, graph.scale(own, LENGTH_OF_COMPONENTS)], axis=1)
+    if encoder.n_shared_:
+        shared = _shared(graph, encoder, own, patterns)
+        parts.append(_choose(graph, shared, chosen, encoder.n_shared_, len(patterns)))
+    latents = graph.concatenate([*parts, graph.scale(own, COMPONENT_LENGTH)], axis=1)
     if encoder.label_weights_ is None:
         return latents
     first = graph.dense(latents, encoder.label_weights_[:, np.newaxis])
@@ -94,9 +94,9 @@ def _choose(graph: Graph, values: Node, chosen: Node, width: int, count: int) ->
     return graph.dense(graph.multiply(values, repeated), np.tile(np.eye(width), (count, 1)))
 
 
-def _agreed(graph: Graph, encoder: Any, own: Node, patterns: list[np.ndarray]) -> Node:
+def _shared(graph: Graph, encoder: Any, own: Node, patterns: list[np.ndarray]) -> Node:
     """(row, pattern × coordinate): what is agreed upon, by the map of each set of marks."""
-    scale = encoder.agreed_.maps[()].scale
+    scale = encoder.shared_.maps[()].scale
     z = graph.scale(own, 1 / scale)
     first, second = np.triu_indices(min(PAIRED, len(scale)))
     unit = np.eye(len(scale))
@@ -105,7 +105,7 @@ def _agreed(graph: Graph, encoder: Any, own: Node, patterns: list[np.ndarray]) -
     shares = graph.function(graph.scale(products, 0.5 / MOST, 0.5), "clip")
     clipped = graph.scale(shares, 2 * MOST, -MOST)
     features = graph.concatenate([z, clipped], axis=1)
-    axes = encoder.agreed_.axes * LENGTH_OF_AGREED
-    maps = [encoder.agreed_.of(pattern) for pattern in patterns]
+    axes = encoder.shared_.axes * SHARED_LENGTH
+    maps = [encoder.shared_.of(pattern) for pattern in patterns]
     kernel = np.concatenate([map_.weights_ @ axes for map_ in maps], axis=1)
     return graph.dense(features, kernel, np.concatenate([m.intercept_ @ axes for m in maps]))

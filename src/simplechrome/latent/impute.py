@@ -46,8 +46,8 @@ class ImputedTrack(NamedTuple):
         if self.correlation.size:
             low, middle, high = np.quantile(self.correlation, [0, 0.5, 1])
             tried = f"correlation in cell types left out {middle:.2f} ({low:.2f} to {high:.2f})"
-        told_from = " and ".join(parts) or "its mean profile"
-        return f"{self.cell_type} {self.mark}: from {told_from}; {tried}"
+        inputs = " and ".join(parts) or "its mean profile"
+        return f"{self.cell_type} {self.mark}: from {inputs}; {tried}"
 
 
 class Imputed(NamedTuple):
@@ -116,15 +116,15 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
         column = consensus.marks_.index(mark)
         measured = windows.present[:, :, column]
         lacking = np.flatnonzero(~extended["mark_present"].sel(mark=mark).values).tolist()
-        told_by = np.flatnonzero(measured.any(axis=1))
-        others = [Windows(windows.values[k], windows.present[k]) for k in told_by]
+        donors = np.flatnonzero(measured.any(axis=1))
+        others = [Windows(windows.values[k], windows.present[k]) for k in donors]
         of_others = imputation.of_others(others)
         for row in lacking:
             own = Windows(windows.values[row], windows.present[row])
             if not own.present.any():
                 continue
             expected = imputation.expect(own, consensus.composite_)
-            told = imputation.tell(
+            result = imputation.impute(
                 expected,
                 of_others,
                 len(others),
@@ -133,11 +133,14 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
             )
             at = place.index(mark)
             known = own.present.any(axis=1)
-            signal[row, known, :, at] = told.mean[known]
-            low[row, known, :, at], high[row, known, :, at] = told.low[known], told.high[known]
+            signal[row, known, :, at] = result.mean[known]
+            low[row, known, :, at], high[row, known, :, at] = (
+                result.low[known],
+                result.high[known],
+            )
             observed[row, :, at] = known
             imputed[row, at] = True
-            tracks.append(_origin(extended, row, mark, told_by, own, imputation, consensus))
+            tracks.append(_origin(extended, row, mark, donors, own, imputation, consensus))
     _say_what_stays(extended, imputed)
     large = extended["signal"].dims
     filled = extended.assign(
@@ -203,18 +206,18 @@ def _origin(
     dataset: xr.Dataset,
     row: int,
     mark: str,
-    told_by: np.ndarray,
+    donors: np.ndarray,
     own: Windows,
     imputation: MarkImputation,
     encoder: ConsensusEncoder,
 ) -> ImputedTrack:
     cell_types = [str(name) for name in dataset["cell_type"].values]
     looked_at = own.present.any(axis=0) & imputation.trusted_
-    n = imputation.tried_with(len(told_by))
+    n = imputation.tried_with(len(donors))
     return ImputedTrack(
         cell_types[row],
         mark,
-        [cell_types[k] for k in told_by] if n else [],
+        [cell_types[k] for k in donors] if n else [],
         [name for name, there in zip(encoder.marks_, looked_at, strict=True) if there],
         imputation.ways_[n].correlation,
     )

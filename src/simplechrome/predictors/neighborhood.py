@@ -13,7 +13,7 @@ from sklearn.base import clone
 from torch import nn
 
 from simplechrome.errors import ConfigError, ModelMismatchError, UnknownGeneError, did_you_mean
-from simplechrome.predictors.neighborhood_features import Surroundings, edge_features
+from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures, edge_features
 from simplechrome.predictors.neighborhood_module import NeighborhoodModule, Table
 from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.predictor import Predictor
@@ -118,7 +118,7 @@ class NeighborhoodPredictor(NetworkPredictor):
     had not seen (cross-fitting), since those of genes that it has seen are too good. Where
     held-out labels say that no change is better than any, there is none, and `epochs_` is 0.
 
-    It takes `Surroundings` in place of latents.
+    It takes `NeighborhoodFeatures` in place of latents.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ hold_out_from, random_state, device, threads
             heads=self.heads,
             width=self.width,
             dropout=self.dropout,
-            n_told=self.n_told_,
+            n_expression=self.n_expression_,
             see_own=self.own != "none",
         )
         if getattr(self, "_table", None) is not None:
@@ -223,7 +223,7 @@ hold_out_from, random_state, device, threads
         Parameters
         ----------
         x
-            `Surroundings` of the genes that are learned from.
+            `NeighborhoodFeatures` of the genes that are learned from.
         y : (cell_type, gene)
             Their labels; -1 (classification) or NaN (regression) where unknown.
         validation
@@ -231,28 +231,28 @@ hold_out_from, random_state, device, threads
         checkpoints, resume
             Of the network; the predictor of genes by themselves is fitted again.
         """
-        around = _require_surroundings(x)
+        around = _require_neighborhood_features(x)
         self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         own_validation = None
         if validation is not None:
-            seen = _require_surroundings(validation[0])
+            seen = _require_neighborhood_features(validation[0])
             own_validation = seen.own, validation[1]
         self.own_.fit(around.own, y, validation=own_validation)
         self.kinds_ = list(around.graph.kinds)
         self.n_latents_ = around.latents.shape[2]
-        self.n_told_ = _n_told(around)
+        self.n_expression_ = _n_expression_features(around)
         self._surround(around)
         offsets = cross_fitted_values(self.own_, around.own, y, own_validation, self.random_state)
         pair = None
         if validation is not None:
-            alone = own_values(self.own_, _require_surroundings(validation[0]).own)
+            alone = own_values(self.own_, _require_neighborhood_features(validation[0]).own)
             pair = _index(validation[0], alone), validation[1]
         super().fit(
             _index(around, offsets), y, validation=pair, checkpoints=checkpoints, resume=resume
         )
         return self
 
-    def _surround(self, around: Surroundings) -> None:
+    def _surround(self, around: NeighborhoodFeatures) -> None:
         features = edge_features(around.graph, around.width)
         self.n_edge_features_ = features.shape[1]
         self._table = Table(
@@ -262,8 +262,8 @@ hold_out_from, random_state, device, threads
             torch.from_numpy(features),
             torch.from_numpy(
                 np.zeros((*around.latents.shape[:2], 0), np.float32)
-                if around.told is None
-                else around.told.copy()
+                if around.expression is None
+                else around.expression.copy()
             ),
         )
 
@@ -315,20 +315,22 @@ hold_out_from, random_state, device, threads
     def _see(self, x: Any) -> Any:
         if isinstance(x, xr.DataArray) and x.sizes.get("index") == 3:
             return x
-        around = _require_surroundings(x)
+        around = _require_neighborhood_features(x)
         if list(around.graph.kinds) != self.kinds_ or around.latents.shape[2] != self.n_latents_:
             raise ModelMismatchError(
                 "The neighbors are not of the kinds that the predictor was fitted on.",
                 found=f"{', '.join(around.graph.kinds)}; {around.latents.shape[2]} latents",
                 expected=f"{', '.join(self.kinds_)}; {self.n_latents_} latents",
             )
-        if _n_told(around) != self.n_told_:
+        if _n_expression_features(around) != self.n_expression_:
             raise ModelMismatchError(
                 "Neighbors must tell their expression where the predictor was fitted so, and "
                 "nowhere else.",
-                found="neighbors that tell it" if _n_told(around) else "neighbors that do not",
+                found="neighbors that tell it"
+                if _n_expression_features(around)
+                else "neighbors that do not",
                 expected="the other",
-                remedy="make_surroundings with, or without, expression=",
+                remedy="make_neighborhood_features with, or without, expression=",
             )
         self._surround(around)
         self.module_.surround(self._table)  # type: ignore[operator]
@@ -346,13 +348,13 @@ hold_out_from, random_state, device, threads
         """What is each gene's class, or its expression?"""
         return super().predict(self._see(x))
 
-    def explain(self, x: Surroundings, gene_ids: list[str]) -> pd.DataFrame:
+    def explain(self, x: NeighborhoodFeatures, gene_ids: list[str]) -> pd.DataFrame:
         """Which neighbors moved the prediction of these genes, and by how much?
 
         Parameters
         ----------
         x
-            Surroundings of all genes.
+            NeighborhoodFeatures of all genes.
         gene_ids
             Of the genes that are asked about.
 
@@ -397,7 +399,7 @@ hold_out_from, random_state, device, threads
         numbers |= {
             "kinds": self.kinds_,
             "n_latents": self.n_latents_,
-            "n_told": self.n_told_,
+            "n_expression": self.n_expression_,
             "n_edge_features": self.n_edge_features_,
             "own": own_numbers,
             "own_features": getattr(self.own_, "features_", None),
@@ -407,7 +409,7 @@ hold_out_from, random_state, device, threads
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.kinds_, self.n_latents_ = numbers["kinds"], numbers["n_latents"]
         self.n_edge_features_ = numbers["n_edge_features"]
-        self.n_told_ = numbers.get("n_told", 0)
+        self.n_expression_ = numbers.get("n_expression", 0)
         inside = {name: value for name, value in arrays.items() if name.startswith("own.")}
         self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         if self.task == "classification":
@@ -421,24 +423,24 @@ hold_out_from, random_state, device, threads
         super()._restore(numbers, {n: v for n, v in arrays.items() if n not in inside})
 
 
-def _require_surroundings(x: Any) -> Surroundings:
-    if not isinstance(x, Surroundings):
+def _require_neighborhood_features(x: Any) -> NeighborhoodFeatures:
+    if not isinstance(x, NeighborhoodFeatures):
         raise ConfigError(
             "Genes are given without their neighbors.",
             found=type(x).__name__,
-            expected="Surroundings",
-            remedy="make_surroundings(encoder.transform(dataset), graph, dataset)",
+            expected="NeighborhoodFeatures",
+            remedy="make_neighborhood_features(encoder.transform(dataset), graph, dataset)",
         )
     return x
 
 
-def _n_told(around: Surroundings) -> int:
-    return 0 if around.told is None else around.told.shape[2]
+def _n_expression_features(around: NeighborhoodFeatures) -> int:
+    return 0 if around.expression is None else around.expression.shape[2]
 
 
 def _index(x: Any, offsets: np.ndarray) -> xr.DataArray:
     """(cell_type, gene, index = 3): row of the cell type, row of the gene, own prediction."""
-    around = _require_surroundings(x)
+    around = _require_neighborhood_features(x)
     latents = around.own
     cells, genes = latents.shape[:2]
     values = np.empty((cells, genes, 3))

@@ -17,7 +17,7 @@ _FAR = np.log1p(1e8 / _KB)  # the logarithm of a large chromosome's length, to b
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class NeighborhoodFeatures:
     """Genes in the midst of their neighbors: features for predictors that look at these.
 
     Attributes
@@ -31,17 +31,16 @@ class Surroundings:
         bp that a window spans; windows of genes that are nearer overlap.
     rows : (row,)
         Which of the genes are meant; all if None. See `isel`.
-    told : (cell_type, gene, 2)
-        What genes tell of their expression where they are a neighbor, see `make_surroundings`: how
-        far above the mean, in standard deviations, and 1; two 0 for those that tell nothing. None
-        if no gene is to tell anything.
+    expression : (cell_type, gene, 2)
+        Expression of genes as neighbors, see `make_neighborhood_features`: the standardized level,
+        and 1; both 0 for genes without a usable value. None if expression is not used.
     """
 
     latents: xr.DataArray
     graph: NeighborGraph
     width: float
     rows: np.ndarray | None = None
-    told: np.ndarray | None = None
+    expression: np.ndarray | None = None
 
     @property
     def own(self) -> xr.DataArray:
@@ -53,19 +52,21 @@ class Surroundings:
         """(row,) places of the genes that are meant among all."""
         return np.arange(self.latents.sizes["gene"]) if self.rows is None else self.rows
 
-    def isel(self, *, gene: Any = slice(None), cell_type: Any = slice(None)) -> Surroundings:
+    def isel(
+        self, *, gene: Any = slice(None), cell_type: Any = slice(None)
+    ) -> NeighborhoodFeatures:
         """Some of the genes, by position, with the neighbors that they have among all."""
         some = self.latents.isel(cell_type=cell_type)
-        told = None if self.told is None else self.told[cell_type]
-        return replace(self, latents=some, rows=self.positions[gene], told=told)
+        expression = None if self.expression is None else self.expression[cell_type]
+        return replace(self, latents=some, rows=self.positions[gene], expression=expression)
 
 
-def make_surroundings(
+def make_neighborhood_features(
     latents: xr.DataArray,
     graph: NeighborGraph,
     dataset: xr.Dataset,
     expression: np.ndarray | None = None,
-) -> Surroundings:
+) -> NeighborhoodFeatures:
     """Which neighbors have the genes of these latents?
 
     Parameters
@@ -101,12 +102,16 @@ def make_surroundings(
             expected=f"the {ids.size} genes of the dataset, in its order",
         )
     width = float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
-    told = None if expression is None else _tell(expression, latents["cell_type"].values)
-    return Surroundings(latents, graph.on(ids), width, told=told)
+    expression = (
+        None
+        if expression is None
+        else _expression_features(expression, latents["cell_type"].values)
+    )
+    return NeighborhoodFeatures(latents, graph.on(ids), width, expression=expression)
 
 
-def _tell(expression: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
-    """(cell_type, gene) → (cell_type, gene, 2), see `Surroundings`."""
+def _expression_features(expression: np.ndarray, cell_types: np.ndarray) -> np.ndarray:
+    """(cell_type, gene) → (cell_type, gene, 2), see `NeighborhoodFeatures`."""
     known = np.isfinite(expression)
     silent = [str(name) for name in cell_types[~known.any(axis=1)]]
     if silent:
@@ -154,7 +159,7 @@ def edge_features(graph: NeighborGraph, width: float) -> np.ndarray:
     return np.stack([np.asarray(c, np.float32) for c in columns], axis=1)
 
 
-def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
+def neighbor_means(neighborhood: NeighborhoodFeatures) -> xr.DataArray:
     """What are each gene's own latents, and the mean of its neighbors'?
 
     The weights of edges weigh the mean; a gene without neighbors has 0, the mean of all genes of
@@ -166,7 +171,7 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
     of each kind. Where neighbors tell their expression, then the mean of what they tell, and the
     share of the weight of those that do.
     """
-    latents, graph = surroundings.latents, surroundings.graph
+    latents, graph = neighborhood.latents, neighborhood.graph
     values = latents.values
     parts, names = [values], [str(name) for name in latents["latent"].values]
     own = list(names)
@@ -180,8 +185,10 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
         mean = csr_array((share, of_kind.neighbor, of_kind.offsets), shape=(values.shape[1],) * 2)
         parts.append(np.stack([mean @ each for each in values]).astype(values.dtype))
         names += [f"{name}_neighbors_{each}" for each in own]
-        if surroundings.told is not None:
-            level, known = np.moveaxis(np.stack([mean @ each for each in surroundings.told]), -1, 0)
+        if neighborhood.expression is not None:
+            level, known = np.moveaxis(
+                np.stack([mean @ each for each in neighborhood.expression]), -1, 0
+            )
             level = level / np.where(known > 0, known, 1)
             parts.append(np.stack([level, known], axis=-1).astype(values.dtype))
             names += [f"{name}_neighbors_expression", f"{name}_neighbors_that_tell"]
@@ -192,4 +199,4 @@ def neighbor_means(surroundings: Surroundings) -> xr.DataArray:
         coords=coords | {"latent": names},
         name="latent",
     )
-    return joined if surroundings.rows is None else joined.isel(gene=surroundings.rows)
+    return joined if neighborhood.rows is None else joined.isel(gene=neighborhood.rows)

@@ -26,7 +26,7 @@ class Table(NamedTuple):
     offsets: torch.Tensor
     neighbor: torch.Tensor
     features: torch.Tensor
-    told: torch.Tensor
+    expression: torch.Tensor
 
 
 class Attended(NamedTuple):
@@ -62,17 +62,17 @@ class NeighborhoodModule(nn.Module):
         heads: int,
         width: int,
         dropout: float,
-        n_told: int = 0,
+        n_expression: int = 0,
         see_own: bool = True,
     ) -> None:
         super().__init__()
         self.heads, self.width, self.see_own = heads, width, see_own
         self.query = nn.Linear(n_latent, heads * width)
-        self.key = nn.Linear(n_latent + n_told, heads * width)
+        self.key = nn.Linear(n_latent + n_expression, heads * width)
         # Neighbors may matter from one distance to another, which no line of the distance tells.
         self.edge = nn.Sequential(nn.Linear(n_features, _EDGE_UNITS), nn.Tanh())
         self.bias = nn.Linear(_EDGE_UNITS, heads)
-        self.value = nn.Linear(n_latent + n_told, heads * width, bias=False)
+        self.value = nn.Linear(n_latent + n_expression, heads * width, bias=False)
         self.gate = nn.Linear(_EDGE_UNITS, heads * width)
         self.dropout = nn.Dropout(dropout)
         self.pooled_in = nn.Linear(heads * width, 2 * width, bias=False)
@@ -104,8 +104,8 @@ class NeighborhoodModule(nn.Module):
         row = torch.repeat_interleave(torch.arange(len(gene), device=gene.device), count)
         first = torch.cumsum(count, 0) - count
         edge = torch.arange(len(row), device=gene.device) - first[row] + start[row]
-        beside = cell[row], table.neighbor[edge]
-        other = torch.cat([table.latents[beside], table.told[beside]], dim=-1)
+        neighbors = cell[row], table.neighbor[edge]
+        other = torch.cat([table.latents[neighbors], table.expression[neighbors]], dim=-1)
         way = self.edge(table.features[edge])
         shape = (-1, self.heads, self.width)
         query = self.query(own).view(shape)[row]

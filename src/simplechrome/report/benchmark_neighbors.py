@@ -38,7 +38,7 @@ def neighbors_section(gains: Sequence[NeighborGain], place: Place, metric: str) 
     """What do neighbors add in one place?"""
     own = _in_place(gains, place)
     table = gain_table(own)
-    blocks: list[page.Block] = [page.Text(_METHOD), page.Text(tell_gains(own))]
+    blocks: list[page.Block] = [page.Text(_METHOD), page.Text(describe_gains(own))]
     for predictor in dict.fromkeys(table["predictor"]):
         blocks.append(
             page.Figure(
@@ -76,7 +76,7 @@ def _in_place(gains: Sequence[NeighborGain], place: Place) -> list[NeighborGain]
     return [gain._replace(neighbors=name) for gain, name in zip(own, names, strict=True)]
 
 
-def tell_gains(gains: Sequence[NeighborGain]) -> str:
+def describe_gains(gains: Sequence[NeighborGain]) -> str:
     """How often did true neighbors score above, below and level with what they stand beside?"""
     said = []
     for against in AGAINST:
@@ -109,7 +109,7 @@ def write_up_neighbors(gains: Sequence[NeighborGain], places: Sequence[Place]) -
         if not own:
             continue
         yield f"**{name_place(place)}**"
-        yield tell_gains(own)
+        yield describe_gains(own)
         for against in AGAINST:
             some = [gain for gain in own if gain.against == against]
             if not some:

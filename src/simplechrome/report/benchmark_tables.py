@@ -128,12 +128,12 @@ def make_score_table(
             elif resamples is not None and best:
                 if (best, model) not in pairs:  # holds all numbers of labels
                     pairs[best, model] = compare_models(resamples, metric, place, best, model)
-                entry = _beside_best(entry, pairs[best, model], count, sign)
+                entry = _compared_with_best(entry, pairs[best, model], count, sign)
             table.setdefault(model, [None] * len(columns))[position] = entry
     return ScoreTable(columns, table)
 
 
-def _beside_best(entry: Entry, pairs: pd.DataFrame, count: Any, sign: int) -> Entry:
+def _compared_with_best(entry: Entry, pairs: pd.DataFrame, count: Any, sign: int) -> Entry:
     """Can a model be told from the best one?"""
     at = (pairs["n_labels"] == count.n_labels) & (pairs["all_labels"] == count.all_labels)
     for row in _tuples(pairs[at]):

@@ -29,7 +29,7 @@ from simplechrome.report.figures.style import write_svg
 from simplechrome.report.latent_section import latent_blocks
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
-from simplechrome.runs.features import surroundings_of
+from simplechrome.runs.features import neighborhood_of
 from simplechrome.runs.load import Models, learned_genes, load_run
 from simplechrome.runs.neighbor_effects import (
     effects_by_distance,
@@ -101,7 +101,7 @@ def _effects(
 ) -> list[page.Block]:
     latents = models.encoder.transform(dataset)
     learned = learned_genes(models, dataset)
-    around = surroundings_of(latents, dataset, models.config, graph, learned)
+    around = neighborhood_of(latents, dataset, models.config, graph, learned)
     genes = list(dict.fromkeys(test["gene_id"].astype(str)))
     effects = neighbor_effects(models.predictor, around, genes, dataset)
     unit = "log odds" if models.config.task == "classification" else "log2(expression + 1)"
@@ -203,8 +203,8 @@ def _subtitle(config: RunConfig) -> str:
     labels = "all labels" if config.labels is None else f"{config.labels} labels"
     encoder = config.encoder.name + (" with log means" if config.add_log_means else "")
     if config.neighbors:
-        told = "; with their expression" if config.neighbor_expression else ""
-        encoder += f" and neighbors ({', '.join(config.neighbors)}{told})"
+        extra = "; with their expression" if config.neighbor_expression else ""
+        encoder += f" and neighbors ({', '.join(config.neighbors)}{extra})"
     members = f" (ensemble of {config.ensemble})" if config.ensemble > 1 else ""
     return (
         f"{task}: encoder {encoder}, predictor {config.predictor.name}{members}, "

@@ -192,16 +192,16 @@ def _regression(
         for name, sides in shown.items()
     ]
     # An odd number of half-width figures leaves room beside the last one.
-    beside = len(scatters) % 2 == 1
+    odd = len(scatters) % 2 == 1
     residuals = page.Figure(
-        residual_figure(levels, units=units, wide=not beside),
+        residual_figure(levels, units=units, wide=not odd),
         "Residuals: at which levels is the prediction too high or too low?",
         "Median" + ("" if several else " and middle half") + " of predicted less measured, in bins "
         "of equal numbers of genes. Every imperfect prediction falls from left to right: it leans "
         "towards the mean.",
         name="residuals",
     )
-    if beside:
+    if odd:
         return [page.Row((*scatters, residuals))]
     return [page.Row(tuple(scatters)), residuals]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,11 +11,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.dataset.transforms.signal import SignalTransform, present_marks
+from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.runs.folder import PROFILE_FILE
 from simplechrome.latent.window_encoder import align_marks
+from simplechrome.runs.folder import PROFILE_FILE
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
@@ -28,18 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-import pandas as pd
-import xarray as xr
-
-from simplechrome.dataset.transforms.signal import present_marks
-from simplechrome.errors import ModelFormatError
+from simplechrome.runs.folder import LEVELS_FILE, write_json
 from simplechrome.runs.predictions import write_table
-from simplechrome.runs.folder import LEVELS_FILE, PROFILE_FILE, write_json
-
-
-import numpy as np
-
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,11 @@ from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import without_unobserved
 from simplechrome.dataset.pair import name_pair, pair_dataset
 from simplechrome.errors import ConfigError
-from simplechrome.runs.features import features_of, require_graph, surroundings_of
-from simplechrome.runs.neighbor_effects import neighbor_effects
-from simplechrome.runs.predictions import latent_table, predict_genes
+from simplechrome.evaluation.scores import coverage_columns, known_rows
+from simplechrome.evaluation.uncertainty import Uncertainty
+from simplechrome.pretrained import locate_run
+from simplechrome.runs.adapt import Adapted
+from simplechrome.runs.features import features_of, neighborhood_of, require_graph
 from simplechrome.runs.load import (
     NEW,
     Models,
@@ -28,10 +30,8 @@ from simplechrome.runs.load import (
     sides_of,
     warn_of_other_genome,
 )
-from simplechrome.evaluation.scores import coverage_columns, known_rows
-from simplechrome.runs.adapt import Adapted
-from simplechrome.evaluation.uncertainty import Uncertainty
-from simplechrome.pretrained import locate_run
+from simplechrome.runs.neighbor_effects import neighbor_effects
+from simplechrome.runs.predictions import latent_table, predict_genes
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def explain_with_run(
     wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
     models, (adapted, _) = adapt_run(folder, models, dataset, depth_scaling, match_distribution)
     latents = models.encoder.transform(adapted)
-    around = surroundings_of(latents, adapted, models.config, graph, learned_genes(models, adapted))
+    around = neighborhood_of(latents, adapted, models.config, graph, learned_genes(models, adapted))
     return neighbor_effects(models.predictor, around, wanted, dataset)
 
 

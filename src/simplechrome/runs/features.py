@@ -11,16 +11,16 @@ from simplechrome.config.run import RunConfig
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ConfigError
-from simplechrome.runs.ensemble import Ensemble, values_of
-from simplechrome.runs.held_out import known_pairs
 from simplechrome.predictors.difference import pair_features
-from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import PAIR
 from simplechrome.predictors.neighborhood_features import (
-    Surroundings,
-    make_surroundings,
+    NeighborhoodFeatures,
+    make_neighborhood_features,
     neighbor_means,
 )
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import PAIR
+from simplechrome.runs.ensemble import Ensemble, values_of
+from simplechrome.runs.held_out import known_pairs
 
 SOURCE_LENGTH = 2.0
 """Of what a source says, in its log odds or levels; see docs/explanation/transfer.md."""
@@ -58,19 +58,23 @@ def require_graph(config: RunConfig, graph: NeighborGraph | None) -> None:
         )
 
 
-def surroundings_of(
+def neighborhood_of(
     latents: xr.DataArray,
     dataset: xr.Dataset,
     config: RunConfig,
     graph: NeighborGraph,
     learned: np.ndarray,
-) -> Surroundings:
+) -> NeighborhoodFeatures:
     """Genes with their neighbors, as the run's predictor is told of these; see `features_of`."""
-    told = tell_expression(dataset, config.task, learned) if config.neighbor_expression else None
-    return make_surroundings(latents, graph, dataset, told)
+    expression = (
+        neighbor_expression_features(dataset, config.task, learned)
+        if config.neighbor_expression
+        else None
+    )
+    return make_neighborhood_features(latents, graph, dataset, expression)
 
 
-def tell_expression(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.ndarray:
+def neighbor_expression_features(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.ndarray:
     """(cell_type, gene) labels, or levels, of the genes that are learned from; NaN for others.
 
     Parameters
@@ -86,7 +90,7 @@ def tell_expression(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.n
     return np.where(known_pairs(target, task) & learned, target.values, np.nan)
 
 
-def beside_source(latents: xr.DataArray, source: Predictor | Ensemble) -> xr.DataArray:
+def append_source_logit(latents: xr.DataArray, source: Predictor | Ensemble) -> xr.DataArray:
     """What does a predictor that learned elsewhere say of these genes, and their latents?
 
     Twice its log odds (or levels) are longer than any latent, so that a ridge penalty leans on them
@@ -136,8 +140,8 @@ def features_of(
         sides = [latents.sel(cell_type=[name]) for name in config.pair]
         return pair_features(sides[0], sides[1], name_pair(config.pair))
     if source is not None:
-        return beside_source(latents, source)
+        return append_source_logit(latents, source)
     if not config.neighbors or graph is None:
         return latents
-    around = surroundings_of(latents, dataset, config, graph, learned)
+    around = neighborhood_of(latents, dataset, config, graph, learned)
     return around if config.predictor.name == "neighborhood" else neighbor_means(around)

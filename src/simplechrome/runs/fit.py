@@ -26,14 +26,20 @@ from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
 from simplechrome.dataset.pair import pair_dataset
-from simplechrome.errors import ConfigError
 from simplechrome.dataset.splits import assign_genes, warn_of_split
+from simplechrome.errors import ConfigError
+from simplechrome.evaluation.scores import score_predictions
+from simplechrome.evaluation.uncertainty import (
+    describe_uncertainty,
+    fit_uncertainty,
+    write_uncertainty,
+)
+from simplechrome.latent.encoder import Encoder
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.runs.adapt import profile_signal, write_levels, write_signal_profile
 from simplechrome.runs.ensemble import Ensemble, save_ensemble
 from simplechrome.runs.features import features_of, require_graph, target_of
-from simplechrome.runs.held_out import fit_and_hold_out
-from simplechrome.runs.models import make_encoder, make_predictor
-from simplechrome.runs.predictions import predict_genes, write_table
 from simplechrome.runs.folder import (
     CHECKPOINTS,
     ENVIRONMENT,
@@ -45,21 +51,15 @@ from simplechrome.runs.folder import (
     require_run_only,
     write_json,
 )
+from simplechrome.runs.held_out import fit_and_hold_out
 from simplechrome.runs.load import Models, adapt_run, load_run
-from simplechrome.evaluation.scores import score_predictions
+from simplechrome.runs.models import make_encoder, make_predictor
+from simplechrome.runs.predictions import predict_genes, write_table
 from simplechrome.runs.start_from import (
     models_checksum,
     require_disjoint,
     require_same_models,
 )
-from simplechrome.evaluation.uncertainty import (
-    describe_uncertainty,
-    fit_uncertainty,
-    write_uncertainty,
-)
-from simplechrome.latent.encoder import Encoder
-from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.schema import UNKNOWN_LABEL
 from simplechrome.work.unfinished import differences, long_work, settle, unfinished_folder
 
@@ -293,9 +293,11 @@ def _fit(
     train, validation = (_with_data(part) for part in (parts.train, parts.validation))
     if source is None:
         encoder = make_encoder(config)
-        told = _labels_for_encoder(train, dataset, drawn, config)
-        encoder.fit(train, told, validation=validation, **_checkpoints(encoder, folder))
-        shown = None if told is None else encoder.transform_labelled(train, told)
+        encoder_labels = _labels_for_encoder(train, dataset, drawn, config)
+        encoder.fit(train, encoder_labels, validation=validation, **_checkpoints(encoder, folder))
+        shown = (
+            None if encoder_labels is None else encoder.transform_labelled(train, encoder_labels)
+        )
     else:
         shown = None
         encoder = source.encoder
@@ -312,8 +314,8 @@ def _fit(
         # What the predictor learns from must not know its own genes' labels already.
         at = pd.Index(dataset["gene_id"].values).get_indexer(shown["gene_id"].values)
         latents.values[:, at] = shown.values
-    says = None if source is None else source.predictor
-    features = features_of(latents, dataset, config, graph, learned, says)
+    source_predictor = None if source is None else source.predictor
+    features = features_of(latents, dataset, config, graph, learned, source_predictor)
     target = target_of(asked, config.task)
     rows = np.flatnonzero(learned)
     others = np.flatnonzero(assignment == "validation")
@@ -325,7 +327,7 @@ def _fit(
         (features.isel(gene=others), target.isel(gene=others)),
         # Latents of an encoder that was cut short are not those that a resumed run trains on.
         checkpoints=None if cut else folder / CHECKPOINTS,
-        in_haste=cut,
+        interrupted=cut,
     )
     save_ensemble(predictor, folder)
     uncertainty = None
@@ -364,8 +366,8 @@ def _fit(
         rows_of_part = predictions[predictions["split"] == part]
         circular = uncertainty is not None and uncertainty.held_out == f"{part} genes"
         metrics[part] = score_predictions(rows_of_part, config.task, with_coverage=not circular)
-    if says is not None:
-        alone = predict_genes(dataset, latents, says, named)
+    if source_predictor is not None:
+        alone = predict_genes(dataset, latents, source_predictor, named)
         alone = alone[alone["split"] == "test"]
         metrics["source"] = {"test": score_predictions(alone, config.task)}
     write_json(metrics, folder / "metrics.json")

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from simplechrome.version import __version__
-from simplechrome.work.files import whole_file
 from simplechrome.config.run import RunConfig, read_config
 from simplechrome.errors import (
     ConfigError,
@@ -23,6 +21,8 @@ from simplechrome.errors import (
     OutputExistsError,
 )
 from simplechrome.pretrained import locate_run
+from simplechrome.version import __version__
+from simplechrome.work.files import whole_file
 from simplechrome.work.unfinished import unfinished_folder
 
 PROFILE_FILE = "signal_profile.json"

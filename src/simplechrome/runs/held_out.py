@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.config.run import RunConfig
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import Rows, inner_folds
 from simplechrome.runs.ensemble import (
     Ensemble,
     Labelled,
@@ -21,8 +23,6 @@ from simplechrome.runs.ensemble import (
     values_of,
 )
 from simplechrome.runs.folder import HELD_OUT, write_json
-from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import Rows, inner_folds
 from simplechrome.schema import UNKNOWN_LABEL
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def fit_and_hold_out(
     validation: Labelled,
     *,
     checkpoints: Path | None,
-    in_haste: bool = False,
+    interrupted: bool = False,
 ) -> tuple[Predictor | Ensemble, HeldOut | None]:
     """What do these genes teach, and what is then said of genes that did not?
 
@@ -81,7 +81,7 @@ def fit_and_hold_out(
         Those of the validation genes.
     checkpoints
         Folder of the run's states; None to keep none.
-    in_haste
+    interrupted
         Ctrl-C came before: fit one member, and no folds.
 
     Returns
@@ -94,13 +94,13 @@ def fit_and_hold_out(
         chosen_on = validation if known_pairs(validation[1], task).any() else None
     if not trains_in_epochs(first):
         checkpoints = None
-    members = 1 if in_haste else config.ensemble
+    members = 1 if interrupted else config.ensemble
     predictor = fit_ensemble(
         make, members, config.seed, labelled, validation=chosen_on, checkpoints=checkpoints
     )
     if config.labels is None:
         return predictor, on_validation(predictor, validation)
-    if in_haste or getattr(predictor, "interrupted_", False):
+    if interrupted or getattr(predictor, "interrupted_", False):
         return predictor, None
     n_labels = int(known_pairs(labelled[1], task).sum())
 

@@ -14,21 +14,22 @@ import xarray as xr
 from simplechrome.config.run import RunConfig, read_config
 from simplechrome.dataset.observed import warn_of_imputed
 from simplechrome.errors import ModelFormatError
-from simplechrome.runs.adapt import read_levels, read_signal_profile
-from simplechrome.runs.ensemble import Ensemble, load_ensemble
-from simplechrome.runs.folder import SOURCE, find_run, read_environment
-from simplechrome.runs.adapt import (
-    FEW_WINDOWS,
-    Adapted,
-    adapt_signal,
-    warn_of_transfer,
-)
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
 from simplechrome.latent.load import load_encoder
 from simplechrome.latent.window_encoder import require_same_case
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.pretrained import locate_run
+from simplechrome.runs.adapt import (
+    FEW_WINDOWS,
+    Adapted,
+    adapt_signal,
+    read_levels,
+    read_signal_profile,
+    warn_of_transfer,
+)
+from simplechrome.runs.ensemble import Ensemble, load_ensemble
+from simplechrome.runs.folder import SOURCE, find_run, read_environment
 from simplechrome.sources.genome.assembly import canonical_assembly
 
 log = logging.getLogger(__name__)

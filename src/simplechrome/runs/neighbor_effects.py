@@ -10,16 +10,16 @@ import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.neighbors.describe import BANDS, BEYOND
-from simplechrome.runs.ensemble import Ensemble
+from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.neighborhood_features import Surroundings
+from simplechrome.runs.ensemble import Ensemble
 
 ELSEWHERE = "another chromosome"
 
 
 def neighbor_effects(
     predictor: Predictor | Ensemble,
-    around: Surroundings,
+    around: NeighborhoodFeatures,
     genes: Sequence[str],
     dataset: xr.Dataset,
 ) -> pd.DataFrame:

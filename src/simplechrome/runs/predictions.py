@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.work.files import whole_file
 from simplechrome.dataset.observed import has_data
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.uncertainty import LabelSets, LevelIntervals, name_label_sets
-from simplechrome.runs.ensemble import Ensemble, values_of
 from simplechrome.predictors.rows import feature_names
+from simplechrome.runs.ensemble import Ensemble, values_of
+from simplechrome.work.files import whole_file
 
 if TYPE_CHECKING:
     from simplechrome.evaluation.uncertainty import Uncertainty

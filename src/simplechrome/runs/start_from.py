@@ -14,11 +14,11 @@ import xarray as xr
 from simplechrome.config.run import RunConfig
 from simplechrome.dataset.splits import Split
 from simplechrome.errors import ConfigError, SplitError
-from simplechrome.runs.folder import require_startable
-from simplechrome.runs.load import Models, sides_of, warn_of_other_genome
 from simplechrome.evaluation.scores import known_rows, levels_of
 from simplechrome.metrics import auroc, pearson
 from simplechrome.pretrained import locate_run
+from simplechrome.runs.folder import require_startable
+from simplechrome.runs.load import Models, sides_of, warn_of_other_genome
 from simplechrome.training.model_files import ARRAYS
 
 log = logging.getLogger(__name__)

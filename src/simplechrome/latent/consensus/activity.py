@@ -22,7 +22,7 @@ class _Part:
         self.covariance = self.x.T @ self.x / len(self.x)
 
 
-def split_in_halves(
+def bimodal_direction(
     cell_types: Sequence[np.ndarray], start: np.ndarray, *, ridge: float = RIDGE
 ) -> np.ndarray:
     """Along which direction do the windows of every cell type fall into two equal halves?
@@ -99,7 +99,7 @@ class ActivityDirection:
 
     @classmethod
     def find(
-        cls, rows: Sequence[np.ndarray], seen: Sequence[np.ndarray], agreed: np.ndarray | None
+        cls, rows: Sequence[np.ndarray], seen: Sequence[np.ndarray], shared: np.ndarray | None
     ) -> ActivityDirection:
         """Look for it, from that which follows what all tracks agree upon.
 
@@ -107,15 +107,15 @@ class ActivityDirection:
         ----------
         rows : (row, component) of each cell type
         seen : (gene,) of each, which genes these rows are
-        agreed : (gene, coordinate), see `agreed_coordinates`; None with a single track
+        agreed : (gene, coordinate), see `shared_coordinates`; None with a single track
         """
         split_on = [part[:, :SPLIT_ON] for part in rows]
         start = np.eye(split_on[0].shape[1])[0]
-        if agreed is not None:
+        if shared is not None:
             x = np.concatenate([part - part.mean(axis=0) for part in split_on])
-            target = np.concatenate([agreed[some, 0] for some in seen])
+            target = np.concatenate([shared[some, 0] for some in seen])
             start = np.linalg.lstsq(x, target, rcond=None)[0]
-        weights = split_in_halves(split_on, start)
+        weights = bimodal_direction(split_on, start)
         values = np.concatenate([part @ weights for part in split_on])
         return cls(weights, float(values.mean()))
 

@@ -15,16 +15,20 @@ from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.consensus.activity import SPLIT_ON, ActivityDirection
 from simplechrome.latent.consensus.covariance import Composite, sum_of_products
 from simplechrome.latent.consensus.imputation import MarkImputation, leave_out
-from simplechrome.latent.consensus.shared_components import AgreedMaps, Track, agreed_coordinates
+from simplechrome.latent.consensus.shared_components import (
+    SharedComponentMap,
+    Track,
+    shared_coordinates,
+)
 from simplechrome.latent.consensus.supervised_axis import FOLDS, LabelledRows
 from simplechrome.latent.window_encoder import WindowEncoder
 
 log = logging.getLogger(__name__)
 
 _FEWEST_MEASURED = 100  # windows
-_MOST_AGREED = 6  # coordinates that tracks agree upon; mean activity comes on top
+_MAX_SHARED = 6  # coordinates that tracks agree upon; mean activity comes on top
 # Standard deviation of the first latent of each kind. A ridge penalty leans on activity first.
-LENGTH_OF_AGREED, LENGTH_OF_COMPONENTS = 0.85, 1.2
+SHARED_LENGTH, COMPONENT_LENGTH = 0.85, 1.2
 # Of the direction that labels point out, over their number: with few a head is to lean on it, with
 # many it finds a better one by itself.
 _LENGTH_OF_LABELS, _LONGEST = 100.0, 5.0
@@ -40,11 +44,11 @@ class ConsensusEncoder(WindowEncoder):
 
     `activity`
         The direction among the principal components along which the genes of every cell type
-        fall into two equal halves (`split_in_halves`). By itself, without any label, it orders
+        fall into two equal halves (`bimodal_direction`). By itself, without any label, it orders
         genes by expression about as well as a hundred labelled genes make PCA do.
-    `agreed_1` …
+    `shared_1` …
         What the window tells of that which all marks and all cell types say of the gene
-        (`agreed_coordinates`), by a quadratic map of the components.
+        (`shared_coordinates`), by a quadratic map of the components.
     `pc_1` …
         Principal components, from covariances that need no cell type to have all marks
         (`Composite`).
@@ -67,7 +71,7 @@ class ConsensusEncoder(WindowEncoder):
         Covariance of all marks.
     direction_
         The direction of activity among the components.
-    agreed_ : `AgreedMaps`
+    shared_ : `SharedComponentMap`
         How what is agreed upon is told; None with a single track.
     moment_ : (latent, latent)
         Mean product of the latents, but `labelled`, over the training windows.
@@ -95,7 +99,7 @@ class ConsensusEncoder(WindowEncoder):
     @property
     def _n_plain(self) -> int:
         """Latents that need no label."""
-        return 1 + self.n_agreed_ + self.n_components_
+        return 1 + self.n_shared_ + self.n_components_
 
     def _make_transform(self) -> TrackTransform:
         return TrackTransform()
@@ -116,10 +120,10 @@ class ConsensusEncoder(WindowEncoder):
         return encoder
 
     def _latent_coords(self) -> dict[str, Any]:
-        agreed = [f"agreed_{k}" for k in range(1, self.n_agreed_ + 1)]
+        shared = [f"shared_{k}" for k in range(1, self.n_shared_ + 1)]
         components = [f"pc_{k}" for k in range(1, self.n_components_ + 1)]
         first = [] if self.label_weights_ is None else ["labelled"]
-        return {"latent": np.asarray([*first, "activity", *agreed, *components], dtype=object)}
+        return {"latent": np.asarray([*first, "activity", *shared, *components], dtype=object)}
 
     def fit(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
@@ -180,10 +184,10 @@ class ConsensusEncoder(WindowEncoder):
         """
         latents = self.transform(dataset)
         windows = self.transform_windows(dataset)
-        told = LabelledRows.of(windows, np.asarray(y), self._plain)
+        shared = LabelledRows.of(windows, np.asarray(y), self._plain)
         for fold in range(FOLDS):
-            weights = self._long(told, without=fold)
-            for row, genes in told.of_fold(fold):
+            weights = self._long(shared, without=fold)
+            for row, genes in shared.of_fold(fold):
                 part = windows.values[row, genes], windows.present[row, genes]
                 latents.values[row, genes, 0] = self._plain(*part) @ weights
         return latents
@@ -197,14 +201,14 @@ class ConsensusEncoder(WindowEncoder):
                 found=f"labels of shape {y.shape}",
                 expected=f"(cell_type, gene) = {windows.values.shape[:2]}",
             )
-        told = LabelledRows.of(windows, y, self._plain)
-        return self._long(told)
+        shared = LabelledRows.of(windows, y, self._plain)
+        return self._long(shared)
 
-    def _long(self, told: LabelledRows, without: int | None = None) -> np.ndarray:
+    def _long(self, shared: LabelledRows, without: int | None = None) -> np.ndarray:
         """(latent,) weights of the direction that labels point out, as a latent of its length."""
-        weights = told.direction(n_latent=self._n_plain, without=without)
+        weights = shared.direction(n_latent=self._n_plain, without=without)
         spread = float(weights @ self.moment_ @ weights) ** 0.5
-        wanted = min(_LENGTH_OF_LABELS / max(len(told.target), 1), _LONGEST)
+        wanted = min(_LENGTH_OF_LABELS / max(len(shared.target), 1), _LONGEST)
         return weights * wanted / max(spread, 1e-12)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
@@ -219,10 +223,10 @@ class ConsensusEncoder(WindowEncoder):
         seen: list[np.ndarray] = [np.any(cell.present, axis=1) for cell in cell_types]
         components = [self._components(cell.values, cell.present) for cell in cell_types]
         rows = [part[some] for part, some in zip(components, seen, strict=True)]
-        agreed = agreed_coordinates(tracks, _MOST_AGREED) if len(tracks) > 1 else None
-        found = ActivityDirection.find(rows, seen, agreed)
+        shared = shared_coordinates(tracks, _MAX_SHARED) if len(tracks) > 1 else None
+        found = ActivityDirection.find(rows, seen, shared)
         self.direction_ = found.oriented(cell_types, components, self.marks_)
-        self.agreed_ = self._find_agreed(cell_types, components, agreed)
+        self.shared_ = self._find_shared(cell_types, components, shared)
         self.moment_ = self._second_moment(cell_types, components)
         left_out = leave_out(cell_types)
         measured = {track.mark for track in tracks}
@@ -262,9 +266,9 @@ class ConsensusEncoder(WindowEncoder):
         if n_latent < self.n_latent:
             log.info("Windows have %d numbers, so that %d latents are made", features, n_latent)
         # With one track there is nobody to agree with.
-        most = _MOST_AGREED + 1 if n_tracks > 1 else 0
-        self.n_agreed_ = min(most, 2 * n_tracks, (n_latent - 1) // 4)
-        self.n_components_ = n_latent - 1 - self.n_agreed_
+        most = _MAX_SHARED + 1 if n_tracks > 1 else 0
+        self.n_shared_ = min(most, 2 * n_tracks, (n_latent - 1) // 4)
+        self.n_components_ = n_latent - 1 - self.n_shared_
 
     def _components(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, component) on the natural scale of (row, bin, mark) and (row, mark)."""
@@ -279,21 +283,23 @@ class ConsensusEncoder(WindowEncoder):
             components[members] = flat[members] @ map_
         return components / np.float32(np.sqrt(self.composite_.variance_[0]))
 
-    def _find_agreed(
+    def _find_shared(
         self,
         cell_types: list[Windows],
         components: list[np.ndarray],
-        agreed: np.ndarray | None,
-    ) -> AgreedMaps | None:
+        shared: np.ndarray | None,
+    ) -> SharedComponentMap | None:
         """Learn to tell what is agreed upon, and mean activity, from single windows."""
-        if not self.n_agreed_ or agreed is None:
+        if not self.n_shared_ or shared is None:
             return None
         activity = [self.direction_(part) for part in components]
         mean = np.mean(activity, axis=0)
-        targets = np.column_stack([mean - mean.mean(), agreed])
+        targets = np.column_stack([mean - mean.mean(), shared])
         targets /= np.maximum(targets.std(axis=0), 1e-12)
         own = [part[:, : self.n_components_] for part in components]
-        return AgreedMaps.find(cell_types, own, activity, targets, self.n_agreed_, self._components)
+        return SharedComponentMap.find(
+            cell_types, own, activity, targets, self.n_shared_, self._components
+        )
 
     def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         latents = self._plain(values, present)
@@ -310,10 +316,10 @@ class ConsensusEncoder(WindowEncoder):
         own = components[:, : self.n_components_]
         latents = np.empty((len(components), self._n_plain), np.float32)
         latents[:, 0] = self.direction_(components)
-        if self.agreed_ is not None:
-            told = self.agreed_(own, present)
-            latents[:, 1 : 1 + self.n_agreed_] = LENGTH_OF_AGREED * told
-        latents[:, 1 + self.n_agreed_ :] = LENGTH_OF_COMPONENTS * own
+        if self.shared_ is not None:
+            shared = self.shared_(own, present)
+            latents[:, 1 : 1 + self.n_shared_] = SHARED_LENGTH * shared
+        latents[:, 1 + self.n_shared_ :] = COMPONENT_LENGTH * own
         return latents
 
     def _second_moment(self, cell_types: list[Windows], components: list[np.ndarray]) -> np.ndarray:
@@ -326,14 +332,14 @@ class ConsensusEncoder(WindowEncoder):
         return total / max(count, 1)
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
-        components = latents[:, -self.n_components_ :] / LENGTH_OF_COMPONENTS
+        components = latents[:, -self.n_components_ :] / COMPONENT_LENGTH
         scale = np.sqrt(self.composite_.variance_[0])
         rows = components * scale @ self.composite_.vectors_[:, : self.n_components_].T
         return rows.reshape(len(latents), self.bin_start_.size, len(self.marks_))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         numbers: dict[str, Any] = {
-            "n_agreed": self.n_agreed_,
+            "n_shared": self.n_shared_,
             "n_components": self.n_components_,
             "activity_center": self.direction_.center,
             "maps": [],
@@ -346,8 +352,8 @@ class ConsensusEncoder(WindowEncoder):
             "activity_weights": self.direction_.weights,
             "moment": self.moment_,
         }
-        if self.agreed_ is not None:
-            numbers["maps"], parts = self.agreed_.state()
+        if self.shared_ is not None:
+            numbers["maps"], parts = self.shared_.state()
             arrays |= parts
         if self.label_weights_ is not None:
             arrays["label_weights"] = self.label_weights_
@@ -357,7 +363,7 @@ class ConsensusEncoder(WindowEncoder):
         return numbers, arrays
 
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.n_agreed_ = numbers["n_agreed"]
+        self.n_shared_ = numbers["n_shared"]
         self.label_weights_ = arrays.get("label_weights")
         self.n_components_ = numbers["n_components"]
         self.moment_ = arrays["moment"]
@@ -367,7 +373,7 @@ class ConsensusEncoder(WindowEncoder):
             arrays["vectors"], arrays["variance"], arrays["together"]
         )
         sets = numbers["maps"]
-        self.agreed_ = AgreedMaps.rebuild(sets, arrays) if sets else None
+        self.shared_ = SharedComponentMap.rebuild(sets, arrays) if sets else None
         self.imputations_ = {
             mark: MarkImputation.rebuild(description, _part(arrays, f"impute_{mark}."))
             for mark, description in numbers["imputations"].items()

@@ -72,7 +72,7 @@ _T = TypeVar("_T")
 Decode = Callable[[np.ndarray], np.ndarray]
 
 
-class Told(NamedTuple):
+class ImputedSignal(NamedTuple):
     """Imputed windows of one mark, in the units of the signal.
 
     mean, low, high : (gene, bin)
@@ -87,7 +87,7 @@ class _Trial(NamedTuple):
     """What a mark was in some genes, and what was told of it: (gene, bin) both."""
 
     truth: np.ndarray
-    told: np.ndarray
+    predicted: np.ndarray
 
 
 class _Place(NamedTuple):
@@ -97,7 +97,7 @@ class _Place(NamedTuple):
     there: np.ndarray
 
 
-class _Way:
+class ImputationModel:
     """One way to tell a mark: weights, and how far it was off in cell types left out.
 
     Attributes
@@ -124,7 +124,9 @@ class _Way:
         self.correlation = correlation
 
     @classmethod
-    def of(cls, weights: np.ndarray, tried: Sequence[_Trial], *, elsewhere: bool = True) -> _Way:
+    def of(
+        cls, weights: np.ndarray, tried: Sequence[_Trial], *, elsewhere: bool = True
+    ) -> ImputationModel:
         """These weights, with the errors that were made with them, or with ones like them.
 
         Parameters
@@ -135,10 +137,12 @@ class _Way:
         elsewhere
             Was nothing learned in these cell types?
         """
-        told = np.concatenate([trial.told.ravel() for trial in tried])
+        predicted = np.concatenate([trial.predicted.ravel() for trial in tried])
         truth = np.concatenate([trial.truth.ravel() for trial in tried])
         correlation = [_correlation(*trial) for trial in tried] if elsewhere else []
-        return cls(weights, *_quantiles(told, truth - told), np.asarray(correlation, np.float32))
+        return cls(
+            weights, *_quantiles(predicted, truth - predicted), np.asarray(correlation, np.float32)
+        )
 
 
 class MarkImputation:
@@ -160,7 +164,7 @@ class MarkImputation:
     axes_ : (bin, axis)
     trusted_ : (mark,)
         From which others it is told.
-    ways_ : number of other cell types to `_Way`
+    ways_ : number of other cell types to `ImputationModel`
         0, its own marks alone, and 1, 3, 9 …, as far as there are, and all but one.
 
     References
@@ -171,7 +175,7 @@ class MarkImputation:
 
     axes_: np.ndarray
     trusted_: np.ndarray
-    ways_: dict[int, _Way]
+    ways_: dict[int, ImputationModel]
 
     def __init__(self, mark: int) -> None:
         self.mark = mark
@@ -200,12 +204,12 @@ class MarkImputation:
         weights = self._weigh(having, composite)
         tried = self._leave_out(cell_types, donors, left_out, list(weights))
         if tried[0]:
-            self.ways_ = {n: _Way.of(weights[n], tried[n]) for n in weights}
+            self.ways_ = {n: ImputationModel.of(weights[n], tried[n]) for n in weights}
             return self
         # The errors made where it was learned: there is nothing else.
         for n, of_own in weights.items():
             every = [self._try(having, k, n, of_own, composite) for k in range(len(having))]
-            self.ways_[n] = _Way.of(of_own, every, elsewhere=False)
+            self.ways_[n] = ImputationModel.of(of_own, every, elsewhere=False)
         return self
 
     def _leave_out(
@@ -279,8 +283,8 @@ class MarkImputation:
         rows = _sample(having[row].present[:, self.mark])
         cell = _of_genes(having[row], rows)
         others = [_of_genes(other, rows) for other in _others(having, row, n)]
-        told = self.expect(cell, composite) @ weights + _trust(n) * self.of_others(others)
-        return _Trial(cell.values[:, :, self.mark], told @ self.axes_.T)
+        predicted = self.expect(cell, composite) @ weights + _trust(n) * self.of_others(others)
+        return _Trial(cell.values[:, :, self.mark], predicted @ self.axes_.T)
 
     def expect(self, cell: Windows, composite: Composite) -> np.ndarray:
         """(gene, axis): what do the other marks of this cell type lead to expect of this one?"""
@@ -297,14 +301,14 @@ class MarkImputation:
             expected[members] = flat[members] @ map_
         return expected
 
-    def tell(
+    def impute(
         self,
         expected: np.ndarray,
         of_others: np.ndarray,
         n_others: int,
         decode: Decode,
         coverage: float,
-    ) -> Told:
+    ) -> ImputedSignal:
         """What is this mark in these windows?
 
         Parameters
@@ -322,18 +326,18 @@ class MarkImputation:
         """
         n = self.tried_with(n_others)
         way = self.ways_[n]
-        told = (expected @ way.weights + _trust(n) * of_others) @ self.axes_.T
-        stretch = np.searchsorted(way.edges, told)
+        predicted = (expected @ way.weights + _trust(n) * of_others) @ self.axes_.T
+        stretch = np.searchsorted(way.edges, predicted)
         tails = [
             _at(way.errors, probability)[stretch]
             for probability in ((1 - coverage) / 2, (1 + coverage) / 2)
         ]
         # The mean of the signal is not the signal of the mean: the scale is logarithmic.
-        mean = np.zeros_like(told)
+        mean = np.zeros_like(predicted)
         drawn = way.errors[:, 4::10]
         for quantile in range(drawn.shape[1]):
-            mean += decode(told + drawn[:, quantile][stretch]) / drawn.shape[1]
-        return Told(mean, decode(told + tails[0]), decode(told + tails[1]))
+            mean += decode(predicted + drawn[:, quantile][stretch]) / drawn.shape[1]
+        return ImputedSignal(mean, decode(predicted + tails[0]), decode(predicted + tails[1]))
 
     def tried_with(self, n_others: int) -> int:
         """Key of the way in which the mark is told where so many other cell types have it."""
@@ -358,7 +362,7 @@ class MarkImputation:
         imputation.axes_, imputation.trusted_ = arrays["axes"], arrays["trusted"]
         parts = ("weights", "edges", "errors", "correlation")
         imputation.ways_ = {
-            int(name): _Way(*(arrays[f"{name}.{part}"] for part in parts))
+            int(name): ImputationModel(*(arrays[f"{name}.{part}"] for part in parts))
             for name in description["ways"]
         }
         return imputation

@@ -38,7 +38,7 @@ class Track:
         self.components = (values @ vectors[:, ::-1][:, :kept] / deviation) * present[:, np.newaxis]
 
 
-def agreed_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
+def shared_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
     """Which numbers of each gene do most of the tracks tell, whichever is asked?
 
     Principal components of the tracks' components side by side (canonical correlation of many
@@ -54,10 +54,10 @@ def agreed_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
     Kettenring, Biometrika 1971 (MAXVAR).
     """
     of_mark = Counter(track.mark for track in tracks)
-    beside = np.concatenate([t.components / np.sqrt(of_mark[t.mark]) for t in tracks], axis=1)
-    beside = beside - beside.mean(axis=0)
-    _, vectors = np.linalg.eigh(sum_of_products(beside) / len(beside))
-    coordinates = beside @ vectors[:, ::-1][:, :n]
+    joined = np.concatenate([t.components / np.sqrt(of_mark[t.mark]) for t in tracks], axis=1)
+    joined = joined - joined.mean(axis=0)
+    _, vectors = np.linalg.eigh(sum_of_products(joined) / len(joined))
+    coordinates = joined @ vectors[:, ::-1][:, :n]
     return coordinates / np.maximum(coordinates.std(axis=0), 1e-12)
 
 
@@ -125,15 +125,15 @@ class QuadraticMap:
 
     def __call__(self, components: np.ndarray) -> np.ndarray:
         """(row, target) of (row, component)."""
-        told: np.ndarray = self._features(components) @ self.weights_ + self.intercept_
-        return told
+        predicted: np.ndarray = self._features(components) @ self.weights_ + self.intercept_
+        return predicted
 
 
 Encode = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From (row, bin, mark) windows and (row, mark) what is there, to (row, component)."""
 
 
-class AgreedMaps:
+class SharedComponentMap:
     """Quadratic maps of components, one for each set of marks that a cell type has.
 
     Attributes
@@ -154,9 +154,9 @@ class AgreedMaps:
         components: Sequence[np.ndarray],
         activity: Sequence[np.ndarray],
         targets: np.ndarray,
-        n_agreed: int,
+        n_shared: int,
         encode: Encode,
-    ) -> AgreedMaps:
+    ) -> SharedComponentMap:
         """Learn to tell the targets of a gene from its window in any cell type.
 
         Parameters
@@ -168,7 +168,7 @@ class AgreedMaps:
         activity
             (gene,) of each: axes rise with it.
         targets : (gene, target)
-        n_agreed
+        n_shared
             Axes that are kept.
         encode
             Components of windows with marks taken away.
@@ -187,8 +187,8 @@ class AgreedMaps:
                 whole = cell.present[:, pattern].all(axis=1)
                 if whole.any():
                     masked = np.broadcast_to(pattern, (int(whole.sum()), len(pattern)))
-                    told = encode(cell.values[whole] * pattern, masked)
-                    map_.add(told[:, : scale.size], targets[whole])
+                    predicted = encode(cell.values[whole] * pattern, masked)
+                    map_.add(predicted[:, : scale.size], targets[whole])
             found.maps[marks] = map_.solve()
         outputs = np.concatenate(
             [
@@ -197,7 +197,7 @@ class AgreedMaps:
             ]
         )
         variance, vectors = np.linalg.eigh(np.cov(outputs.T))
-        axes = vectors[:, ::-1][:, :n_agreed] / np.sqrt(max(variance[-1], 1e-12))
+        axes = vectors[:, ::-1][:, :n_shared] / np.sqrt(max(variance[-1], 1e-12))
         # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
         active = np.concatenate([part[some] for part, some in zip(activity, seen, strict=True)])
         falls = (active - active.mean()) @ (outputs @ axes) < 0
@@ -205,12 +205,12 @@ class AgreedMaps:
 
     def __call__(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
         """(row, agreed) of (row, component) and (row, mark): what is agreed upon of the gene?"""
-        told = np.empty((len(components), len(self.axes)))
+        predicted = np.empty((len(components), len(self.axes)))
         patterns, which = np.unique(present, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             members = np.flatnonzero(which.ravel() == number)
-            told[members] = self.of(pattern)(components[members])
-        return told @ self.axes
+            predicted[members] = self.of(pattern)(components[members])
+        return predicted @ self.axes
 
     def of(self, marks: np.ndarray) -> QuadraticMap:
         """The map for these marks, (mark,)."""
@@ -228,7 +228,9 @@ class AgreedMaps:
         return [list(marks) for marks in self.maps], arrays
 
     @classmethod
-    def rebuild(cls, sets: Sequence[Sequence[bool]], arrays: dict[str, np.ndarray]) -> AgreedMaps:
+    def rebuild(
+        cls, sets: Sequence[Sequence[bool]], arrays: dict[str, np.ndarray]
+    ) -> SharedComponentMap:
         """The one whose `state` this is."""
         maps = {
             tuple(marks): QuadraticMap.from_weights(

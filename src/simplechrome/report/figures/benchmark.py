@@ -279,7 +279,7 @@ def _draw_differences(
         if not np.isfinite(value):
             continue
         place, color = models.index(model), colors[str(row.representation)]
-        told = start > 0 or end < 0  # False where there is no interval
+        significant = start > 0 or end < 0  # False where there is no interval
         axes.hlines(place, max(start, -limit), min(end, limit), color=color, linewidth=1.3)
         outside = abs(value) > limit
         marker = "o" if not outside else "<" if value < 0 else ">"
@@ -289,7 +289,7 @@ def _draw_differences(
             marker,
             color=color,
             markersize=4,
-            markerfacecolor=color if told else SURFACE,
+            markerfacecolor=color if significant else SURFACE,
         )
     axes.set_xlim(-limit, limit)
     tick = float(f"{0.6 * limit:.0e}")

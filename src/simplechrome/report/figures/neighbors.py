@@ -82,7 +82,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
         place = names.index(str(held.neighbors)) + shift
         if np.isfinite([held.low, held.high]).all():
             axes.hlines(place, held.low, held.high, color=color, linewidth=1.2)
-        told = held.low > 0 or held.high < 0
-        face = color if told else SURFACE
+        significant = held.low > 0 or held.high < 0
+        face = color if significant else SURFACE
         axes.plot(held.difference, place, marker, color=color, markersize=4, markerfacecolor=face)
     axes.grid(axis="x")

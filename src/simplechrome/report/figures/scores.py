@@ -268,7 +268,7 @@ def calibration_figure(
     if not genes:
         return message_figure("No calibration: no gene has a known label.")
     figure = new_figure(FULL_WIDTH, 3.7)
-    axes, beside = figure.subplots(1, 2)
+    axes, histogram = figure.subplots(1, 2)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, dashes=(3, 3), zorder=1)
     errors = {
         name: expected_calibration_error(*known, n_bins=n_bins) for name, known in genes.items()
@@ -315,13 +315,13 @@ def calibration_figure(
     labels, probabilities = (np.concatenate(parts) for parts in zip(*genes.values(), strict=True))
     for value, color, name in ((0, LOW, "low genes"), (1, HIGH, "high genes")):
         edges = np.linspace(0, 1, 31)
-        beside.hist(probabilities[labels == value], edges, color=color, alpha=0.55, label=name)
-    beside.set(xlim=(-0.02, 1.02), xlabel="predicted probability of high", **ticks)
-    beside.set_ylabel("genes" if len(genes) == 1 else "gene and cell-type pairs")
-    beside.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    beside.set_box_aspect(1)
-    beside.grid(axis="y")
-    beside.legend(loc="upper center")
+        histogram.hist(probabilities[labels == value], edges, color=color, alpha=0.55, label=name)
+    histogram.set(xlim=(-0.02, 1.02), xlabel="predicted probability of high", **ticks)
+    histogram.set_ylabel("genes" if len(genes) == 1 else "gene and cell-type pairs")
+    histogram.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    histogram.set_box_aspect(1)
+    histogram.grid(axis="y")
+    histogram.legend(loc="upper center")
     return figure
 
 

@@ -157,13 +157,13 @@ def bin_bigwig(
         sizes = reader.chroms()
         depth = read_summary(reader).total
         read = _read_zoomed if approximate else _read_exactly
-        done, told = 0, 0.0
+        done, reported = 0, 0.0
         for chrom, there in _windows_inside(windows, sizes):
             for n_windows in read(reader, chrom, there, windows, values, covered):
                 done += n_windows
-                if progress and done / len(windows) >= told + _STEP:
-                    told = done / len(windows)
-                    progress(told)
+                if progress and done / len(windows) >= reported + _STEP:
+                    reported = done / len(windows)
+                    progress(reported)
     if progress:
         progress(1.0)
     name = track_name(path)
