@@ -19,7 +19,7 @@ CLASSES = [
 
 def test_message_names_problem_found_expected_cause_and_way_out_in_this_order() -> None:
     error = SimpleChromeError("P.", remedy="r", cause="c", expected="e", found="f")
-    assert str(error) == "P.\n  found: f\n  expected: e\n  likely cause: c\n  way out: r"
+    assert str(error) == "P.\n  found: f\n  expected: e\n  likely cause: c\n  to fix this: r"
 
 
 def test_what_is_not_known_is_left_out() -> None:

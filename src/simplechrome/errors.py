@@ -1,4 +1,4 @@
-"""What can go wrong, one class per cause, each with what a user needs to mend it."""
+"""Errors: one class per cause, each with the problem and its remedy."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from collections.abc import Iterable
 
 
 class SimpleChromeError(Exception):
-    """Why could the program not go on, and what can the user do about it?
+    """Something that a user can mend.
 
     Parameters
     ----------
     problem
-        One sentence that names the file or argument and what is wrong with it.
-    found, expected
-        What is there, and what should be there.
-    cause
-        The likely cause.
+        One sentence: the file, line or argument, what was found, and what was expected.
     remedy
-        The way out: a command, an option, a file to pass.
+        How to mend it: a command, an option, a file to pass. Empty where the problem says it all.
+    found, expected, cause
+        Being folded into `problem`; do not use them in new code.
     """
 
     def __init__(
         self,
         problem: str,
+        remedy: str = "",
         *,
         found: str = "",
         expected: str = "",
         cause: str = "",
-        remedy: str = "",
     ) -> None:
         self.problem = problem
         self.found = found
@@ -43,7 +41,7 @@ class SimpleChromeError(Exception):
             ("found", self.found),
             ("expected", self.expected),
             ("likely cause", self.cause),
-            ("way out", self.remedy),
+            ("to fix this", self.remedy),
         )
         lines += [f"  {name}: {text}" for name, text in rows if text]
         return "\n".join(lines)

@@ -329,7 +329,7 @@ def test_regression_draws_measured_genes_without_a_label_too(make_dataset: MakeD
     [
         (np.array([[0, 1, -1, -1]] * 2), 3, "found: 2 training genes with a label"),
         (np.array([[0, 1, -1, -1]] * 2), 0, "expected: a number from 1 to 2"),
-        (None, 1, "way out: build it with --expression FILE"),
+        (None, 1, "to fix this: build it with --expression FILE"),
     ],
 )
 def test_more_labels_than_there_are_cannot_be_drawn(
