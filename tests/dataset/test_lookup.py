@@ -77,7 +77,7 @@ def test_one_cell_type_and_mark_may_be_asked_for(dataset: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"cell_type": "b"}, r"no cell type .b.\.\n  found: A, B\n.*\n  to fix this: did you mean B\?"),
+        (
             {"cell_type": "b"},
             r"no cell type 'b'\.\n  found: A, B\n.*\n  to fix this: did you mean B\?",
         ),

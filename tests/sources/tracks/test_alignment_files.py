@@ -115,7 +115,12 @@ def test_damage_inside_the_file_is_refused(
         (b"chr1\t0\t10\n", "neither BAM nor CRAM"),
         (b"@SQ\tSN:chr1\tLN:100\n", "which is text"),
         (gzip.compress(b"chr1\t0\t10\n", mtime=0), "neither BAM nor CRAM"),
-        (gzip.compress(b"@SQ\tSN:chr1\tLN:100\nr\t0\tchr1\t5\t9\t2M\t*\t0\t0\tAC\tII\n", mtime=0), "SAM"),
+        (
+            gzip.compress(
+                b"@SQ\tSN:chr1\tLN:100\nr\t0\tchr1\t5\t9\t2M\t*\t0\t0\tAC\tII\n", mtime=0
+            ),
+            "SAM",
+        ),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
