@@ -25,10 +25,10 @@ from simplechrome.benchmark.models import (
 from simplechrome.benchmark.neighbor_names import can_find_coexpression
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
-from simplechrome.dataset.splits import assign_genes
 from simplechrome.errors import ConfigError, MissingExpressionError
 from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.runs.features import target_of
+from simplechrome.runs.prepare import assign_genes
 from simplechrome.schema import UNKNOWN_LABEL
 
 

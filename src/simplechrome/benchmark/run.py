@@ -46,7 +46,6 @@ from simplechrome.benchmark.worker import (
 )
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.observed import without_unobserved
-from simplechrome.dataset.splits import warn_of_split
 from simplechrome.errors import ConfigError, OutputExistsError
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.rows import known_targets
@@ -54,8 +53,9 @@ from simplechrome.runs.folder import (
     ENVIRONMENT,
     dataset_checksum,
     describe_environment,
-    write_json,
 )
+from simplechrome.runs.prepare import warn_of_split
+from simplechrome.work.files import write_json
 from simplechrome.work.processes import available_cores
 from simplechrome.work.unfinished import long_work, settle, unfinished_folder
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from simplechrome.errors import ConfigError, ModelFormatError
 from simplechrome.evaluation.calibration import Calibration, fit_calibration
-from simplechrome.runs.folder import write_json
+from simplechrome.work.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,8 @@ from simplechrome.export.chain import (
     predictor_inputs,
 )
 from simplechrome.export.page import describe, readme
-from simplechrome.runs.folder import write_json
 from simplechrome.runs.load import Models, load_run
-from simplechrome.work.files import check_free, whole_folder
+from simplechrome.work.files import check_free, whole_folder, write_json
 
 Format = Literal["keras", "onnx"]
 _EXTRA = {"keras": ("tensorflow", "keras"), "onnx": ("onnx", "onnx", "onnxruntime")}

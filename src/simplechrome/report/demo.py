@@ -13,7 +13,7 @@ import xarray as xr
 
 from simplechrome.config.run import make_config
 from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.dataset.splits import apply_assignment, assign_genes
+from simplechrome.dataset.splits import apply_assignment
 from simplechrome.dataset.store import save_dataset
 from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
 from simplechrome.evaluation.scores import paired_margins
@@ -24,6 +24,7 @@ from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.folder import describe_run
 from simplechrome.runs.models import make_encoder
 from simplechrome.runs.predictions import write_table
+from simplechrome.runs.prepare import assign_genes
 from simplechrome.simulation.files import write_deepchrome_layout
 from simplechrome.simulation.simulate import simulate
 from simplechrome.work.unfinished import refuse_existing

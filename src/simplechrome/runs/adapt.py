@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from simplechrome.runs.folder import LEVELS_FILE, write_json
+from simplechrome.runs.folder import LEVELS_FILE
 from simplechrome.runs.predictions import write_table
+from simplechrome.work.files import write_json
 
 log = logging.getLogger(__name__)
 

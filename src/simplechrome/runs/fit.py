@@ -26,7 +26,6 @@ from simplechrome.dataset.choose import choose_cell_types, choose_marks
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
 from simplechrome.dataset.pair import pair_dataset
-from simplechrome.dataset.splits import assign_genes, warn_of_split
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
@@ -49,18 +48,19 @@ from simplechrome.runs.folder import (
     describe_run,
     read_metrics,
     require_run_only,
-    write_json,
 )
 from simplechrome.runs.held_out import fit_and_hold_out
 from simplechrome.runs.load import Models, adapt_run, load_run
 from simplechrome.runs.models import make_encoder, make_predictor
 from simplechrome.runs.predictions import predict_genes, write_table
+from simplechrome.runs.prepare import assign_genes, warn_of_split
 from simplechrome.runs.start_from import (
     models_checksum,
     require_disjoint,
     require_same_models,
 )
 from simplechrome.schema import UNKNOWN_LABEL
+from simplechrome.work.files import write_json
 from simplechrome.work.unfinished import differences, long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)

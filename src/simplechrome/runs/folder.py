@@ -22,7 +22,6 @@ from simplechrome.errors import (
 )
 from simplechrome.pretrained import locate_run
 from simplechrome.version import __version__
-from simplechrome.work.files import whole_file
 from simplechrome.work.unfinished import unfinished_folder
 
 PROFILE_FILE = "signal_profile.json"
@@ -213,12 +212,6 @@ def dataset_checksum(dataset: xr.Dataset) -> str:
             digest.update(values.dtype.name.encode())
             digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
-
-
-def write_json(values: dict[str, Any], path: Path) -> None:
-    """Keep plain values as JSON; not a number is an error."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 def describe_environment(dataset: xr.Dataset, checksum: str) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from simplechrome.runs.ensemble import (
     trains_in_epochs,
     values_of,
 )
-from simplechrome.runs.folder import HELD_OUT, write_json
+from simplechrome.runs.folder import HELD_OUT
 from simplechrome.schema import UNKNOWN_LABEL
+from simplechrome.work.files import write_json
 
 log = logging.getLogger(__name__)
 

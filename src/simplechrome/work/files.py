@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import shutil
 import sys
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from simplechrome.errors import OutputError, OutputExistsError
 from simplechrome.work.lock import only_one
@@ -74,6 +76,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write plain values as JSON, whole or not at all; NaN is an error."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
 @contextmanager
