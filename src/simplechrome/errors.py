@@ -113,3 +113,9 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     wanted = str(name).lower()
     near = [wanted] if wanted in by_lower else difflib.get_close_matches(wanted, by_lower, n=3)
     return f"did you mean {' or '.join(by_lower[each] for each in near)}?" if near else ""
+
+
+def first_names(names: Iterable[object], n: int = 5) -> str:
+    """Return the first names, joined by commas, for a message: `a, b, …` where there are more."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:n]) + (", …" if len(listed) > n else "")

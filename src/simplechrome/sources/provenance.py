@@ -47,3 +47,9 @@ def unreadable(path: Path, error: OSError) -> MissingInputError:
         expected="a file that this user may read",
         remedy="check the spelling, the working directory and the file's permissions",
     )
+
+
+def is_url(path: object) -> bool:
+    """Return whether this is an address (`http://…`, `s3://…`) and not a file."""
+    scheme, mark, _ = str(path).partition("://")
+    return bool(mark) and scheme.isalnum()

@@ -13,13 +13,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from simplechrome.dataset.building.track_plan import Plan, TrackFile
 from simplechrome.errors import InputFormatError, OutputError
-from simplechrome.sources.provenance import unreadable
+from simplechrome.sources.provenance import is_url, unreadable
 from simplechrome.sources.tracks.bin_track import ReadingOptions, bin_track
 from simplechrome.sources.tracks.windows import BinnedTrack, Windows
 from simplechrome.work.files import whole_file
@@ -190,19 +189,15 @@ def is_unchanged(path: str, before: Mapping[str, Any]) -> bool:
     MissingInputError
         If it is not there any more.
     """
-    if _is_url(path):
+    if is_url(path):
         return True
     if _stat(path) == {name: before.get(name) for name in ("bytes", "modified")}:
         return True
     return bool(_identity(path)["sha256"] == before.get("sha256"))  # copied, or touched
 
 
-def _is_url(path: str) -> bool:
-    return urlsplit(path).scheme in ("http", "https")
-
-
 def _size(path: str) -> float:
-    return float("nan") if _is_url(path) else float(_stat(path)["bytes"])
+    return float("nan") if is_url(path) else float(_stat(path)["bytes"])
 
 
 def _stat(path: str) -> dict[str, int]:
@@ -215,7 +210,7 @@ def _stat(path: str) -> dict[str, int]:
 
 def _identity(path: str) -> dict[str, Any]:
     """Which file is this? Its name, size and checksum; of a URL its address."""
-    if _is_url(path):
+    if is_url(path):
         return {"name": path}
     try:
         with Path(path).open("rb") as stream:

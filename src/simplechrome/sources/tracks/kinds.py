@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from simplechrome.errors import InputFormatError, MissingInputError
-from simplechrome.sources.provenance import unreadable
+from simplechrome.sources.provenance import is_url, unreadable
 from simplechrome.sources.text.open import open_text
 
 Kind = Literal["bigwig", "bam", "cram", "bedgraph", "reads"]
@@ -40,12 +40,6 @@ _FOREIGN = {
 }
 _EXPECTED = "bigWig, BAM, CRAM, bedGraph, or BED-like reads (BED, tagAlign, fragments)"
 _PEEKED_LINES = 200
-
-
-def is_url(path: str) -> bool:
-    """Is this an address, and not a file?"""
-    scheme, mark, _ = path.partition("://")
-    return bool(mark) and scheme.isalnum()
 
 
 def kind_of(path: str) -> Kind:

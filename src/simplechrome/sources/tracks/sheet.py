@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from simplechrome.errors import InputFormatError, MissingInputError, did_you_mean
+from simplechrome.sources.provenance import is_url
 from simplechrome.sources.text.delimited import DelimitedTable, normalize_header, parse_delimited
 from simplechrome.sources.text.open import open_text
-from simplechrome.sources.tracks.kinds import KINDS, Kind, is_url, kind_of
+from simplechrome.sources.tracks.kinds import KINDS, Kind, kind_of
 
 logger = logging.getLogger(__name__)
 
