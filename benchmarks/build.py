@@ -40,7 +40,7 @@ N_GENES = 19_802
 def make_inputs(folder: Path, n_cell_types: int) -> None:
     """Cell types E001 to E056 in `folder/data` and `folder/data.tar.gz`, and tables."""
     from simplechrome import simulate
-    from simplechrome.simulation.files import write_deepchrome_layout
+    from simplechrome.simulation.simulate import write_deepchrome_layout
 
     names = [f"E{number:03d}" for number in range(1, n_cell_types + 1)]
     simulation = simulate(N_GENES, 1, seed=0)
@@ -225,7 +225,7 @@ class Trials:
 
     def _make_inputs(self) -> list[Path]:
         from simplechrome import simulate
-        from simplechrome.simulation.files import write_deepchrome_layout
+        from simplechrome.simulation.simulate import write_deepchrome_layout
 
         layout = self.folder / "layout"
         write_deepchrome_layout(simulate(300, 3, n_bins=20, bin_size=500, seed=1), layout)

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.pair import pair_dataset
+from simplechrome.dataset.choose import pair_dataset
 from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP

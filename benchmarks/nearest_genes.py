@@ -29,9 +29,8 @@ import pandas as pd
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
-from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, shuffled_neighbors
 from simplechrome.evaluation.bootstrap import block_bootstrap
 from simplechrome.metrics import auroc
 

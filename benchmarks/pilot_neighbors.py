@@ -38,8 +38,8 @@ import xarray as xr
 
 import simplechrome
 from simplechrome import make_neighborhood_features, neighbor_means
-from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
+from simplechrome.dataset.neighbors.graph import shuffled_neighbors
 from simplechrome.evaluation.bootstrap import block_bootstrap_of_groups
 from simplechrome.metrics import auroc, pearson
 from simplechrome.sources.genome.genes import read_genes

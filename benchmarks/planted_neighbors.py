@@ -22,8 +22,8 @@ from scipy import stats
 
 import simplechrome
 from simplechrome import make_neighborhood_features, neighbor_means
-from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
+from simplechrome.dataset.neighbors.graph import shuffled_neighbors
 from simplechrome.metrics import auroc, pearson
 
 BANDS = {

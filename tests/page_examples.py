@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import simplechrome
-from simplechrome.simulation.files import write_deepchrome_layout
+from simplechrome.simulation.simulate import write_deepchrome_layout
 
 PROJECT = Path(__file__).resolve().parents[1]
 

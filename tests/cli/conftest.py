@@ -16,7 +16,7 @@ import xarray as xr
 from simplechrome import from_arrays, save_dataset, simulate
 from simplechrome.cli.main import main
 from simplechrome.evaluation.bootstrap import block_bootstrap
-from simplechrome.simulation.files import write_deepchrome_layout
+from simplechrome.simulation.simulate import write_deepchrome_layout
 
 Call = Callable[..., "Answer"]
 

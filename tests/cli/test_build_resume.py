@@ -14,7 +14,7 @@ import pytest
 
 from simplechrome import open_dataset, save_dataset, simulate
 from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.simulation.files import write_deepchrome_layout
+from simplechrome.simulation.simulate import write_deepchrome_layout
 
 Call = Callable[..., Any]
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.neighbors.describe import describe_graph
+from simplechrome.dataset.neighbors.graph import describe_graph
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from simplechrome.dataset.labels import label_expression
+from simplechrome.dataset.building.arrays import label_expression
 from simplechrome.errors import ConfigError
 
 NAN = np.nan

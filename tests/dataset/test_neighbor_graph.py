@@ -7,8 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simplechrome.dataset.neighbors.controls import neighbors_elsewhere, shuffled_neighbors
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by, union
+from simplechrome.dataset.neighbors.graph import (
+    NeighborGraph,
+    make_graph,
+    neighbors_elsewhere,
+    rank_by,
+    shuffled_neighbors,
+    union,
+)
 from simplechrome.dataset.neighbors.stored import load_graph, save_graph, stored_graphs
 from simplechrome.errors import (
     ConfigError,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.observed import has_data, without_unobserved
+from simplechrome.dataset.choose import has_data, without_unobserved
 
 MakeDataset = Callable[..., xr.Dataset]
 

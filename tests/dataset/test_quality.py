@@ -11,9 +11,9 @@ import xarray as xr
 from simulated_dataset import simulated_dataset
 
 from simplechrome.dataset.building.annotate import build_from_npz
-from simplechrome.dataset.inspect import describe
-from simplechrome.dataset.quality import (
+from simplechrome.dataset.inspect import (
     Correlations,
+    describe,
     level_correlations,
     likely_swaps,
     quality_advice,

@@ -10,7 +10,7 @@ import xarray as xr
 
 from simplechrome.config.options import merge_options
 from simplechrome.config.run import make_config
-from simplechrome.dataset.pair import name_pair, pair_dataset
+from simplechrome.dataset.choose import name_pair, pair_dataset
 from simplechrome.errors import ConfigError, UnknownGeneError
 from simplechrome.evaluation.uncertainty import fit_level_intervals
 from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP, pair_features

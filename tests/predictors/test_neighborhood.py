@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.neighbors.controls import shuffled_neighbors
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, shuffled_neighbors
 from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError, UnknownGeneError
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.load import load_predictor

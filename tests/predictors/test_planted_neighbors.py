@@ -11,9 +11,8 @@ from simulated_dataset import simulated_dataset
 
 import simplechrome
 from simplechrome import make_neighborhood_features, neighbor_means
-from simplechrome.dataset.neighbors.controls import shuffled_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
-from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, shuffled_neighbors
 from simplechrome.metrics import auroc
 
 PLANTED = (10_000, 200_000)  # bp, where neighbors act

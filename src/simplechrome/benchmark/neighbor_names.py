@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.neighbors.controls import neighbors_elsewhere, shuffled_neighbors
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES, coexpression_neighbors
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors, power_law_neighbors
-from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.neighbors.graph import (
+    NeighborGraph,
+    neighbors_elsewhere,
+    shuffled_neighbors,
+)
 from simplechrome.errors import ConfigError, did_you_mean
 
 Kind = Literal["genomic", "contact", "coexpression"]
@@ -36,7 +39,7 @@ class NeighborChoice(NamedTuple):
     apart : only those whose windows do not overlap the gene's
     band : from and up to which distance, kb; None for all
     control : `shuffled` (other genes in their places) or `elsewhere` (the neighbors of a gene on
-        another chromosome); see `simplechrome.dataset.neighbors.controls`
+        another chromosome); see `simplechrome.dataset.neighbors.graph`
     only : the gene's own latents are withheld
     expression : neighbors whose labels are learned from tell these beside their latents
     """

@@ -44,8 +44,7 @@ from simplechrome.benchmark.worker import (
     pool,
     read_cell,
 )
-from simplechrome.dataset.choose import choose_cell_types
-from simplechrome.dataset.observed import without_unobserved
+from simplechrome.dataset.choose import choose_cell_types, without_unobserved
 from simplechrome.errors import ConfigError, OutputExistsError
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors.rows import known_targets

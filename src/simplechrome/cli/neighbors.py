@@ -56,7 +56,7 @@ def _keep(
     dataset: str, name: str, overwrite: bool, make: Callable[[Any], Any], **about: Any
 ) -> None:
     """Open the dataset, make the graph, keep it, say what it is."""
-    from simplechrome.dataset.neighbors.describe import format_graph
+    from simplechrome.dataset.neighbors.graph import format_graph
     from simplechrome.dataset.neighbors.stored import graph_file, save_graph
     from simplechrome.dataset.store import open_outline
     from simplechrome.work.files import check_free
@@ -245,7 +245,7 @@ def show(dataset: str, output: str | None, names: tuple[str, ...], overwrite: bo
     """
     import pandas as pd
 
-    from simplechrome.dataset.neighbors.describe import format_graph
+    from simplechrome.dataset.neighbors.graph import format_graph
     from simplechrome.dataset.neighbors.stored import open_neighbors, stored_graphs
     from simplechrome.runs.predictions import check_table_path, write_table
     from simplechrome.work.files import check_free

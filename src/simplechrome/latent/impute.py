@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.observed import require_measured
+from simplechrome.dataset.choose import require_measured
 from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, ModelMismatchError
 from simplechrome.latent.consensus.encoder import ConsensusEncoder

@@ -25,8 +25,7 @@ from simplechrome.runs.folder import describe_run
 from simplechrome.runs.models import make_encoder
 from simplechrome.runs.predictions import write_table
 from simplechrome.runs.prepare import assign_genes
-from simplechrome.simulation.files import write_deepchrome_layout
-from simplechrome.simulation.simulate import simulate
+from simplechrome.simulation.simulate import simulate, write_deepchrome_layout
 from simplechrome.work.unfinished import refuse_existing
 
 log = logging.getLogger(__name__)

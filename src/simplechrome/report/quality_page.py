@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.inspect import describe
-from simplechrome.dataset.quality import level_correlations
+from simplechrome.dataset.inspect import describe, level_correlations
 from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.report import page
 from simplechrome.report.figures.quality import correlation_figure, coverage_figure

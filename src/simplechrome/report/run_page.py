@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config.run import RunConfig
-from simplechrome.dataset.neighbors.describe import describe_graph
-from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.pair import name_pair
+from simplechrome.dataset.choose import name_pair
+from simplechrome.dataset.neighbors.graph import NeighborGraph, describe_graph
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.scores import NAMES, SHOWN, format_score
 from simplechrome.latent.encoder import Encoder

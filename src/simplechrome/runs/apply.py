@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.choose import choose_cell_types
+from simplechrome.dataset.choose import (
+    choose_cell_types,
+    name_pair,
+    pair_dataset,
+    without_unobserved,
+)
 from simplechrome.dataset.lookup import find_gene
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.observed import without_unobserved
-from simplechrome.dataset.pair import name_pair, pair_dataset
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.scores import coverage_columns, known_rows
 from simplechrome.evaluation.uncertainty import Uncertainty

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.config.run import RunConfig
+from simplechrome.dataset.choose import name_pair
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.pair import name_pair
 from simplechrome.errors import ConfigError
 from simplechrome.predictors.difference import pair_features
 from simplechrome.predictors.neighborhood_features import (

@@ -22,10 +22,15 @@ from simplechrome.config.run import (
     write_config,
 )
 from simplechrome.dataset import splits
-from simplechrome.dataset.choose import choose_cell_types, choose_marks
+from simplechrome.dataset.choose import (
+    choose_cell_types,
+    choose_marks,
+    has_data,
+    pair_dataset,
+    warn_of_imputed,
+    without_unobserved,
+)
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.dataset.observed import has_data, warn_of_imputed, without_unobserved
-from simplechrome.dataset.pair import pair_dataset
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (

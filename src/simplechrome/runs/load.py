@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config.run import RunConfig, read_config
-from simplechrome.dataset.observed import warn_of_imputed
+from simplechrome.dataset.choose import warn_of_imputed
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder

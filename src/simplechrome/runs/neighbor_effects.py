@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.neighbors.describe import BANDS, BEYOND
+from simplechrome.dataset.neighbors.graph import BANDS, BEYOND
 from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.runs.ensemble import Ensemble

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.dataset.observed import has_data
+from simplechrome.dataset.choose import has_data
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.uncertainty import LabelSets, LevelIntervals, name_label_sets

@@ -11,9 +11,8 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.building.arrays import add_expression, add_genes, from_arrays
+from simplechrome.dataset.building.arrays import add_expression, add_genes, check_rule, from_arrays
 from simplechrome.dataset.building.merge import merge
-from simplechrome.dataset.labels import check_rule
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.sources.arrays import read_arrays
 from simplechrome.sources.deepchrome import CellTypeCounts, read_deepchrome

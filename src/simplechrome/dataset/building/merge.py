@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.building.arrays import add_genes
-from simplechrome.dataset.observed import require_measured
+from simplechrome.dataset.choose import require_measured
 from simplechrome.errors import DatasetFormatError
 from simplechrome.schema import FORMAT_VERSION, PLACE, UNKNOWN_LABEL, validate
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from simplechrome.dataset.building.annotate import Annotation, annotate
-from simplechrome.dataset.building.arrays import match_expression
+from simplechrome.dataset.building.arrays import check_rule, match_expression
 from simplechrome.dataset.building.deepchrome import (
     JOINED,
     checksum,
@@ -34,7 +34,6 @@ from simplechrome.dataset.building.track_material import Material
 from simplechrome.dataset.building.track_options import make_track_options
 from simplechrome.dataset.building.track_parts import bin_parts, is_unchanged, plan_parts
 from simplechrome.dataset.building.track_plan import make_plan
-from simplechrome.dataset.labels import check_rule
 from simplechrome.dataset.store import (
     GrowingStore,
     is_dataset,

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.neighbors.distance import edge_places
 from simplechrome.dataset.neighbors.genomic import (
     CLOSE,
     CONTACT,
     EXPONENT,
+    edge_places,
     expected_contact,
     require_places,
 )

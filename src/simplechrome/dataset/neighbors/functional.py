@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
-from simplechrome.dataset.neighbors.distance import edge_places
+from simplechrome.dataset.neighbors.genomic import edge_places
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
 from simplechrome.errors import ConfigError, InputFormatError, MissingExpressionError
 

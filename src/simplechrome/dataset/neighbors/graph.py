@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from simplechrome.errors import ConfigError, InputFormatError, did_you_mean
+from simplechrome.errors import ConfigError, InputFormatError, MissingCoordinatesError, did_you_mean
 
 
 class PaddedNeighbors(NamedTuple):
@@ -279,3 +279,125 @@ def rank_by(gene: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     rank = np.empty(gene.size, np.int64)
     rank[order] = place
     return rank
+
+
+BANDS = (("0–10 kb", 0, 10_000), ("10–50 kb", 10_000, 50_000), ("50–200 kb", 50_000, 200_000))
+"""Of distance, bp: name, from, up to."""
+BEYOND = "200 kb and more"
+"""What lies beyond the last band."""
+
+
+def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
+    """Who are these neighbors, in numbers?
+
+    Returns
+    -------
+    By kind: edges, genes_with_neighbors, most_neighbors, share_on_same_chromosome (of edges; of
+    genomic neighbors it must be 1, and was .37 where neighbors were taken by gene number),
+    median_distance (bp, of these; None without any), bands (name → share of these edges).
+    """
+    described = {}
+    for name in graph.kinds:
+        own = graph.of_kind(name)
+        away = np.abs(own.distance[np.isfinite(own.distance)])
+        counts = {band: ((away >= low) & (away < high)).sum() for band, low, high in BANDS}
+        counts[BEYOND] = (away >= BANDS[-1][2]).sum()
+        described[name] = {
+            "edges": own.n_edges,
+            "genes_with_neighbors": int((own.degree > 0).sum()),
+            "most_neighbors": int(own.degree.max(initial=0)),
+            "share_on_same_chromosome": away.size / own.n_edges if own.n_edges else None,
+            "median_distance": float(np.median(away)) if away.size else None,
+            "bands": {band: int(n) / away.size for band, n in counts.items() if away.size},
+        }
+    return described
+
+
+def format_graph(graph: NeighborGraph) -> str:
+    """The same as lines for a terminal."""
+    lines = []
+    for name, numbers in describe_graph(graph).items():
+        lines.append(
+            f"{name}: {numbers['edges']:,} edges, "
+            f"{numbers['genes_with_neighbors']:,} of {graph.gene_id.size:,} genes have neighbors, "
+            f"{numbers['most_neighbors']} at most"
+        )
+        if numbers["median_distance"] is None:
+            continue
+        bands = ", ".join(f"{share:.0%} {band}" for band, share in numbers["bands"].items())
+        lines.append(
+            f"  {numbers['share_on_same_chromosome']:.1%} on the same chromosome, their median "
+            f"distance {numbers['median_distance']:,.0f} bp ({bands})"
+        )
+    return "\n".join(lines)
+
+
+def shuffled_neighbors(graph: NeighborGraph, seed: int = 0) -> NeighborGraph:
+    """Which neighbors have genes when names are dealt out anew?
+
+    Every gene keeps its number of edges with their kinds, distances, weights and ranks, and every
+    neighbor is replaced by another gene, always the same for the same one: genes that shared
+    neighbors share them still.
+    """
+    genes = graph.gene_id.size
+    deal = np.random.default_rng([seed, 2]).permutation(genes)
+    neighbor = deal[graph.neighbor]
+    own = graph.gene
+    # Nobody may become its own neighbor: its own stand-in takes the place, or else the next gene.
+    for stand_in in (deal[own], (own + 1) % max(genes, 1)):
+        neighbor = np.where(neighbor == own, stand_in, neighbor)
+    return replace(graph, neighbor=neighbor.astype(np.int32))
+
+
+def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) -> NeighborGraph:
+    """Which neighbors have genes that take those of a gene on another chromosome?
+
+    A gene gets all neighbors of one other gene as they are, with their distances and weights: a
+    real neighborhood, and the wrong one.
+
+    Parameters
+    ----------
+    graph
+        Any.
+    chrom : (gene,)
+        Of the graph's genes; those without a chromosome keep what they have.
+    seed
+        Of the draw.
+
+    Raises
+    ------
+    MissingCoordinatesError
+        If all genes lie on one chromosome.
+    """
+    names, place = np.unique(chrom.astype(str), return_inverse=True)
+    known = chrom.astype(str) != ""
+    if (names != "").sum() < 2:
+        raise MissingCoordinatesError(
+            "No gene lies on another chromosome.",
+            found=", ".join(names[names != ""]) or "no chromosome",
+            expected="genes on two chromosomes or more",
+        )
+    random = np.random.default_rng([seed, 3])
+    donors = np.flatnonzero(known)
+    donor = np.arange(chrom.size)
+    wrong = known.copy()
+    while wrong.any():
+        donor[wrong] = random.choice(donors, int(wrong.sum()))
+        wrong = known & (place[donor] == place)
+    size = graph.degree[donor]
+    gene = np.repeat(np.arange(chrom.size), size)
+    edge = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    edge += graph.offsets[donor][gene]
+    own = graph.neighbor[edge] == gene  # a gene may be the neighbor of its donor
+    gene, edge = gene[~own], edge[~own]
+    return make_graph(
+        graph.gene_id,
+        gene,
+        neighbor=graph.neighbor[edge],
+        kind=graph.kind[edge],
+        distance=graph.distance[edge],
+        orientation=graph.orientation[edge],
+        weight=graph.weight[edge],
+        rank=graph.rank[edge],
+        kinds=graph.kinds,
+    )

@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 import pytest
 
 from simplechrome.errors import ConfigError
-from simplechrome.simulation.chromatin import MARKS
+from simplechrome.simulation.model import MARKS
 from simplechrome.simulation.simulate import Simulation, simulate
 
 H3K27ME3, H3K36ME3, H3K4ME1, H3K4ME3, H3K9ME3 = range(5)

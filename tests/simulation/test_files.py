@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import OutputError, OutputExistsError
-from simplechrome.simulation.chromatin import MARKS
-from simplechrome.simulation.files import write_deepchrome_layout
-from simplechrome.simulation.simulate import simulate
+from simplechrome.simulation.model import MARKS
+from simplechrome.simulation.simulate import simulate, write_deepchrome_layout
 
 
 def test_layout_is_read_back_by_a_naive_reader(tmp_path: Path) -> None:

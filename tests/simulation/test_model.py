@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simplechrome.simulation.chromatin import MARKS, count_reads
-from simplechrome.simulation.expression import neighbor_level, planted_weights
 from simplechrome.simulation.genome import (
     BETWEEN_CHROMOSOMES,
     CHROMOSOME_SHARES,
@@ -18,6 +16,7 @@ from simplechrome.simulation.genome import (
     draw_factors,
     place_genes,
 )
+from simplechrome.simulation.model import MARKS, count_reads, neighbor_level, planted_weights
 
 H3K4ME3, H3K9ME3 = 3, 4
 
