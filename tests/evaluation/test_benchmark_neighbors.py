@@ -16,11 +16,7 @@ from simplechrome.benchmark.comparisons import (
     split_representation,
 )
 from simplechrome.benchmark.summary import BenchmarkResults
-from simplechrome.report.benchmark_neighbors import (
-    describe_gains,
-    neighbors_section,
-    write_up_neighbors,
-)
+from simplechrome.report.benchmark_page import describe_gains, neighbor_sections
 from simplechrome.report.figures.neighbors import neighbor_gain_figure
 
 PLACE = ("C0", "within", "C0", "chromosome")
@@ -88,16 +84,15 @@ def test_true_effects_are_told_from_none(findings: Findings) -> None:
     assert "higher than with shuffled neighbors" in sentence
 
 
-def test_section_and_text_say_the_same(findings: Findings) -> None:
-    said = describe_gains(findings.gains)
-    assert "Against neighbors elsewhere, 2 comparisons: higher in 2, lower in 0" in said
-    section = neighbors_section(findings.gains, PLACE, "auroc")
-    assert "Do neighbors add anything?" in section.title
+def test_section_holds_counts_figures_and_tables(findings: Findings) -> None:
+    counts = describe_gains(findings.gains)
+    assert "Against neighbors elsewhere, 2 comparisons: higher in 2, lower in 0" in counts
+    [section] = neighbor_sections(findings.gains, [PLACE], "auroc")
+    assert section.title == "Do neighbors add anything?"
     assert len(section.blocks) == 2 + 1 + 3  # text, a figure for the predictor, three tables
-    text = "\n".join(write_up_neighbors(findings.gains, [PLACE]))
-    assert said in text
-    assert "`coexpression` | neighborhood" in text
-    assert list(write_up_neighbors([], [PLACE])) == []
+    assert counts in section.blocks[1].text
+    assert list(section.blocks[-1].frame.iloc[0])[:2] == ["coexpression", "neighborhood"]
+    assert list(neighbor_sections([], [PLACE], "auroc")) == []
 
 
 def test_figure_has_a_row_for_each_kind_and_a_column_for_each_number(findings: Findings) -> None:

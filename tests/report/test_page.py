@@ -14,7 +14,9 @@ from simplechrome.errors import InputFormatError, OutputError
 from simplechrome.report import (
     Figure,
     HeadlineNumber,
+    Items,
     Note,
+    Page,
     Provenance,
     Row,
     Section,
@@ -24,13 +26,14 @@ from simplechrome.report import (
     render_page,
     write_page,
 )
+from simplechrome.report.markdown import render_markdown
 
 HOSTILE = '<b onmouseover="x">E012</b> & {{ 7 * 7 }} <script src="https://example.org/x.js">'
 Attributes = list[tuple[str, str | None]]
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
-class Page(HTMLParser):
+class Parsed(HTMLParser):
     """Reads a page and fails on tags that do not close in order."""
 
     def __init__(self, html: str) -> None:
@@ -74,8 +77,8 @@ def table(**columns: Any) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def content(**changes: Any) -> dict[str, Any]:
-    arguments = {
+def content(**changes: Any) -> Page:
+    arguments: dict[str, Any] = {
         "title": "Expression of E012",
         "subtitle": "From five marks",
         "headline": [HeadlineNumber("Test AUROC", 0.94871, (0.94, 0.9561), "of 2,742 genes")],
@@ -91,11 +94,11 @@ def content(**changes: Any) -> dict[str, Any]:
         ],
         "footer": Provenance("0.1.0", "simplechrome fit", "seed = 0\n", [("a.zarr", "6 MB")]),
     }
-    return arguments | changes
+    return Page(**(arguments | changes))
 
 
 def one_block(block: Table) -> str:
-    return render_page(**content(sections=[Section("Only", [block])]))
+    return render_page(content(sections=[Section("Only", [block])]))
 
 
 def cells(html: str) -> list[list[str]]:
@@ -106,8 +109,8 @@ def cells(html: str) -> list[list[str]]:
 
 def test_page_is_valid_and_self_contained() -> None:
     picture = Section("Pictures", [Figure(figure(), "Seen", "How to read")])
-    html = render_page(**content(sections=[*content()["sections"], picture]))
-    page = Page(html)
+    html = render_page(content(sections=[*content().sections, picture]))
+    page = Parsed(html)
     assert html.startswith("<!DOCTYPE html>")
     assert page.all("html") == [{"lang": "en"}]
     assert page.all("script") == []
@@ -122,7 +125,7 @@ def test_page_is_valid_and_self_contained() -> None:
 def test_identifiers_are_unique_and_every_link_has_its_goal() -> None:
     pictures = [Figure(figure(), "a"), Figure(figure(), "b")]
     sections = [Section("a", pictures), *(Section("b", []) for _ in range(4))]
-    page = Page(render_page(**content(sections=sections)))
+    page = Parsed(render_page(content(sections=sections)))
     assert len(page.ids) == len(set(page.ids))
     goals = {link.removeprefix("#") for link in page.links if link.startswith("#")}
     assert goals
@@ -130,7 +133,7 @@ def test_identifiers_are_unique_and_every_link_has_its_goal() -> None:
 
 
 def test_hostile_text_stays_text_wherever_it_stands() -> None:
-    html = render_page(
+    hostile = Page(
         HOSTILE,
         HOSTILE,
         [HeadlineNumber(HOSTILE, HOSTILE, None, HOSTILE)],
@@ -139,6 +142,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
                 HOSTILE,
                 [
                     Text(HOSTILE + " `" + HOSTILE + "`"),
+                    Items([HOSTILE]),
                     Note(HOSTILE),
                     Figure(figure(HOSTILE), HOSTILE, HOSTILE, HOSTILE),
                     Table(pd.DataFrame({HOSTILE: [HOSTILE]}), HOSTILE, HOSTILE),
@@ -149,7 +153,7 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
         notes=[Note(HOSTILE, "warning")],
         date=HOSTILE,
     )
-    page = Page(html)
+    page = Parsed(render_page(hostile))
     assert page.all("script") == []
     assert not any("onmouseover" in attributes for _, attributes in page.tags)
     assert "{{ 7 * 7 }}" in page.text
@@ -158,16 +162,16 @@ def test_hostile_text_stays_text_wherever_it_stands() -> None:
 
 def test_the_same_input_gives_the_same_bytes() -> None:
     pages = [
-        render_page(**content(sections=[Section("a", [Figure(figure(), "b")])])) for _ in range(2)
+        render_page(content(sections=[Section("a", [Figure(figure(), "b")])])) for _ in range(2)
     ]
     assert pages[0] == pages[1]
-    assert "2025-01-31" in render_page(**content(date="2025-01-31"))
+    assert "2025-01-31" in render_page(content(date="2025-01-31"))
 
 
 def test_contents_are_listed_from_five_sections_on() -> None:
     sections = [Section(f"Part {i}", []) for i in range(5)]
-    assert Page(render_page(**content(sections=sections[:4]))).all("nav") == []
-    page = Page(render_page(**content(sections=sections)))
+    assert Parsed(render_page(content(sections=sections[:4]))).all("nav") == []
+    page = Parsed(render_page(content(sections=sections)))
     assert page.links == [f"#section-{i}" for i in range(1, 6)]
     assert page.text.count("Part 3") == 2
 
@@ -185,31 +189,31 @@ def test_contents_are_listed_from_five_sections_on() -> None:
     ],
 )
 def test_headline_numbers_are_formatted(value: float | str | None, shown: str) -> None:
-    html = render_page(**content(headline=[HeadlineNumber("label", value)]))
+    html = render_page(content(headline=[HeadlineNumber("label", value)]))
     assert f">{shown}</dd>" in html
 
 
 def test_headline_shows_interval_and_note() -> None:
-    page = Page(render_page(**content()))
+    page = Parsed(render_page(content()))
     assert "95\N{NO-BREAK SPACE}%: 0.940–0.956" in page.text
     assert "of 2,742 genes" in page.text
-    assert Page(render_page(**content(headline=[]))).all("dl") == []
+    assert Parsed(render_page(content(headline=[]))).all("dl") == []
 
 
 def test_text_has_paragraphs_and_code() -> None:
-    html = render_page(**content())
+    html = render_page(content())
     assert "<p>One.</p><p>Two, <code>code</code>.</p>" in html
 
 
 def test_notes_stand_on_top_and_warnings_say_so() -> None:
-    html = render_page(**content(notes=[Note("These data are simulated.", "warning")]))
+    html = render_page(content(notes=[Note("These data are simulated.", "warning")]))
     assert html.index("These data are simulated.") < html.index("Test AUROC")
     assert "<strong>Warning</strong><p>These data are simulated.</p>" in html
 
 
 def test_figures_are_numbered_through_and_have_a_text_for_those_who_cannot_see() -> None:
     row = Row((Figure(figure(), "First", "", "A picture of E012"), Figure(figure(), "Second")))
-    page = Page(render_page(**content(sections=[Section("a", [row, Figure(figure(), "Third")])])))
+    page = Parsed(render_page(content(sections=[Section("a", [row, Figure(figure(), "Third")])])))
     assert [svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img"] == [
         "A picture of E012",
         "Second",
@@ -243,7 +247,7 @@ def test_table_columns_share_a_format_and_numbers_stand_right() -> None:
     assert html.count('<th scope="col" class="right">') == 6  # all but the name
 
 
-def test_table_takes_formats_and_sets_in_bold_what_cannot_be_told_from_the_best() -> None:
+def test_table_sets_in_bold_the_best_and_what_lies_within_its_margin() -> None:
     frame = table(
         name=["a", "b", "c", "d"],
         auroc=[0.9501, 0.9504, 0.948, 0.91],
@@ -293,7 +297,7 @@ def test_table_refuses_formats_and_best_for_what_is_not_there() -> None:
         one_block(Table(table(auroc=[0.9]), "All", best={"auprc": "highest"}))
     with pytest.raises(InputFormatError, match="no column auprc"):
         one_block(Table(table(auroc=[0.9]), "All", margins={"auprc": [0.1]}))
-    with pytest.raises(InputFormatError, match="margins of the column auroc do not fit"):
+    with pytest.raises(InputFormatError, match=r"column auroc has .* margins for 1 rows"):
         one_block(
             Table(table(auroc=[0.9]), "All", best={"auroc": "highest"}, margins={"auroc": [0, 0]})
         )
@@ -301,17 +305,43 @@ def test_table_refuses_formats_and_best_for_what_is_not_there() -> None:
         one_block(Table(table(name=["raw"]), "All", best={"name": "highest"}))
 
 
+def test_the_same_blocks_as_markdown() -> None:
+    scores = Table(
+        table(model=["raw", "p|ca", "vae"], auroc=[0.95, 0.949, None]),
+        "Scores",
+        "Caption",
+        formats={"auroc": ".3f"},
+        best={"auroc": "highest"},
+        margins={"auroc": [0, 0.002, 0]},
+        details={"auroc": ["(0.94–0.96)", "(0.93–0.95)", ""]},
+    )
+    picture = Figure(figure(), "Seen", name="a/b")
+    blocks = [Text("One.\n\nTwo, `code`."), Items(["x", "y"]), Row((picture,)), scores]
+    text = render_markdown(
+        content(sections=[Section("Part", blocks)], notes=[Note("simulated.", "warning")])
+    )
+    assert text == (
+        "# Expression of E012\n\nFrom five marks.\n\n> **Warning.** simulated.\n\n"
+        "- Test AUROC: 0.9487 (0.9400–0.9561); of 2,742 genes\n\n"
+        "## Part\n\nOne.\n\nTwo, `code`.\n\n- x\n- y\n\n"
+        "![Seen](figures/a_b.svg)\n\n*Seen.*\n\n"
+        "**Scores**\n\n| model | auroc |\n|---|---|\n"
+        "| raw | **0.950** (0.94–0.96) |\n| p\\|ca | 0.949 † (0.93–0.95) |\n| vae | – |\n\n"
+        "Caption\n\n## To repeat it\n\n```\nsimplechrome fit\n```\n"
+    )
+
+
 def test_footer_says_how_to_make_the_report_again() -> None:
-    page = Page(render_page(**content()))
+    page = Parsed(render_page(content()))
     for part in ("SimpleChrome 0.1.0", "simplechrome fit", "seed = 0", "a.zarr", "6 MB"):
         assert part in page.text
     assert len(page.all("details")) == 2  # configuration and files, but no environment
-    bare = Page(render_page(**content(footer=Provenance("0.1.0", "fit"))))
+    bare = Parsed(render_page(content(footer=Provenance("0.1.0", "fit"))))
     assert bare.all("details") == []
 
 
 def test_both_color_schemes_define_every_color() -> None:
-    html = render_page(**content())
+    html = render_page(content())
     light, dark = html.split("prefers-color-scheme: dark")[:2]
     for name in ("ink", "surface", "high", "h3k4me3", "vae"):
         assert f"--{name}: #" in light
@@ -321,14 +351,14 @@ def test_both_color_schemes_define_every_color() -> None:
 def test_write_page_replaces_the_old_report_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
-    assert write_page(path, **content()) == path
-    assert path.read_text(encoding="utf-8") == render_page(**content())
+    assert write_page(path, content()) == path
+    assert path.read_text(encoding="utf-8") == render_page(content())
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_write_page_takes_names_that_are_no_text(tmp_path: Path) -> None:
     footer = Provenance("0.1.0", "simplechrome fit caf\udce9.zarr")  # a Latin-1 file name
-    write_page(tmp_path / "report.html", **content(footer=footer))
+    write_page(tmp_path / "report.html", content(footer=footer))
 
 
 def test_a_failed_write_leaves_the_old_report_and_nothing_else(
@@ -342,7 +372,7 @@ def test_a_failed_write_leaves_the_old_report_and_nothing_else(
 
     monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        write_page(path, **content())
+        write_page(path, content())
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "old"
 
@@ -350,7 +380,7 @@ def test_a_failed_write_leaves_the_old_report_and_nothing_else(
 def test_a_page_that_cannot_be_made_writes_nothing(tmp_path: Path) -> None:
     broken = [Section("a", [Table(table(a=[1]), "t", best={"b": "highest"})])]
     with pytest.raises(InputFormatError):
-        write_page(tmp_path / "report.html", **content(sections=broken))
+        write_page(tmp_path / "report.html", content(sections=broken))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -359,5 +389,5 @@ def test_write_page_names_the_path_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for path in ("file/report.html", "folder"):
         with pytest.raises(OutputError, match=path):
-            write_page(tmp_path / path, **content())
+            write_page(tmp_path / path, content())
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]

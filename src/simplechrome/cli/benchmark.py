@@ -136,7 +136,7 @@ def command(
     from simplechrome.benchmark.config import merge_benchmark_options
     from simplechrome.benchmark.run import begun_benchmark, run_benchmark
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.report.benchmark_files import write_benchmark_files
+    from simplechrome.report.benchmark_page import write_benchmark_files
     from simplechrome.runs.folder import require_outside
     from simplechrome.sources.expression import read_expression
 

@@ -16,7 +16,9 @@ from simplechrome.report.figures.signal import (
 from simplechrome.report.page import (
     Figure,
     HeadlineNumber,
+    Items,
     Note,
+    Page,
     Provenance,
     Row,
     Section,
@@ -29,7 +31,9 @@ from simplechrome.report.page import (
 __all__ = [
     "Figure",
     "HeadlineNumber",
+    "Items",
     "Note",
+    "Page",
     "Provenance",
     "Row",
     "Section",

@@ -1,4 +1,4 @@
-"""How a benchmark was done, and what it does not say: paragraphs for its page and its write-up."""
+"""Method and limits of a benchmark, as paragraphs for its page and its write-up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from simplechrome.report.figures.style import counted
 
 
 def method_paragraphs(benchmark: Benchmark) -> list[str]:
-    """Who saw what, how were things chosen, and where do intervals come from?"""
+    """Return the method: what was fitted on what, how settings were chosen, how intervals arise."""
     config = benchmark.config
     paragraphs = [
         "Each model is a representation of the window around a gene's TSS, learned without labels, "
         "and a predictor on top of it. Representations are fitted on training windows; a VAE stops "
-        "on validation windows. Nothing of a test gene, window or label, reaches what is fitted."
+        "on validation windows. No window or label of a test gene is used in fitting."
     ]
     few = [n for n in config.labels if n != ALL]
     if few:
@@ -50,8 +50,8 @@ def method_paragraphs(benchmark: Benchmark) -> list[str]:
         "Scores are means over draws. Their 95 % intervals come from a bootstrap of draws and of "
         "runs of 50 neighboring test genes, 1,000 times: each chromosome is cut into runs of equal "
         "length, which are drawn among themselves; and the part that draws bring is widened as for "
-        "Student's t. Differences are taken on the same draws and the "
-        "same genes, so that what is hard for both models cancels."
+        "Student's t. Differences are taken on the same draws and genes, so that what is hard for "
+        "both models cancels."
     )
     if config.task == "classification":
         paragraphs.append(
@@ -63,21 +63,20 @@ def method_paragraphs(benchmark: Benchmark) -> list[str]:
 
 
 def limits(benchmark: Benchmark) -> list[str]:
-    """What do these figures not say?"""
+    """Return what these figures do not show."""
     config = benchmark.config
     lines = [
         "All models share the test genes of a split. The bootstrap of runs of genes says how "
         "scores vary over genes like these, not over other chromosomes, cell types or "
         "laboratories.",
-        f"{counted(config.seeds, 'draw')} of labels tell the luck of the draw only roughly, and "
-        f"{counted(min(config.seeds, config.seeds_all), 'seed')} with all labels that of the "
-        "weights: intervals are as wide as Student's t asks for so few, but of a single draw or "
-        "seed they know the luck of the genes only.",
-        "Comparisons are many and their intervals are not corrected for it: where there is no "
-        "difference at all, one of twenty misses 0 by chance. A bound within some .0002 of 0 may "
-        "lie on its other side with other resamples.",
-        "The highest of many is chosen by its score on these genes, and its own score is "
-        "optimistic for it.",
+        f"{counted(config.seeds, 'draw')} of labels estimate the variation between draws only "
+        f"roughly, and {counted(min(config.seeds, config.seeds_all), 'seed')} with all labels that "
+        "between weights. Intervals are widened as for Student's t; those of a single draw or seed "
+        "hold the variation between genes only.",
+        "Comparisons are many and their intervals are not corrected for that: where there is no "
+        "difference, one of twenty excludes 0 by chance. A bound within some .0002 of 0 may lie on "
+        "its other side with other resamples.",
+        "The highest of many is chosen by its score on these genes, so its score is optimistic.",
         "Default settings of the models were chosen during development, on validation chromosomes "
         "of the published cell type E012.",
     ]

@@ -109,17 +109,15 @@ def write_latent_page(
     sections = [page.Section("The latents", blocks)]
     if others:
         sections.append(page.Section("Stability", [_stability(table, list(others))]))
-    page.write_page(
-        path,
+    report = page.Page(
         f"What the latents of {run} stand for",
         f"{dataset.sizes['gene']:,} genes in {dataset.sizes['cell_type']} cell types",
         [],
         sections,
         page.Provenance(version=__version__, command=command),
-        notes=[page.Note(f"{dataset.attrs['note']}.", "warning")]
-        if dataset.attrs.get("note")
-        else [],
+        notes=page.dataset_notes(dataset),
     )
+    page.write_page(path, report)
     return table
 
 

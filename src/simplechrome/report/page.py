@@ -1,10 +1,13 @@
-"""One HTML file that holds a whole report: no network, no scripts, light and dark."""
+"""Blocks of a report, and the page made of them: one HTML file, no network, light and dark.
+
+`simplechrome.report.markdown` renders the same blocks as text.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +17,11 @@ import jinja2
 import matplotlib.figure
 import numpy as np
 import pandas as pd
+import xarray as xr
 from markupsafe import Markup, escape
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report.figures.style import HALF_WIDTH, PALETTE, inline_svg
+from simplechrome.report.figures.style import HALF_WIDTH, PALETTE, inline_svg, write_svg
 from simplechrome.work.files import whole_file
 
 N_SECTIONS_WITHOUT_CONTENTS = 4
@@ -27,6 +31,12 @@ class Text(NamedTuple):
     """Paragraphs, separated by empty lines; `backticks` set code."""
 
     text: str
+
+
+class Items(NamedTuple):
+    """A list of points; `backticks` set code."""
+
+    texts: Sequence[str]
 
 
 class Note(NamedTuple):
@@ -63,15 +73,15 @@ class Table(NamedTuple):
     formats: Mapping[str, str] = MappingProxyType({})
     """Column -> format of its numbers, as `.1%`; by default as many digits as they need."""
     best: Mapping[str, Literal["highest", "lowest"]] = MappingProxyType({})
-    """Column -> which of its values is the best. It is set in bold with all those that cannot be
-    told from it, and only where `margins` says which these are."""
+    """Column -> which of its values is the best: set in bold, with all values within `margins`."""
     margins: Mapping[str, Sequence[float]] = MappingProxyType({})
-    """Column -> by how much each row must differ from the best to be told from it, as the
-    half-width of an interval of the paired difference (`evaluation.summary.paired_margins`). A
-    column without margins, or with NaN among them, has nothing in bold."""
+    """Column -> half-width of the interval of each row's paired difference to the best. Without
+    margins, or with NaN among them, nothing in the column is set in bold."""
+    details: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """Column -> text after each value, as its interval; in the text form only, for lack of room."""
 
 
-Block: TypeAlias = Text | Note | Figure | Row | Table
+Block: TypeAlias = Text | Items | Note | Figure | Row | Table
 
 
 class Section(NamedTuple):
@@ -106,88 +116,102 @@ class Provenance(NamedTuple):
     """(name, value), as the seed, the device and versions of libraries."""
 
 
-def render_page(
-    title: str,
-    subtitle: str,
-    headline: Sequence[HeadlineNumber],
-    sections: Sequence[Section],
-    footer: Provenance,
-    *,
-    notes: Sequence[Note] = (),
-    date: str = "",
-) -> str:
-    """What does the report look like as one self-contained HTML file?
+class Page(NamedTuple):
+    """A whole report.
 
-    Parameters
-    ----------
-    title, subtitle
-        Plain text, as all text here: nothing in it is taken for HTML.
-    headline
-        The few numbers on top; may be empty.
-    sections
-        In order; more than four get a table of contents.
-    footer
-        Set at the end, configuration and files folded away.
-    notes
-        What must be read before the numbers.
-    date
-        As it is to be shown; without one, the same input gives the same bytes on any day.
+    title, subtitle : plain text, as all text here: nothing in it is read as HTML
+    headline : the few numbers on top; may be empty
+    sections : in order; more than four get a table of contents
+    footer : set at the end, configuration and files folded away
+    notes : what must be read before the numbers
+    date : as it is to be shown; without one, the same input gives the same bytes on any day
+    """
+
+    title: str
+    subtitle: str
+    headline: Sequence[HeadlineNumber]
+    sections: Sequence[Section]
+    footer: Provenance
+    notes: Sequence[Note] = ()
+    date: str = ""
+
+
+def render_page(page: Page) -> str:
+    """Return a report as one self-contained HTML file.
 
     Raises
     ------
     InputFormatError
-        If a table's `formats` or `best` name a column that it lacks.
+        If a table's `formats`, `best`, `margins` or `details` do not fit its columns.
     """
     numbering = _Numbering()
     return _template().render(
-        title=title,
-        subtitle=subtitle,
-        date=date,
-        notes=[
-            _Laid("note", {"kind": note.kind, "text": _paragraphs(note.text)}) for note in notes
-        ],
-        headline=[_headline_item(number) for number in headline],
-        sections=[
-            {
-                "title": section.title,
-                "blocks": [_lay_out(block, numbering) for block in section.blocks],
-            }
-            for section in sections
-        ],
-        contents=len(sections) > N_SECTIONS_WITHOUT_CONTENTS,
-        footer=footer,
-        palette=PALETTE,
+        page._asdict()
+        | {
+            "notes": [_lay_out(note, numbering) for note in page.notes],
+            "headline": [_headline_item(number) for number in page.headline],
+            "sections": [
+                {
+                    "title": section.title,
+                    "blocks": [_lay_out(block, numbering) for block in section.blocks],
+                }
+                for section in page.sections
+            ],
+            "contents": len(page.sections) > N_SECTIONS_WITHOUT_CONTENTS,
+            "palette": PALETTE,
+        }
     )
 
 
-def write_page(
-    path: str | os.PathLike[str],
-    title: str,
-    subtitle: str,
-    headline: Sequence[HeadlineNumber],
-    sections: Sequence[Section],
-    footer: Provenance,
-    *,
-    notes: Sequence[Note] = (),
-    date: str = "",
-) -> Path:
-    """Where does the report lie? Renders it (see `render_page`) and writes it all or not at all.
+def write_page(path: str | os.PathLike[str], page: Page) -> Path:
+    """Render a report (see `render_page`) and write it whole or not at all; return its path.
 
     A report that is already there is replaced.
 
     Raises
     ------
-    InputFormatError
-        As in `render_page`.
     OutputError
         If the file cannot be written.
     """
-    page = render_page(title, subtitle, headline, sections, footer, notes=notes, date=date)
+    text = render_page(page)
     target = Path(path)
     with whole_file(target) as part:
         # A file name in the footer may hold bytes that are no text.
-        part.write_text(page, encoding="utf-8", errors="replace", newline="\n")
+        part.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return target
+
+
+def file_name(name: str) -> str:
+    """Return a name without what cannot stand in a file name, as the slash in a cell type's."""
+    return re.sub(r"[^\w.+-]+", "_", name)
+
+
+def figures_of(sections: Sequence[Section]) -> Iterator[Figure]:
+    """Yield the figures of some sections, those in rows too."""
+    for block in (block for section in sections for block in section.blocks):
+        if isinstance(block, Figure):
+            yield block
+        elif isinstance(block, Row):
+            yield from block.figures
+
+
+def write_figures(sections: Sequence[Section], folder: str | Path) -> None:
+    """Write the figures that have a name as SVG files, for slides and papers."""
+    for figure in figures_of(sections):
+        if figure.name:
+            with whole_file(Path(folder) / f"{file_name(figure.name)}.svg") as temporary:
+                write_svg(figure.figure, temporary)
+
+
+def dataset_notes(dataset: xr.Dataset) -> list[Note]:
+    """Return the note that a dataset carries, as that it is simulated, if it has one."""
+    note = dataset.attrs.get("note")
+    return [Note(f"{note}.", "warning")] if note else []
+
+
+def source_files(sources: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return (name, size) of the files that a dataset was built from, for `Provenance`."""
+    return [(str(source["name"]), f"{source.get('bytes', '?')} bytes") for source in sources]
 
 
 class _Laid(NamedTuple):
@@ -221,6 +245,8 @@ def _lay_out(block: Block, numbering: _Numbering) -> _Laid:
     match block:
         case Text():
             return _Laid("text", _paragraphs(block.text))
+        case Items():
+            return _Laid("items", [_inline(text) for text in block.texts])
         case Note():
             return _Laid("note", {"kind": block.kind, "text": _paragraphs(block.text)})
         case Figure():
@@ -244,11 +270,12 @@ def _figure(block: Figure, numbering: _Numbering) -> dict[str, Any]:
 
 
 def _paragraphs(text: str) -> Markup:
-    parts = [str(escape(" ".join(part.split()))) for part in re.split(r"\n\s*\n", text.strip())]
-    return Markup("").join(
-        Markup("<p>") + Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", part)) + Markup("</p>")
-        for part in parts
-    )
+    parts = map(_inline, re.split(r"\n\s*\n", text.strip()))
+    return Markup("").join(Markup("<p>") + part + Markup("</p>") for part in parts)
+
+
+def _inline(text: str) -> Markup:
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(" ".join(text.split())))))
 
 
 def _headline_item(number: HeadlineNumber) -> dict[str, str]:
@@ -268,20 +295,39 @@ def _headline_item(number: HeadlineNumber) -> dict[str, str]:
 # ------------------------------------------------------------------------------- tables
 
 _LOOKS_NUMERIC = re.compile(r"^[+\-−±<>]?\s?\.?\d")
-_NOTHING = "–"
+NOTHING = "–"
 
 
-def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
+class Column(NamedTuple):
+    """A column of a table as it is shown.
+
+    best : the rows set in bold
+    first : the single best row; None where nothing is in bold
+    """
+
+    name: str
+    texts: list[str]
+    right: bool
+    best: list[bool]
+    first: int | None
+
+
+def columns_of(block: Table) -> list[Column]:
+    """Return the columns of a table as texts.
+
+    Raises
+    ------
+    InputFormatError
+        If `formats`, `best`, `margins` or `details` do not fit its columns and rows.
+    """
     frame = block.frame
-    named = (*block.formats, *block.best, *block.margins)
-    strange = [name for name in dict.fromkeys(named) if name not in frame.columns]
+    named = (*block.formats, *block.best, *block.margins, *block.details)
+    strange = [str(name) for name in dict.fromkeys(named) if name not in frame.columns]
     if strange:
         raise InputFormatError(
-            f"The table “{block.title}” has no column {', '.join(strange)}.",
-            found=", ".join(map(str, frame.columns)),
-            expected="formats, best and margins that name its columns",
+            f"The table “{block.title}” has no column {', '.join(strange)}, only "
+            f"{', '.join(map(str, frame.columns))}."
         )
-    numbering.tables += 1
     columns = []
     for i, name in enumerate(frame.columns):
         column = frame.iloc[:, i]
@@ -289,32 +335,31 @@ def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
             column = pd.to_numeric(column)  # numbers beside None are still numbers
         elif name in block.best:
             raise InputFormatError(
-                f"The table “{block.title}” has no best in its column {name}.",
-                found=f"values such as {column.iloc[0]!r}" if len(column) else "no values",
-                expected="numbers",
+                f"The table “{block.title}” has no best in its column {name}, which holds no "
+                "numbers."
             )
         texts = _column_texts(column, block.formats.get(name))
-        known = [text for text in texts if text != _NOTHING]
-        columns.append(
-            {
-                "name": name,
-                "texts": texts,
-                "right": bool(known) and all(_LOOKS_NUMERIC.match(text) for text in known),
-                "best": _best(column, texts, block.best.get(name), block.margins.get(name)),
-            }
-        )
+        known = [text for text in texts if text != NOTHING]
+        right = bool(known) and all(_LOOKS_NUMERIC.match(text) for text in known)
+        best, first = _best(column, texts, block.best.get(name), block.margins.get(name))
+        columns.append(Column(str(name), texts, right, best, first))
+    return columns
+
+
+def _table(block: Table, numbering: _Numbering) -> dict[str, Any]:
+    numbering.tables += 1
     return {
         "number": numbering.tables,
         "title": block.title,
         "caption": block.caption,
-        "columns": columns,
-        "n_rows": len(frame),
+        "columns": columns_of(block),
+        "n_rows": len(block.frame),
     }
 
 
 def _column_texts(column: pd.Series[Any], format_: str | None) -> list[str]:
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-        return [_NOTHING if pd.isna(value) else str(value) for value in column]
+        return [NOTHING if pd.isna(value) else str(value) for value in column]
     spec = format_ or (",d" if pd.api.types.is_integer_dtype(column) else _float_format(column))
     return [_number(value, spec) for value in column]
 
@@ -332,7 +377,7 @@ def _float_format(column: pd.Series[Any]) -> str:
 
 def _number(value: Any, spec: str) -> str:
     if pd.isna(value):
-        return _NOTHING
+        return NOTHING
     return format(value, spec).replace("-", "−")
 
 
@@ -341,23 +386,22 @@ def _best(
     texts: list[str],
     which: Literal["highest", "lowest"] | None,
     margins: Sequence[float] | None,
-) -> list[bool]:
+) -> tuple[list[bool], int | None]:
     nothing = [False] * len(texts)
     if which is None or margins is None or column.isna().all():
-        return nothing
+        return nothing, None
     needed = np.asarray(margins, dtype=float)
     if needed.shape != (len(texts),):
         raise InputFormatError(
-            f"The margins of the column {column.name} do not fit its rows.",
-            found=f"shape {needed.shape}",
-            expected=f"one margin for each of {len(texts)} rows",
+            f"The column {column.name} has {needed.shape} margins for {len(texts)} rows."
         )
     if np.isnan(needed).any():
-        return nothing
+        return nothing, None
     values = column.to_numpy(float, na_value=np.nan)
-    winner = np.nanargmax(values) if which == "highest" else np.nanargmin(values)
+    winner = int(np.nanargmax(values) if which == "highest" else np.nanargmin(values))
     # By text too: rows that look the same are equally good to the reader.
-    return [
+    best = [
         bool(abs(value - values[winner]) <= margin) or text == texts[winner]
         for value, margin, text in zip(values, needed, texts, strict=True)
     ]
+    return best, winner

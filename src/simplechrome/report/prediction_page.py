@@ -113,8 +113,7 @@ def write_prediction_page(
         If the page cannot be written.
     """
     cells = [str(name) for name in dataset["cell_type"].values]
-    note = dataset.attrs.get("note")
-    notes = [page.Note(f"{note}.", "warning")] if note else []
+    notes = page.dataset_notes(dataset)
     if CHANGED in table:
         notes.append(page.Note(_changes(table), "warning"))
     sections = [page.Section("What was predicted", _predicted(table))]
@@ -129,8 +128,7 @@ def write_prediction_page(
         scores = score_section(fair, metrics, units=units)
         sections.append(scores._replace(title="Against what was measured"))
     sections.append(signal_section(dataset))
-    return page.write_page(
-        path,
+    report = page.Page(
         f"{', '.join(cells[:3])}{' and more' if cells[3:] else ''}: predictions of {run}",
         f"{counted(dataset.sizes['gene'], 'gene')} in {counted(len(cells), 'cell type')}"
         + ("" if fair.empty else f"; scored: genes that {run} did not learn from"),
@@ -139,13 +137,11 @@ def write_prediction_page(
         page.Provenance(
             version=__version__,
             command=command,
-            files=[
-                (str(source["name"]), f"{source.get('bytes', '?')} bytes")
-                for source in dataset.attrs.get("sources", ())
-            ],
+            files=page.source_files(dataset.attrs.get("sources", ())),
         ),
         notes=notes,
     )
+    return page.write_page(path, report)
 
 
 def predict_command(run: str, dataset: str, output: str, report: str, **flags: Any) -> str:

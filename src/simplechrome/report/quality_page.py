@@ -44,9 +44,7 @@ def write_quality_page(
         If the page cannot be written.
     """
     description = describe(dataset)
-    note = [page.Note(f"{dataset.attrs['note']}.", "warning")] if dataset.attrs.get("note") else []
-    return page.write_page(
-        path,
+    report = page.Page(
         f"{name}: what is in it",
         _subtitle(description),
         _headline(description),
@@ -59,13 +57,11 @@ def write_quality_page(
         page.Provenance(
             version=__version__,
             command=command,
-            files=[
-                (str(source["name"]), f"{source.get('bytes', '?')} bytes")
-                for source in dataset.attrs.get("sources", ())
-            ],
+            files=page.source_files(dataset.attrs.get("sources", ())),
         ),
-        notes=note,
+        notes=page.dataset_notes(dataset),
     )
+    return page.write_page(path, report)
 
 
 def inspect_command(dataset: str, output: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -24,7 +23,6 @@ from simplechrome.report import page
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
 from simplechrome.report.figures.locus import locus_figure
 from simplechrome.report.figures.regression import CHANGE
-from simplechrome.report.figures.style import write_svg
 from simplechrome.report.latent_section import latent_blocks
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
@@ -36,7 +34,6 @@ from simplechrome.runs.neighbor_effects import (
     neighbor_effects,
 )
 from simplechrome.version import __version__
-from simplechrome.work.files import whole_file
 
 _SHOWN = 2  # genes whose loci are drawn
 
@@ -213,7 +210,7 @@ def _subtitle(config: RunConfig) -> str:
 
 
 def _notes(dataset: xr.Dataset, config: RunConfig, metrics: dict[str, Any]) -> list[page.Note]:
-    notes = [page.Note(f"{dataset.attrs['note']}.", "warning")] if dataset.attrs.get("note") else []
+    notes = page.dataset_notes(dataset)
     if "source" in metrics:
         first = SHOWN[config.task][0]
         alone = format_score(metrics["source"]["test"], first)
@@ -254,21 +251,6 @@ def _command(arguments: Sequence[str]) -> str:
 
     program, *others = arguments
     return shlex.join([PurePath(program).name, *map(shortened, others)])
-
-
-def write_figures(sections: Sequence[page.Section], folder: str | Path) -> None:
-    """Where are a page's figures for slides and papers? As SVG, by their names, in `folder`.
-
-    What cannot stand in a file name, as the slash in the name of a cell type, becomes `_`.
-    """
-    blocks = [block for section in sections for block in section.blocks]
-    inside = [part for block in blocks if isinstance(block, page.Row) for part in block.figures]
-    figures = [block for block in blocks if isinstance(block, page.Figure)]
-    for block in (*figures, *inside):
-        if block.name:
-            name = re.sub(r"[^\w.+-]+", "_", block.name)
-            with whole_file(Path(folder) / f"{name}.svg") as temporary:
-                write_svg(block.figure, temporary)
 
 
 def write_run_report(
@@ -338,9 +320,8 @@ def write_run_report(
         history = pd.read_csv(path / "history.csv")
         sections.append(page.Section("Training", [_training_block(history)]))
     sections.append(page.Section("Scores", [score_table(metrics)]))
-    write_figures(sections, path / "figures")
-    return page.write_page(
-        path / "report.html",
+    page.write_figures(sections, path / "figures")
+    report = page.Page(
         title or f"{shown}: expression from histone marks",
         _subtitle(config),
         headline(metrics),
@@ -349,10 +330,7 @@ def write_run_report(
             version=__version__,
             command=_command(environment["command"]),
             config=(path / "config.toml").read_text(),
-            files=[
-                (str(source["name"]), f"{source.get('bytes', '?')} bytes")
-                for source in environment["dataset"]["sources"]
-            ],
+            files=page.source_files(environment["dataset"]["sources"]),
             environment=[
                 ("Python", environment["python"]),
                 ("platform", environment["platform"]),
@@ -361,3 +339,4 @@ def write_run_report(
         ),
         notes=_notes(dataset, config, metrics),
     )
+    return page.write_page(path / "report.html", report)

@@ -1,4 +1,4 @@
-"""Models × numbers of labels as Markdown and LaTeX."""
+"""Models × numbers of labels as blocks and as LaTeX."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 
 from simplechrome.benchmark.summary import CELL, Resamples, summarize
-from simplechrome.report.benchmark_tables import (
+from simplechrome.report.markdown import table_as_markdown
+from simplechrome.report.score_tables import (
     BEST,
     LEVEL,
+    ScoreTable,
     as_latex,
-    as_markdown,
     baseline_table,
     escape_latex,
     make_score_table,
     make_score_tables,
-    markdown_rows,
+    score_block,
     short,
 )
 
@@ -38,26 +39,34 @@ def summary() -> pd.DataFrame:
     return table.assign(cell_type="E012", protocol="within", trained_on="E012", split="chromosome")
 
 
-def test_markdown_has_the_best_of_each_column_in_bold(summary: pd.DataFrame) -> None:
-    assert as_markdown(make_score_table(summary, PLACE, "auroc")) == (
-        "| model | 20 | all |\n"
+def as_markdown(table: ScoreTable, metric: str = "auroc") -> str:
+    return table_as_markdown(score_block(table, metric))
+
+
+def test_best_of_each_column_is_in_bold(summary: pd.DataFrame) -> None:
+    table = make_score_table(summary, PLACE, "auroc")
+    for entries in table.rows.values():  # as if every pair had been compared
+        entries[:] = [e and e._replace(margin=0.001) for e in entries]
+    assert as_markdown(table) == (
+        "| model | 20 labels | all labels |\n"
         "|---|---|---|\n"
-        "| raw:linear | **.9300** (.9200–.9400) | **.9500** (.9400–.9600) |\n"
-        "| log_means:mlp | .9100 (.9000–.9200) | – |\n"
+        "| raw:linear | **0.9300** (0.9200–0.9400) | **0.9500** (0.9400–0.9600) |\n"
+        "| log_means:mlp | 0.9100 (0.9000–0.9200) | – |"
     )
+    model, entry, equals = table.best(0) or ("", None, 0)
+    assert (model, entry and entry.mean, equals) == ("raw:linear", 0.93, 0)
 
 
 def test_the_smallest_error_is_the_best(summary: pd.DataFrame) -> None:
-    text = as_markdown(make_score_table(summary, PLACE, "brier"))
-    assert "| log_means:mlp | **.1000**" in text
-    assert "| raw:linear | .1200" in text
+    table = make_score_table(summary, PLACE, "brier")
+    best = table.best(0)
+    assert best is not None
+    assert (best[0], best[1].mean) == ("log_means:mlp", 0.1)
 
 
-def test_what_knows_no_histones_has_a_table_of_its_own(summary: pd.DataFrame) -> None:
-    assert "gene_mean" not in as_markdown(make_score_table(summary, PLACE, "auroc"))
-    assert "| gene_mean | .9450 (.9300–.9600) |" in as_markdown(
-        baseline_table(summary, PLACE, "auroc")
-    )
+def test_baselines_without_marks_have_a_table_of_their_own(summary: pd.DataFrame) -> None:
+    assert "gene_mean" not in make_score_table(summary, PLACE, "auroc").rows
+    assert list(baseline_table(summary, PLACE, "auroc").rows) == ["gene_mean"]
 
 
 def test_latex_escapes_names(summary: pd.DataFrame) -> None:
@@ -86,11 +95,7 @@ def test_scores_are_short(value: float, text: str) -> None:
     assert short(value) == text
 
 
-def test_rows_become_a_markdown_table() -> None:
-    assert markdown_rows(("a", "b"), [(1, "x")]) == "| a | b |\n|---|---|\n| 1 | x |\n"
-
-
-def test_models_that_pairs_cannot_tell_from_the_best_are_marked() -> None:
+def test_models_not_significantly_below_the_best_are_marked() -> None:
     random = np.random.default_rng(0)
     # Two draws of each model: pca as raw but for noise, boosting far below.
     models = {"raw:linear": 0.9, "pca:linear": 0.8995, "raw:boosting": 0.7}
@@ -115,5 +120,5 @@ def test_models_that_pairs_cannot_tell_from_the_best_are_marked() -> None:
     assert below is not None
     assert level.margin > 0.0005
     assert 0 < below.margin < 0.2
-    assert "| pca:linear | .8995 † (" in as_markdown(table)
+    assert "| pca:linear | 0.8995 † (" in as_markdown(table)
     assert r".8995$^\dagger$ (" in as_latex(table, "")

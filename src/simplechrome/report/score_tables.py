@@ -1,9 +1,9 @@
-"""A benchmark as a table: models × numbers of labels, in Markdown and in LaTeX."""
+"""Scores of a benchmark as tables: models × numbers of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,13 @@ import pandas as pd
 from simplechrome.benchmark.comparisons import compare_models
 from simplechrome.benchmark.config import ALL
 from simplechrome.benchmark.summary import MEAN, NO_REPRESENTATION, Resamples, places
+from simplechrome.report import page
 
 BEST, LEVEL = "best", "level"
-"""Marks of the best entry of a column, and of those that their pairs cannot tell from it."""
+"""Marks of the best entry of a column, and of those not significantly different from it."""
 LEVEL_MEANS = (
     "In bold the highest of each column (for errors the lowest); † marks those whose 95 % interval "
-    "of the paired difference to it holds 0. Which of many is highest is itself a matter of luck."
+    "of the paired difference to it holds 0. Which of many is highest is partly chance."
 )
 
 _LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
@@ -32,20 +33,16 @@ SHOWN_IN_TEXTS = {
 }
 """Scores that have a table in the write-up, by task; the first is the leading one."""
 PLACES = 6
-"""Of more places (cell types, protocols, splits), the first are told of; files hold all."""
+"""Places (cell types, protocols, splits) that are shown; files hold all."""
 SMALLER_IS_BETTER = ("brier", "expected_calibration_error")
-
-
-ARROWS = {"higher": " ▲", "lower": " ▼"}
-"""Beside a difference whose interval does not hold 0."""
 
 
 class Entry(NamedTuple):
     """Mean and interval of one model with one number of labels.
 
     mark : `BEST`, `LEVEL` or empty
-    margin : how far from the best it might be and still not be told from it; 0 for the best, NaN
-        where the two were not compared
+    margin : half-width of the interval of the difference to the best; 0 for the best, NaN where
+        the two were not compared
     """
 
     mean: float
@@ -61,19 +58,25 @@ class ScoreTable(NamedTuple):
     columns: list[str]
     rows: dict[str, list[Entry | None]]
 
+    def best(self, position: int) -> tuple[str, Entry, int] | None:
+        """Return the best model of a column, its entry, and how many others are level with it."""
+        own = {m: e for m, entries in self.rows.items() if (e := entries[position]) is not None}
+        equals = sum(entry.mark == LEVEL for entry in own.values())
+        return next(((m, e, equals) for m, e in own.items() if e.mark == BEST), None)
+
 
 ScoreTables = Mapping[tuple[tuple[Any, ...], str], ScoreTable]
 """By place (cell_type, protocol, trained_on, split) and score."""
 
 
 def is_place(summary: pd.DataFrame, place: tuple[Any, ...]) -> pd.Series:
-    """Which rows of a summary are of one place: cell_type, protocol, trained_on, split?"""
+    """Return which rows of a summary are of one place: cell_type, protocol, trained_on, split."""
     columns = ["cell_type", "protocol", "trained_on", "split"]
     return (summary[columns] == list(place)).all(axis=1)
 
 
 def name_place(place: tuple[Any, ...]) -> str:
-    """How is a place (cell_type, protocol, trained_on, split) called in a text?"""
+    """Return the name of a place (cell_type, protocol, trained_on, split) in a text."""
     cell_type, protocol, trained_on, split = place
     name = f"from {trained_on} to {cell_type}" if protocol == "transfer" else str(cell_type)
     if cell_type == MEAN:
@@ -82,7 +85,7 @@ def name_place(place: tuple[Any, ...]) -> str:
 
 
 def shown_places(every: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Of which places do page and write-up tell? Means over cell types first, then `PLACES`."""
+    """Return the places that are shown: means over cell types first, at most `PLACES`."""
     return sorted(every, key=lambda place: place[0] != MEAN)[:PLACES]
 
 
@@ -92,9 +95,7 @@ def make_score_table(
     metric: str,
     resamples: Resamples | None = None,
 ) -> ScoreTable:
-    """What do all models score in one place?
-
-    Models that know nothing of histones are not among them.
+    """Return the scores of all models in one place, without those that use no histone mark.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def make_score_table(
     metric
         Name of a score.
     resamples
-        Of the same benchmark: with them, models that cannot be told from the best are marked.
+        Of the same benchmark: with them, models not significantly below the best are marked.
     """
     wanted = is_place(summary, place) & (summary["metric"] == metric)
     rows = summary[wanted & (summary["representation"] != NO_REPRESENTATION)]
@@ -134,7 +135,7 @@ def make_score_table(
 
 
 def _compared_with_best(entry: Entry, pairs: pd.DataFrame, count: Any, sign: int) -> Entry:
-    """Can a model be told from the best one?"""
+    """The entry, with its mark and margin."""
     at = (pairs["n_labels"] == count.n_labels) & (pairs["all_labels"] == count.all_labels)
     for row in _tuples(pairs[at]):
         above, nearest = sign * row.difference, sign * (row.low if sign > 0 else row.high)
@@ -146,7 +147,7 @@ def _compared_with_best(entry: Entry, pairs: pd.DataFrame, count: Any, sign: int
 def make_score_tables(
     resamples: Resamples, summary: pd.DataFrame, metrics: Iterable[str]
 ) -> dict[tuple[tuple[Any, ...], str], ScoreTable]:
-    """What do all models score, by place and score, in the `shown_places`?"""
+    """Return the tables of the `shown_places`, by place and score."""
     names = list(metrics)
     return {
         (place, metric): make_score_table(summary, place, metric, resamples)
@@ -156,7 +157,7 @@ def make_score_tables(
 
 
 def baseline_table(summary: pd.DataFrame, place: tuple[Any, ...], metric: str) -> ScoreTable:
-    """What is scored without any histone mark?"""
+    """Return the scores of the baselines that use no histone mark."""
     wanted = is_place(summary, place) & (summary["metric"] == metric)
     rows = summary[wanted & (summary["representation"] == NO_REPRESENTATION)]
     return ScoreTable(
@@ -169,28 +170,32 @@ def _tuples(frame: pd.DataFrame) -> Iterator[Any]:
     return frame.itertuples()
 
 
-def as_markdown(table: ScoreTable) -> str:
-    """`model | 20 | 100 | all`, each entry `.9432 (.9310–.9540)`; marks: `LEVEL_MEANS`."""
-    lines = [
-        "| model | " + " | ".join(table.columns) + " |",
-        "|" + "---|" * (len(table.columns) + 1),
-    ]
-    for model, entries in table.rows.items():
-        cells = [_markdown_entry(entry) for entry in entries]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_entry(entry: Entry | None) -> str:
-    if entry is None:
-        return "–"
-    mean = f"**{short(entry.mean)}**" if entry.mark == BEST else short(entry.mean)
-    mean += " †" if entry.mark == LEVEL else ""
-    return f"{mean} ({short(entry.low)}–{short(entry.high)})"
+def score_block(table: ScoreTable, metric: str, title: str = "") -> page.Table:
+    """Return a score table as a block: means, the best in bold, intervals in the text form."""
+    names = {c: "all labels" if c == ALL else f"{c} labels" for c in table.columns}
+    held = {
+        name: [entries[k] for entries in table.rows.values()]
+        for k, name in enumerate(names.values())
+    }
+    which: Literal["highest", "lowest"] = "lowest" if metric in SMALLER_IS_BETTER else "highest"
+    frame = {c: [np.nan if e is None else e.mean for e in own] for c, own in held.items()}
+    return page.Table(
+        pd.DataFrame({"model": list(table.rows), **frame}),
+        title,
+        LEVEL_MEANS if title else "",
+        formats=dict.fromkeys(frame, ".4f"),
+        best=dict.fromkeys(frame, which),
+        # A model that was not fitted has no value either, and is never in bold.
+        margins={c: [0.0 if e is None else e.margin for e in own] for c, own in held.items()},
+        details={
+            c: ["" if e is None else f"({e.low:.4f}–{e.high:.4f})" for e in own]
+            for c, own in held.items()
+        },
+    )
 
 
 def as_latex(table: ScoreTable, caption: str) -> str:
-    """A `table` for the package booktabs; best in bold, its equals with a dagger."""
+    """Return a `table` for the package booktabs: best in bold, its equals with a dagger."""
     lines = [
         r"\begin{table}",
         r"\centering",
@@ -216,12 +221,12 @@ def _latex_entry(entry: Entry | None) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Names as they are: `log_means` has an underscore."""
+    """Return text with LaTeX's special characters escaped: `log_means` has an underscore."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def short(value: float) -> str:
-    """Four digits, without the zero that all scores begin with: `.9432`."""
+    """Return a score with four digits and no leading zero: `.9432`."""
     if not np.isfinite(value):
         return "–"
     text = f"{value:.4f}"
@@ -229,18 +234,10 @@ def short(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with four digits: `+.0025`, `−.0015`, `.0000`."""
+    """Return a difference with four digits: `+.0025`, `−.0015`, `.0000`."""
     if not np.isfinite(value):
         return "–"
     text = f"{value:+.4f}"
     if not float(text):
         return ".0000"
     return text.replace("0.", ".", 1).replace("-", "−")
-
-
-def markdown_rows(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Any table as Markdown."""
-    names = list(header)
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
