@@ -24,7 +24,8 @@ from simplechrome.evaluation.bootstrap import block_bootstrap, block_bootstrap_o
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.report import page
 from simplechrome.report.figures.style import message_figure
-from simplechrome.report.run_page import write_figures, write_run_report
+from simplechrome.report.page import write_figures
+from simplechrome.report.run_page import write_run_report
 from simplechrome.report.scores_section import headline, score_section
 from simplechrome.report.signal_section import mean_profiles, relative_difference, signal_section
 from simplechrome.runs.fit import fit_run
