@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from simplechrome.predictors.boosting import BoostingPredictor as BoostingPredictor
     from simplechrome.predictors.deepchrome import DeepChrome as DeepChrome
     from simplechrome.predictors.linear import LinearPredictor as LinearPredictor
-    from simplechrome.predictors.load import load_predictor as load_predictor
     from simplechrome.predictors.mlp import MLPPredictor as MLPPredictor
     from simplechrome.predictors.neighborhood import (
         NeighborhoodPredictor as NeighborhoodPredictor,
@@ -73,6 +72,8 @@ if TYPE_CHECKING:
         make_neighborhood_features as make_neighborhood_features,
     )
     from simplechrome.predictors.neighborhood_features import neighbor_means as neighbor_means
+    from simplechrome.predictors.registry import load_predictor as load_predictor
+    from simplechrome.predictors.registry import register_predictor as register_predictor
     from simplechrome.runs.apply import predict_with_run as predict_with_run
     from simplechrome.schema import validate as validate
     from simplechrome.simulation.simulate import simulate as simulate
@@ -116,7 +117,8 @@ _HOME = {
     "BoostingPredictor": "simplechrome.predictors.boosting",
     "DeepChrome": "simplechrome.predictors.deepchrome",
     "LinearPredictor": "simplechrome.predictors.linear",
-    "load_predictor": "simplechrome.predictors.load",
+    "load_predictor": "simplechrome.predictors.registry",
+    "register_predictor": "simplechrome.predictors.registry",
     "MLPPredictor": "simplechrome.predictors.mlp",
     "check_if_dataset_exists": "simplechrome.sources.download",
     "simulate": "simplechrome.simulation.simulate",

@@ -14,13 +14,13 @@ from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph
 from simplechrome.errors import ConfigError, MissingExpressionError, ModelMismatchError
 from simplechrome.metrics import auroc
-from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
 from simplechrome.predictors.neighborhood_features import (
     NeighborhoodFeatures,
     make_neighborhood_features,
     neighbor_means,
 )
+from simplechrome.predictors.registry import load_predictor
 from simplechrome.runs.apply import predict_with_run
 from simplechrome.runs.features import features_of, neighbor_expression_features
 from simplechrome.runs.fit import fit_run

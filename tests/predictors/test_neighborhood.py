@@ -13,7 +13,6 @@ import xarray as xr
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, shuffled_neighbors
 from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError, UnknownGeneError
 from simplechrome.metrics import auroc, pearson
-from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.neighborhood import NeighborhoodPredictor
 from simplechrome.predictors.neighborhood_features import (
     NeighborhoodFeatures,
@@ -21,6 +20,7 @@ from simplechrome.predictors.neighborhood_features import (
     make_neighborhood_features,
     neighbor_means,
 )
+from simplechrome.predictors.registry import load_predictor
 
 GENES, NEAR = 900, 2_000  # only neighbors up to NEAR bp away act
 

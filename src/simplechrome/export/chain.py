@@ -9,7 +9,7 @@ import numpy as np
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.export.encoders import encode
 from simplechrome.export.graph import Graph, Node
-from simplechrome.export.predictors import predict, sees_windows
+from simplechrome.export.predictors import predict
 from simplechrome.latent.raw_window import RawWindow
 from simplechrome.runs.ensemble import Ensemble
 
@@ -108,7 +108,7 @@ def _add_inputs(graph: Graph, ports: list[Port]) -> list[Node]:
 def _sees_windows(models: Models) -> bool:
     predictor = models.predictor
     members = predictor.members if isinstance(predictor, Ensemble) else (predictor,)
-    return sees_windows(members[0])
+    return members[0].needs_windows
 
 
 def _calibration(models: Models) -> Calibration:
@@ -119,7 +119,7 @@ def _predict(graph: Graph, models: Models, between: Node, present: Node | None =
     predictor = models.predictor
     members = predictor.members if isinstance(predictor, Ensemble) else (predictor,)
     port = features(models)
-    if len(port.shape) > 1 and not sees_windows(members[0]):
+    if len(port.shape) > 1 and not members[0].needs_windows:
         between = graph.reshape(between, (int(np.prod(port.shape)),))
     values = [predict(graph, member, between, present) for member in members]
     value = values[0]

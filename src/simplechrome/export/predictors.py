@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from simplechrome.predictors.predictor import Predictor
 
 
 def predict(graph: Graph, predictor: Predictor, features: Node, present: Node | None) -> Node:
-    """What does the predictor say: log odds of being high, or the level?
+    """Add a predictor to the graph; return its log odds of being high, or its level.
 
     Parameters
     ----------
@@ -20,9 +21,9 @@ def predict(graph: Graph, predictor: Predictor, features: Node, present: Node | 
         The operations are added to it.
     predictor
         Fitted.
-    features : (row, latent), or (row, bin, mark) where `sees_windows`
+    features : (row, latent), or (row, bin, mark) where the predictor needs windows
     present : (row, mark)
-        Wanted where `sees_windows`.
+        Of windows.
 
     Returns
     -------
@@ -33,43 +34,36 @@ def predict(graph: Graph, predictor: Predictor, features: Node, present: Node | 
     ConfigError
         If the predictor's class has no form in this format.
     """
-    name = type(predictor).__name__
-    # By name: a subclass may compute something else.
-    if name in _WINDOW_PREDICTORS:
-        module: Any = predictor
-        value = _WINDOW_PREDICTORS[name](
-            graph,
-            module.module_,
-            graph.keep(features, graph.reshape(present, (1, module.window_shape_[1]))),
-            present,
-        )
-        return graph.scale(value, module.scale_, module.center_)
-    if name not in _FLAT_PREDICTORS:
+    place = vars(type(predictor)).get("exporter")  # not inherited: a subclass may differ
+    if not place:
         raise ConfigError(
-            f"The predictor {name} cannot be exported.",
-            found=name,
-            expected=", ".join([*_FLAT_PREDICTORS, *_WINDOW_PREDICTORS]),
+            f"The predictor {type(predictor).__name__} cannot be exported.",
+            "fit a predictor that can, as linear or mlp; or name an `exporter` in its class",
         )
-    return _FLAT_PREDICTORS[name](graph, predictor, features)
+    exporter = pkgutil.resolve_name(place)
+    if not predictor.needs_windows:
+        return exporter(graph, predictor, features, present)
+    networks: Any = predictor
+    windows = graph.keep(features, graph.reshape(present, (1, networks.window_shape_[1])))
+    value = exporter(graph, networks.module_, windows, present)
+    return graph.scale(value, networks.scale_, networks.center_)
 
 
-def sees_windows(predictor: Predictor) -> bool:
-    """Does it take (row, bin, mark) and the present marks, and not one flat row?"""
-    return type(predictor).__name__ in _WINDOW_PREDICTORS
-
-
-def _linear(graph: Graph, predictor: Any, x: Node) -> Node:
+def linear(graph: Graph, predictor: Any, x: Node, _: Node | None) -> Node:
+    """Add a linear map."""
     return graph.dense(x, predictor.coef_[:, np.newaxis], np.array([predictor.intercept_]))
 
 
-def _perceptron(graph: Graph, predictor: Any, x: Node) -> Node:
+def perceptron(graph: Graph, predictor: Any, x: Node, _: Node | None) -> Node:
+    """Add the layers of a multilayer perceptron."""
     from simplechrome.export import layers
 
     value = layers.in_turn(graph, x, predictor.module_)
     return graph.scale(value, predictor.scale_, predictor.center_)
 
 
-def _boosting(graph: Graph, predictor: Any, x: Node) -> Node:
+def boosting(graph: Graph, predictor: Any, x: Node, _: Node | None) -> Node:
+    """Add boosted trees."""
     model = predictor.model_
     trees = [_tree(one.nodes) for (one,) in model._predictors]
     return graph.trees(x, trees, float(np.ravel(model._baseline_prediction)[0]))
@@ -92,7 +86,8 @@ def _tree(nodes: np.ndarray) -> Tree:
     )
 
 
-def _deepchrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
+def deepchrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
+    """Add the convolution of DeepChrome, pooling and hidden layers."""
     from simplechrome.export import layers
 
     filters = module.convolution.out_channels
@@ -104,7 +99,8 @@ def _deepchrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
     return layers.in_turn(graph, flat, module.dense)
 
 
-def _attentivechrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
+def attentivechrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
+    """Add the recurrent layers and both attentions of AttentiveChrome."""
     from simplechrome.export import layers
 
     marks = len(module.bin_lstms)
@@ -126,11 +122,3 @@ def _attentivechrome(graph: Graph, module: Any, values: Node, present: Node) -> 
     # Not a large number added: TensorFlow changes the order of sums, and loses the scores in it.
     attention = graph.multiply(graph.softmax(graph.keep(scores, mask, otherwise=-1e9)), mask)
     return layers.linear(graph, graph.weighted_sum(attention, outputs), module.output)
-
-
-_FLAT_PREDICTORS = {
-    "LinearPredictor": _linear,
-    "MLPPredictor": _perceptron,
-    "BoostingPredictor": _boosting,
-}
-_WINDOW_PREDICTORS = {"AttentiveChrome": _attentivechrome, "DeepChrome": _deepchrome}

@@ -82,6 +82,10 @@ class AttentiveChrome(WindowPredictor):
     Singh, Lanchantin, Sekhon & Qi, NeurIPS 2017 (AttentiveChrome).
     """
 
+    name = "attentivechrome"
+    title = "AttentiveChrome"
+    color = ("#4b5d0f", "#cfe573")
+    exporter = "simplechrome.export.predictors:attentivechrome"
     module_: AttentiveChromeModule
 
     def __init__(

@@ -62,6 +62,10 @@ class BoostingPredictor(Predictor):
     `HistGradientBoostingClassifier` and `HistGradientBoostingRegressor`.
     """
 
+    name = "boosting"
+    title = "gradient boosting"
+    exporter = "simplechrome.export.predictors:boosting"
+
     def __init__(
         self,
         task: str = "classification",

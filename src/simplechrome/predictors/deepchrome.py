@@ -71,6 +71,11 @@ class DeepChrome(WindowPredictor):
     2012.08671 (625 filters; 256 and 128 hidden units).
     """
 
+    name = "deepchrome"
+    title = "DeepChrome"
+    color = ("#82104d", "#fb6787")
+    exporter = "simplechrome.export.predictors:deepchrome"
+
     def __init__(
         self,
         task: str = "classification",

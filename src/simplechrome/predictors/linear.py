@@ -143,6 +143,10 @@ class LinearPredictor(Predictor):
     rule of one standard error).
     """
 
+    name = "linear"
+    title = "the linear head"
+    random = False
+    exporter = "simplechrome.export.predictors:linear"
     _through_origin = False
 
     def __init__(

@@ -82,6 +82,11 @@ class MLPPredictor(NetworkPredictor):
     Cheng, Murtaza & Wang, arXiv 2012.08671: widths 256 and 128. He et al., arXiv 1502.01852.
     """
 
+    name = "mlp"
+    title = "an MLP"
+    prefers_cpu = True
+    exporter = "simplechrome.export.predictors:perceptron"
+
     def __init__(
         self,
         task: str = "classification",

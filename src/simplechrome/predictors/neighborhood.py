@@ -145,6 +145,11 @@ hold_out_from, random_state, device, threads
         Of the neighbors that it was fitted on.
     """
 
+    name = "neighborhood"
+    title = "attention"
+    needs_neighbors = True
+    prefers_cpu = True
+
     def __init__(
         self,
         task: str = "classification",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -44,8 +44,39 @@ class Predictor(BaseEstimator):
     classes, or of a number.
 
     A subclass stores its arguments, `task` among them, and implements `_fit_rows`,
-    `_predict_rows`, `_state` and `_restore`.
+    `_predict_rows`, `_state` and `_restore`. See `simplechrome.register_predictor` for its use by
+    name.
+
+    Attributes
+    ----------
+    name
+        In options and files.
+    title
+        In the sentences of reports, with its article.
+    color
+        In figures, on a light and on a dark page; None for the color of its features.
+    random
+        Whether predictions depend on the seed even with all labels.
+    needs_windows
+        Whether features must be windows (bin, mark), not latents.
+    needs_neighbors
+        Whether features are `NeighborhoodFeatures`.
+    prefers_cpu
+        Whether it is too small for a GPU to pay: a run's device is then not passed on.
+    exporter
+        `module:function` that adds it to a graph for ONNX and Keras: (graph, predictor, features,
+        present) to a node (row, 1). A subclass does not inherit it, as it may compute something
+        else.
     """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    color: ClassVar[tuple[str, str] | None] = None
+    random: ClassVar[bool] = True
+    needs_windows: ClassVar[bool] = False
+    needs_neighbors: ClassVar[bool] = False
+    prefers_cpu: ClassVar[bool] = False
+    exporter: ClassVar[str] = ""
 
     task: str
 

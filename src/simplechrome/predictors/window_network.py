@@ -41,6 +41,8 @@ class WindowPredictor(NetworkPredictor):
         Bins and marks.
     """
 
+    needs_windows = True
+
     batch_size: int
     min_batches: int
     learning_rate: float

@@ -13,8 +13,8 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.errors import ConfigError, ModelFormatError
-from simplechrome.predictors.load import load_predictor
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.registry import load_predictor
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from simplechrome.errors import ModelFormatError, ModelMismatchError, OutputExistsError
 from simplechrome.version import __version__
 from simplechrome.work.files import whole_folder
+from simplechrome.work.registry import Registry
 
 MODEL_VERSION = 1
 DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
@@ -138,6 +139,28 @@ def restoring(folder: str | Path) -> Iterator[None]:
             cause="files of two models were mixed, or one was edited",
             remedy="copy the whole folder again, or fit again",
         ) from error
+
+
+def load_model(folder: str | Path, *registries: Registry[Any]) -> Any:
+    """Return the saved model of a folder, of a class that one of the registries has.
+
+    Raises
+    ------
+    ModelFormatError
+        If the folder is not a whole saved model.
+    ModelMismatchError
+        If it is of another kind, as a predictor where an encoder is wanted.
+    """
+    saved = read_model(folder)[0]["class"]
+    for registry in registries:
+        name = registry.class_names().get(saved)
+        if name is not None:
+            return registry.get(name).load(folder)
+    known = ", ".join(name for registry in registries for name in registry.class_names())
+    raise ModelMismatchError(
+        f"{folder} holds a model of the class {saved}, not one of {known}.",
+        "name a folder with a model of this kind, or import the package that defines the class",
+    )
 
 
 def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[str, Any]) -> Any:

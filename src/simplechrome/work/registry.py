@@ -79,6 +79,14 @@ class Registry(Generic[T]):
             self._loaded[name] = getattr(importlib.import_module(module), attribute)
         return self._loaded[name]
 
+    def class_names(self) -> dict[str, str]:
+        """Return class name -> name, without importing anything: saved models hold the former."""
+        self._search()
+        places = {place.split(":")[1]: name for name, place in self._places.items()}
+        return places | {
+            getattr(thing, "__name__", name): name for name, thing in self._loaded.items()
+        }
+
     def _search(self) -> None:
         """Note the entry points of installed packages, once; names of this package win."""
         if not self._searched:
