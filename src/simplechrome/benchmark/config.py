@@ -81,7 +81,20 @@ NEIGHBORS: dict[str, Any] = {
 }
 """Does a gene's surrounding add to its own window? Each kind of neighbors, against the gene alone,
 against other genes in their places, and alone."""
-BENCHMARK_PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, "neighbors": NEIGHBORS}
+DEMO: dict[str, Any] = {
+    "representations": ["raw", "log_means", "pca", "vae", "consensus"],
+    "predictors": ["linear"],
+    "labels": [50, 200, ALL],
+    "seeds": 5,
+    "seeds_all": 1,
+    "permutations": 0,
+}
+"""Each representation with a linear head, in less than a minute: the comparison of the demo."""
+BENCHMARK_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": PAPER,
+    "neighbors": NEIGHBORS,
+    "demo": DEMO,
+}
 
 
 SplitKind = Literal["chromosome", "published", "random", "fold"]

@@ -35,9 +35,10 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--preset",
-    type=click.Choice(["paper", "neighbors"]),
+    type=click.Choice(["paper", "neighbors", "demo"]),
     help="paper: the comparison of the SimpleChrome paper, in its settings and in ours. "
-    "neighbors: what neighboring genes add, against shuffled ones.",
+    "neighbors: what neighboring genes add, against shuffled ones. demo: every representation "
+    "with a linear head and few labels, in a minute.",
 )
 @click.option(
     "--representations",
