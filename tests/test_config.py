@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,11 @@ from hypothesis import strategies as st
 import simplechrome
 from simplechrome.cli.fit import command
 from simplechrome.config.models import (
-    ENCODERS,
-    LATENT_ENCODERS,
-    PREDICTORS,
-    AttentiveChromeConfig,
-    BoostingConfig,
-    DeepChromeConfig,
-    LinearConfig,
-    LogMeansConfig,
-    MLPConfig,
-    NoEncoderConfig,
-    PaperVAEConfig,
-    PCAConfig,
-    VAEConfig,
+    encoder_config,
+    encoders_with_latents,
+    make_encoder,
+    make_predictor,
+    predictor_config,
 )
 from simplechrome.config.options import PRESETS, WITH_LOG_MEANS, merge_options
 from simplechrome.config.run import (
@@ -38,31 +31,8 @@ from simplechrome.config.run import (
 )
 from simplechrome.dataset.splits import TEST_CHROMOSOMES, VALIDATION_CHROMOSOMES
 from simplechrome.errors import ConfigError, MissingInputError
-from simplechrome.runs.models import make_encoder, make_predictor
-
-# Set for the whole run, not for the part: see `RunConfig`.
-OF_THE_RUN = {"task", "random_state", "device", "threads"}
-
-
-@pytest.mark.parametrize(
-    ("section", "estimator"),
-    [
-        (VAEConfig, "VAE"),
-        (PaperVAEConfig, "PaperVAE"),
-        (PCAConfig, "PCA"),
-        (LogMeansConfig, "LogMeans"),
-        (NoEncoderConfig, "RawWindow"),
-        (LinearConfig, "LinearPredictor"),
-        (MLPConfig, "MLPPredictor"),
-        (BoostingConfig, "BoostingPredictor"),
-        (DeepChromeConfig, "DeepChrome"),
-        (AttentiveChromeConfig, "AttentiveChrome"),
-    ],
-)
-def test_defaults_are_those_of_the_estimator(section: type, estimator: str) -> None:
-    parameters = inspect.signature(getattr(simplechrome, estimator)).parameters
-    theirs = {name: p.default for name, p in parameters.items() if name not in OF_THE_RUN}
-    assert section().model_dump(exclude={"name"}) == theirs
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import PREDICTORS
 
 
 def test_defaults_of_a_split_are_those_of_the_function() -> None:
@@ -77,9 +47,13 @@ def test_defaults_of_a_split_are_those_of_the_function() -> None:
     )
 
 
-def test_every_section_is_found_by_its_own_name() -> None:
-    for name, section in (ENCODERS | PREDICTORS).items():
-        assert section().name == name
+def test_every_section_has_the_options_and_defaults_of_its_class() -> None:
+    for registry, section in ((ENCODERS, encoder_config), (PREDICTORS, predictor_config)):
+        for name in registry.names():
+            parameters = inspect.signature(registry.get(name)).parameters
+            of_the_run = {"task", "random_state", "device", "threads"}
+            theirs = {key: p.default for key, p in parameters.items() if key not in of_the_run}
+            assert section(name).model_dump() == {"name": name, **theirs}
 
 
 @given(
@@ -90,18 +64,18 @@ def test_every_section_is_found_by_its_own_name() -> None:
             "task": st.sampled_from(["classification", "regression"]),
             "encoder": st.sampled_from(
                 [
-                    VAEConfig(channels=(8, 16, 32), learning_rate=0.1 + 0.2),
-                    PCAConfig(n_latent=3, transform_function="asinh"),
-                    LogMeansConfig(n_regions=5),
-                    PaperVAEConfig(noise_variance=1 / 3),
-                    NoEncoderConfig(transform_function="maximum"),
+                    encoder_config("vae", channels=(8, 16, 32), learning_rate=0.1 + 0.2),
+                    encoder_config("pca", n_latent=3, transform_function="asinh"),
+                    encoder_config("log_means", n_regions=5),
+                    encoder_config("paper_vae", noise_variance=1 / 3),
+                    encoder_config("none", transform_function="maximum"),
                 ]
             ),
             "predictor": st.builds(
-                LinearConfig,
+                partial(predictor_config, "linear"),
                 Cs=st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=4).map(tuple),
             )
-            | st.just(MLPConfig(dropout=0.0, early_stopping=False)),
+            | st.just(predictor_config("mlp", dropout=0.0, early_stopping=False)),
             "split": st.builds(SplitConfig, test_chroms=st.just(("é", 'a "quoted" name'))),
         }
     )
@@ -225,7 +199,10 @@ def test_a_configuration_cannot_be_changed_in_place() -> None:
 def file(tmp_path: Path) -> Path:
     """The config.toml of a run: every key is there, as `write_config` leaves it."""
     config = RunConfig(
-        seed=7, labels=50, encoder=PCAConfig(n_latent=4), predictor=MLPConfig(epochs=3)
+        seed=7,
+        labels=50,
+        encoder=encoder_config("pca", n_latent=4),
+        predictor=predictor_config("mlp", epochs=3),
     )
     write_config(config, tmp_path / "config.toml")
     return tmp_path / "config.toml"
@@ -243,8 +220,8 @@ def test_a_file_alone_is_what_it_says(file: Path) -> None:
 def test_options_win_over_the_file(file: Path) -> None:
     config = merge_options(file, {"seed": 1, "n_latent": 6, "task": "regression"})
     assert (config.seed, config.task, config.labels) == (1, "regression", 50)
-    assert config.encoder == PCAConfig(n_latent=6)
-    assert config.predictor == MLPConfig(epochs=3)
+    assert config.encoder == encoder_config("pca", n_latent=6)
+    assert config.predictor == predictor_config("mlp", epochs=3)
 
 
 def test_all_labels_win_over_a_number_in_the_file(file: Path) -> None:
@@ -254,12 +231,12 @@ def test_all_labels_win_over_a_number_in_the_file(file: Path) -> None:
 
 def test_another_encoder_drops_the_section_of_the_file(file: Path) -> None:
     config = merge_options(file, {"encoder": "vae", "predictor": "linear", "epochs": 2})
-    assert config.encoder == VAEConfig(epochs=2)
-    assert config.predictor == LinearConfig()
+    assert config.encoder == encoder_config("vae", epochs=2)
+    assert config.predictor == predictor_config("linear")
 
 
 def test_the_same_encoder_keeps_the_section_of_the_file(file: Path) -> None:
-    assert merge_options(file, {"encoder": "pca"}).encoder == PCAConfig(n_latent=4)
+    assert merge_options(file, {"encoder": "pca"}).encoder == encoder_config("pca", n_latent=4)
 
 
 def test_plus_log_means_is_said_with_the_name_of_the_encoder(file: Path) -> None:
@@ -351,8 +328,8 @@ def test_a_wrong_option_is_called_as_it_was_given(
 
 def test_the_paper_preset_is_the_autoencoder_and_the_perceptron_of_the_paper() -> None:
     config = merge_options(None, {"preset": "paper"})
-    assert config.encoder == PaperVAEConfig()
-    assert isinstance(config.predictor, MLPConfig)
+    assert config.encoder == encoder_config("paper_vae")
+    assert config.predictor.name == "mlp"
     assert config.predictor.hidden == (256, 128)
     assert (config.predictor.batch_size, config.predictor.epochs) == (32, 5)
     assert (config.predictor.dropout, config.predictor.weight_decay) == (0, 0)
@@ -366,7 +343,7 @@ def test_the_paper_preset_is_the_autoencoder_and_the_perceptron_of_the_paper() -
 
 def test_the_paper_preset_without_encoder_is_the_scaled_window() -> None:
     config = merge_options(None, {"preset": "paper", "encoder": "none"})
-    assert config.encoder == NoEncoderConfig(transform_function="maximum")
+    assert config.encoder == encoder_config("none", transform_function="maximum")
     assert config.predictor == merge_options(None, {"preset": "paper"}).predictor
 
 
@@ -380,7 +357,7 @@ def test_a_run_by_preset_is_repeated_by_its_file_alone(tmp_path: Path) -> None:
 def test_other_options_win_over_the_preset() -> None:
     options = {"preset": "paper", "epochs": 9, "n_latent": 3, "labels": 50, "task": "regression"}
     config = merge_options(None, options)
-    assert config.encoder == PaperVAEConfig(epochs=9, n_latent=3)
+    assert config.encoder == encoder_config("paper_vae", epochs=9, n_latent=3)
     assert (config.labels, config.task) == (50, "regression")
 
 
@@ -429,9 +406,10 @@ def test_an_option_that_the_preset_has_no_use_for_is_refused() -> None:
 
 def test_the_command_line_offers_every_choice_and_no_other() -> None:
     offered = {option.name: option.type for option in command.params}
+    with_levels = [name + WITH_LOG_MEANS for name in encoders_with_latents()]
     for name, choices in {
-        "encoder": [*ENCODERS, *(f"{name}{WITH_LOG_MEANS}" for name in LATENT_ENCODERS)],
-        "predictor": PREDICTORS,
+        "encoder": [*ENCODERS.names(), *with_levels],
+        "predictor": PREDICTORS.names(),
         "preset": PRESETS,
     }.items():
         assert list(offered[name].choices) == list(choices)  # type: ignore[attr-defined]

@@ -53,11 +53,12 @@ if TYPE_CHECKING:
     from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.consensus.encoder import ConsensusEncoder as ConsensusEncoder
     from simplechrome.latent.impute import impute as impute
-    from simplechrome.latent.load import load_encoder as load_encoder
     from simplechrome.latent.log_means import LogMeans as LogMeans
     from simplechrome.latent.paper_vae import PaperVAE as PaperVAE
     from simplechrome.latent.pca import PCA as PCA
     from simplechrome.latent.raw_window import RawWindow as RawWindow
+    from simplechrome.latent.registry import load_encoder as load_encoder
+    from simplechrome.latent.registry import register_encoder as register_encoder
     from simplechrome.latent.vae import VAE as VAE
     from simplechrome.latent.with_log_means import WithLogMeans as WithLogMeans
     from simplechrome.predictors.attentivechrome import AttentiveChrome as AttentiveChrome
@@ -106,7 +107,8 @@ _HOME = {
     "export_run": "simplechrome.export.run",
     "ConsensusEncoder": "simplechrome.latent.consensus.encoder",
     "impute": "simplechrome.latent.impute",
-    "load_encoder": "simplechrome.latent.load",
+    "load_encoder": "simplechrome.latent.registry",
+    "register_encoder": "simplechrome.latent.registry",
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",
     "PaperVAE": "simplechrome.latent.paper_vae",

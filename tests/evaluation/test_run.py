@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.config.run import RunConfig, make_config, read_config
 from simplechrome.dataset.splits import draw_labels, split_by_chromosome
 from simplechrome.errors import (
@@ -28,7 +29,6 @@ from simplechrome.runs import fit as run_module
 from simplechrome.runs.apply import encode_with_run, predict_with_run
 from simplechrome.runs.fit import Run, fit_run, target_of
 from simplechrome.runs.load import load_run
-from simplechrome.runs.models import make_encoder, make_predictor
 
 LEVELS = {"encoder": {"name": "log_means"}}
 SMALL_VAE = {

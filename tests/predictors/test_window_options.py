@@ -10,26 +10,25 @@ import numpy as np
 import pytest
 
 from simplechrome import from_arrays, simulate
-from simplechrome.config.models import AttentiveChromeConfig, DeepChromeConfig, NoEncoderConfig
+from simplechrome.config.models import encoder_config, make_predictor, predictor_config
 from simplechrome.config.options import merge_options
 from simplechrome.config.run import RunConfig, make_config
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.bootstrap import block_bootstrap
 from simplechrome.runs.apply import predict_with_run
 from simplechrome.runs.fit import fit_run
-from simplechrome.runs.models import make_predictor
 
 NAMES = pytest.mark.parametrize("name", ["deepchrome", "attentivechrome"])
 
 
 @NAMES
 def test_encoder_is_none_where_none_is_named(name: str, tmp_path: Path) -> None:
-    assert merge_options(None, {"predictor": name}).encoder == NoEncoderConfig()
-    assert make_config({"predictor": {"name": name}}).encoder == NoEncoderConfig()
+    assert merge_options(None, {"predictor": name}).encoder == encoder_config("none")
+    assert make_config({"predictor": {"name": name}}).encoder == encoder_config("none")
     (tmp_path / "run.toml").write_text(f'[predictor]\nname = "{name}"\nepochs = 3\n')
     config = merge_options(tmp_path / "run.toml", {"seed": 1})
-    assert (config.encoder, config.predictor.model_dump()["epochs"]) == (NoEncoderConfig(), 3)
-    assert RunConfig(predictor=DeepChromeConfig()).encoder == NoEncoderConfig()
+    assert (config.encoder, config.predictor.model_dump()["epochs"]) == (encoder_config("none"), 3)
+    assert RunConfig(predictor=predictor_config("deepchrome")).encoder == encoder_config("none")
     assert merge_options(None, {}).encoder.name == "consensus"
 
 
@@ -50,7 +49,7 @@ def test_encoder_that_a_file_names_is_not_overruled(tmp_path: Path) -> None:
 
 def test_preset_of_the_simplechrome_paper_has_both() -> None:
     config = merge_options(None, {"preset": "paper", "predictor": "deepchrome"})
-    assert config.encoder == NoEncoderConfig(transform_function="maximum")
+    assert config.encoder == encoder_config("none", transform_function="maximum")
     made: Any = make_predictor(config)
     assert (made.filters, made.kernel, made.pool, made.hidden) == (625, 10, 5, (256, 128))
     assert (made.dropout, made.epochs, made.batch_size) == (0, 5, 32)
@@ -69,10 +68,9 @@ def test_preset_of_the_deepchrome_paper() -> None:
     assert (made.dropout, made.random_state) == (0.5, 3)
 
 
-@pytest.mark.parametrize("predictor", [DeepChromeConfig(), AttentiveChromeConfig()])
-def test_configuration_makes_its_predictor(
-    predictor: DeepChromeConfig | AttentiveChromeConfig,
-) -> None:
+@NAMES
+def test_configuration_makes_its_predictor(name: str) -> None:
+    predictor = predictor_config(name)
     config = RunConfig(predictor=predictor, seed=4, task="regression", device="cpu", threads=2)
     made = make_predictor(config).get_params()
     assert (made["random_state"], made["task"], made["threads"]) == (4, "regression", 2)

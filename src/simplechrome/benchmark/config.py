@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simplechrome.benchmark.neighbor_names import KINDS
-from simplechrome.config.models import (
-    ConsensusConfig,
-    EncoderConfig,
-    LogMeansConfig,
-    NoEncoderConfig,
-    PCAConfig,
-    PredictorConfig,
-    VAEConfig,
-)
-from simplechrome.config.options import PRESETS
+from simplechrome.config.models import Chosen
 from simplechrome.config.run import (
     SplitConfig,
     expected_value,
@@ -101,14 +92,14 @@ SplitKind = Literal["chromosome", "published", "random", "fold"]
 OPTIMISTIC_SPLITS = ("published", "random")
 """Splits that put overlapping windows of neighboring genes on both sides."""
 
-REPRESENTATIONS: dict[str, EncoderConfig] = {
-    "raw": NoEncoderConfig(),
-    "log_means": LogMeansConfig(),
-    "log_region_means": LogMeansConfig(n_regions=5),
-    "pca": PCAConfig(),
-    "vae": VAEConfig(),
-    "consensus": ConsensusConfig(),
-    "paper_vae": PRESETS["paper"].encoders["paper_vae"],
+REPRESENTATIONS: dict[str, dict[str, Any]] = {
+    "raw": {"name": "none"},
+    "log_means": {"name": "log_means"},
+    "log_region_means": {"name": "log_means", "n_regions": 5},
+    "pca": {"name": "pca"},
+    "vae": {"name": "vae"},
+    "consensus": {"name": "consensus"},
+    "paper_vae": {"name": "paper_vae"},
 }
 
 
@@ -171,10 +162,7 @@ class BenchmarkConfig(BaseModel):
     permuted_labels: int = Field(100, ge=2)
     device: Literal["auto", "cpu", "cuda", "mps"] = "cpu"
     threads: int | None = Field(None, ge=1)
-    variants: dict[
-        str,
-        Annotated[EncoderConfig | PredictorConfig, Field(discriminator="name")],
-    ] = Field({})
+    variants: dict[str, Chosen] = Field({})
 
 
 def split_config(config: BenchmarkConfig, kind: SplitKind, fold: int) -> SplitConfig:

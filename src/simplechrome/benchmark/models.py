@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from simplechrome.benchmark.config import (
-    NEIGHBORHOOD,
     REPRESENTATIONS,
     BenchmarkConfig,
 )
@@ -17,15 +16,17 @@ from simplechrome.benchmark.neighbor_names import (
     parse_neighbors,
 )
 from simplechrome.config.models import (
-    LATENT_ENCODERS,
-    NEED_WINDOWS,
-    PREDICTORS,
     EncoderConfig,
     PredictorConfig,
+    encoder_config,
+    encoders_with_latents,
+    predictor_config,
 )
 from simplechrome.config.options import PRESETS, WITH_LOG_MEANS
 from simplechrome.config.run import RunConfig
 from simplechrome.errors import ConfigError, did_you_mean
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import PREDICTORS
 
 WITH_GENE_MEAN = "+gene_mean"
 """Behind a representation: beside it, the gene's mean log expression in other cell types."""
@@ -45,7 +46,7 @@ class Representation(NamedTuple):
     @property
     def random(self) -> bool:
         """Does it depend on a seed?"""
-        return self.encoder.name in ("vae", "paper_vae")
+        return ENCODERS.get(self.encoder.name).random
 
 
 class Model(NamedTuple):
@@ -64,7 +65,8 @@ class Model(NamedTuple):
     @property
     def slow(self) -> bool:
         """Would 50 fits take hours?"""
-        return self.head.name in (*NEED_WINDOWS, NEIGHBORHOOD)
+        head = PREDICTORS.get(self.head.name)
+        return head.needs_windows or head.needs_neighbors
 
 
 class Models(NamedTuple):
@@ -102,7 +104,7 @@ def choose_models(config: BenchmarkConfig) -> Models:
             "None of these models makes sense.",
             found=", ".join(f"{r}:{p}" for r, p, _ in rest) or "no representation, or no predictor",
             expected="at least one representation and one predictor that sees it",
-            remedy=f"{' and '.join(NEED_WINDOWS)} need the representation raw",
+            remedy="deepchrome and attentivechrome need the representation raw",
         )
     if config.baseline not in {model.name for model in applicable}:
         raise ConfigError(
@@ -118,13 +120,13 @@ def _why_not(model: Model) -> str:
     """Why does a pair of representation and predictor make no sense? Empty if it does."""
     sees, head = model.sees, model.head.name
     windows = sees.encoder.name == "none"
-    if head in NEED_WINDOWS and (not windows or sees.neighbors):
+    if PREDICTORS.get(head).needs_windows and (not windows or sees.neighbors):
         return "looks along the bins of a window, which this representation has none of"
     if sees.gene_mean and windows:
         return "the gene's mean elsewhere stands beside latents"
     if sees.neighbors and windows:
         return "windows of many neighbors are too large: neighbors are told by latents"
-    if head == NEIGHBORHOOD and not sees.neighbors:
+    if PREDICTORS.get(head).needs_neighbors and not sees.neighbors:
         return "looks at neighbors, which this representation has none of"
     return ""
 
@@ -158,11 +160,13 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     bare = own.removesuffix(WITH_GENE_MEAN)
     base, plus, rest = bare.partition(WITH_LOG_MEANS)
     kind, at, preset = base.partition("@")
-    forms: Mapping[str, EncoderConfig] = REPRESENTATIONS
+    forms: Mapping[str, Any] = REPRESENTATIONS
     if at:
         forms = _preset(preset, name).encoders
         forms = {"raw": forms["none"], **forms} if "none" in forms else forms
     form = config.variants.get(base, forms.get(kind))
+    if isinstance(form, Mapping):
+        form = encoder_config(**form)
     if rest or not isinstance(form, EncoderConfig):
         known = _known(config, REPRESENTATIONS, EncoderConfig)
         raise ConfigError(
@@ -172,11 +176,11 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
             f"{WITH_GENE_MEAN}, and by neighbors as +{' or +'.join(KINDS)}",
             remedy=did_you_mean(base, known),
         )
-    if plus and form.name not in LATENT_ENCODERS:
+    if plus and not ENCODERS.get(form.name).gives_latents:
         raise ConfigError(
             "Log means can be added to latents only.",
             found=name,
-            expected=f"one of {', '.join(LATENT_ENCODERS)} in front of {WITH_LOG_MEANS}",
+            expected=f"one of {', '.join(encoders_with_latents())} in front of {WITH_LOG_MEANS}",
         )
     return Representation(form, bool(plus), bare != own, neighbors)
 
@@ -188,9 +192,9 @@ def _find_head(name: str, config: BenchmarkConfig) -> PredictorConfig:
     elif name in config.variants:
         form = config.variants[name]
     else:
-        form = PREDICTORS[kind]() if kind in PREDICTORS else None
+        form = predictor_config(kind) if kind in PREDICTORS else None
     if not isinstance(form, PredictorConfig):
-        known = _known(config, PREDICTORS, PredictorConfig)
+        known = _known(config, PREDICTORS.names(), PredictorConfig)
         raise ConfigError(
             f"There is no predictor {name!r}.",
             found=name,

@@ -42,12 +42,12 @@ from simplechrome.benchmark.neighbor_names import (
     expression_table,
     replace_neighbors,
 )
-from simplechrome.config.models import NeighborhoodConfig
+from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ModelFormatError, SimpleChromeError, TrainingError
-from simplechrome.latent.load import load_encoder
 from simplechrome.latent.log_means import LogMeans
+from simplechrome.latent.registry import load_encoder
 from simplechrome.latent.with_log_means import WithLogMeans
 from simplechrome.predictors.neighborhood_features import (
     make_neighborhood_features,
@@ -55,7 +55,6 @@ from simplechrome.predictors.neighborhood_features import (
 )
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.runs.features import neighbor_expression_features
-from simplechrome.runs.models import make_encoder, make_predictor
 from simplechrome.work.files import whole_file
 from simplechrome.work.processes import available_cores, remembered, worker_processes
 
@@ -260,7 +259,7 @@ class Worker:
 
 def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
     run, near = run_config(config, cell.model, cell.seed), cell.model.sees.neighbors
-    if isinstance(run.predictor, NeighborhoodConfig) and near is not None and near.only:
+    if run.predictor.name == NEIGHBORHOOD and near is not None and near.only:
         run = run.model_copy(update={"predictor": run.predictor.model_copy(update={"own": "none"})})
     return make_predictor(run)
 

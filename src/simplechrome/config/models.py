@@ -1,15 +1,32 @@
-"""Options of every encoder and predictor: one section of a configuration each.
+"""Encoders and predictors of a run: their options as sections of a configuration, and the classes.
 
-Defaults here equal those of the estimators (a test compares them).
+A section is made from the signature of its class, so that whatever is registered can be used in
+TOML files, on the command line and in benchmarks. Only the classes that are named are imported.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from functools import partial
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, create_model
+from pydantic.functional_validators import WrapValidator
+from pydantic_core import PydanticKnownError
 
-Transform = Literal["log1p", "asinh", "sqrt", "none", "maximum"]
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import DIFFERENCE_PREDICTORS, PREDICTORS
+from simplechrome.work.registry import Registry
+
+if TYPE_CHECKING:
+    from simplechrome.config.run import RunConfig
+    from simplechrome.latent.encoder import Encoder
+    from simplechrome.predictors.predictor import Predictor
+
+_OF_THE_RUN = ("task", "random_state", "device", "threads")
+"""Arguments of classes that are set for the whole run, not in a section."""
 
 
 class Section(BaseModel):
@@ -18,205 +35,132 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class VAEConfig(Section):
-    """The variational autoencoder; see `simplechrome.VAE`."""
+class EncoderConfig(Section):
+    """Options of an encoder; see `encoder_config`."""
 
-    name: Literal["vae"] = "vae"
-    n_latent: int = Field(10, ge=1)
-    channels: tuple[int, ...] = (32, 64)
-    hidden: int = Field(64, ge=1)
-    kernel: int = Field(5, ge=1)
-    kl_weight: float = Field(1.0, ge=0)
-    kl_warm_up: int = Field(5, ge=0)
-    epochs: int = Field(12, ge=1)
-    patience: int = Field(6, ge=1)
-    batch_size: int = Field(256, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    transform_function: Transform = "log1p"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    name: str
+
+    def __reduce__(self) -> Any:
+        return _make, (EncoderConfig, self.model_dump())
 
 
-class ConsensusConfig(Section):
-    """What marks and cell types agree upon; see `simplechrome.ConsensusEncoder`."""
+class PredictorConfig(Section):
+    """Options of a predictor; see `predictor_config`."""
 
-    name: Literal["consensus"] = "consensus"
-    n_latent: int = Field(38, ge=2)
+    name: str
 
-
-class PaperVAEConfig(Section):
-    """The autoencoder of the SimpleChrome paper; see `simplechrome.PaperVAE`."""
-
-    name: Literal["paper_vae"] = "paper_vae"
-    n_latent: int = Field(10, ge=1)
-    channels: tuple[int, ...] = (32, 64)
-    kernel: int = Field(5, ge=1)
-    slope: float = 0.5
-    noise_variance: float = Field(0.0125, gt=0)
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
+    def __reduce__(self) -> Any:
+        return _make, (PredictorConfig, self.model_dump())
 
 
-class PCAConfig(Section):
-    """Principal components; see `simplechrome.PCA`."""
-
-    name: Literal["pca"] = "pca"
-    n_latent: int = Field(10, ge=1)
-    transform_function: Transform = "log1p"
-
-
-class LogMeansConfig(Section):
-    """Levels of the marks; see `simplechrome.LogMeans`."""
-
-    name: Literal["log_means"] = "log_means"
-    n_regions: int = Field(1, ge=1)
-
-
-class NoEncoderConfig(Section):
-    """The window itself; see `simplechrome.RawWindow`."""
-
-    name: Literal["none"] = "none"
-    transform_function: Transform = "log1p"
-
-
-class LinearConfig(Section):
-    """Logistic or ridge regression; see `simplechrome.LinearPredictor`."""
-
-    name: Literal["linear"] = "linear"
-    Cs: tuple[float, ...] = (
-        *(1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
-        *(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-    )
-    n_folds: int = Field(5, ge=2)
-    default_C: float = Field(0.1, gt=0)  # scikit-learn's name
-
-
-class MLPConfig(Section):
-    """A multilayer perceptron; see `simplechrome.MLPPredictor`."""
-
-    name: Literal["mlp"] = "mlp"
-    hidden: tuple[int, ...] = (256, 128)
-    dropout: float = Field(0.3, ge=0, lt=1)
-    epochs: int = Field(40, ge=1)
-    early_stopping: bool = True  # scikit-learn's name
-    patience: int = Field(6, ge=1)
-    batch_size: int = Field(64, ge=1)
-    learning_rate: float = Field(5e-4, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    clip_gradients: bool = True
-    initialization: Literal["uniform", "he_normal"] = "uniform"
-    n_folds: int = Field(5, ge=2)
-    hold_out_from: int = Field(1000, ge=2)
-
-
-class BoostingConfig(Section):
-    """Gradient-boosted trees; see `simplechrome.BoostingPredictor`."""
-
-    name: Literal["boosting"] = "boosting"
-    max_iter: int = Field(200, ge=1)
-    learning_rate: float = Field(0.1, gt=0)
-    max_leaf_nodes: int = Field(8, ge=2)
-    min_samples_leaf: int = Field(20, ge=1)
-    l2_regularization: float = Field(1.0, ge=0)
-    max_features: float = Field(0.1, gt=0, le=1)
-    max_bins: int = Field(63, ge=2, le=255)
-    n_folds: int = Field(5, ge=2)
-    hold_out_from: int = Field(1000, ge=2)
-
-
-class DeepChromeConfig(Section):
-    """A convolution over bins; see `simplechrome.DeepChrome`."""
-
-    name: Literal["deepchrome"] = "deepchrome"
-    filters: int = Field(64, ge=1)
-    kernel: int = Field(10, ge=1)
-    pool: int = Field(5, ge=1)
-    hidden: tuple[int, ...] = (128,)
-    dropout: float = Field(0.5, ge=0, lt=1)
-    epochs: int = Field(15, ge=1)
-    early_stopping: bool = True
-    patience: int = Field(15, ge=1)
-    batch_size: int = Field(32, ge=1)
-    min_batches: int = Field(8, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    clip_gradients: bool = True
-    n_folds: int = Field(5, ge=2)
-    hold_out_from: int = Field(1000, ge=2)
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-class AttentiveChromeConfig(Section):
-    """Recurrent layers with attention; see `simplechrome.AttentiveChrome`."""
-
-    name: Literal["attentivechrome"] = "attentivechrome"
-    bin_hidden: int = Field(32, ge=1)
-    mark_hidden: int = Field(16, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    epochs: int = Field(20, ge=1)
-    early_stopping: bool = True
-    patience: int = Field(20, ge=1)
-    batch_size: int = Field(128, ge=1)
-    min_batches: int = Field(16, ge=1)
-    learning_rate: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(5e-2, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
-    clip_gradients: bool = True
-    n_folds: int = Field(3, ge=2)
-    hold_out_from: int = Field(500, ge=2)
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-
-class NeighborhoodConfig(Section):
-    """Attention over neighbors; see `simplechrome.NeighborhoodPredictor`."""
-
-    name: Literal["neighborhood"] = "neighborhood"
-    own: Literal["linear", "mlp", "boosting", "none"] = "linear"
-    heads: int = Field(2, ge=1)
-    width: int = Field(8, ge=1)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    epochs: int = Field(40, ge=1)
-    early_stopping: bool = True
-    patience: int = Field(6, ge=1)
-    batch_size: int = Field(256, ge=1)
-    learning_rate: float = Field(5e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    n_folds: int = Field(5, ge=2)
-    hold_out_from: int = Field(1000, ge=2)
-
-
-EncoderConfig = (
-    VAEConfig | ConsensusConfig | PaperVAEConfig | PCAConfig | LogMeansConfig | NoEncoderConfig
-)
-PredictorConfig = (
-    LinearConfig
-    | MLPConfig
-    | BoostingConfig
-    | DeepChromeConfig
-    | AttentiveChromeConfig
-    | NeighborhoodConfig
-)
-ENCODERS: dict[str, type[EncoderConfig]] = {
-    "consensus": ConsensusConfig,
-    "vae": VAEConfig,
-    "paper_vae": PaperVAEConfig,
-    "pca": PCAConfig,
-    "log_means": LogMeansConfig,
-    "none": NoEncoderConfig,
+_REGISTRIES: dict[type[Section], Registry[Any]] = {
+    EncoderConfig: ENCODERS,
+    PredictorConfig: PREDICTORS,
 }
-LATENT_ENCODERS = ("consensus", "vae", "paper_vae", "pca")
-PREDICTORS: dict[str, type[PredictorConfig]] = {
-    "linear": LinearConfig,
-    "mlp": MLPConfig,
-    "boosting": BoostingConfig,
-    "deepchrome": DeepChromeConfig,
-    "attentivechrome": AttentiveChromeConfig,
-    "neighborhood": NeighborhoodConfig,
-}
-DIFFERENCES = ("mlp", "linear")
-"""Predictors that have an antisymmetric form."""
-NEED_WINDOWS = ("deepchrome", "attentivechrome")
-"""Predictors that look along the bins, and have nothing to look at in latents."""
+
+
+_SECTIONS: dict[Any, Any] = {}
+
+
+def section_of(cls: Any) -> Any:
+    """Return the section of an encoder or predictor: names, types and defaults of its arguments."""
+    from simplechrome.latent.encoder import Encoder
+
+    if cls in _SECTIONS:
+        return _SECTIONS[cls]
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if argument.default is Parameter.empty else argument.default)
+        for name, argument in signature(cls).parameters.items()
+        if name not in _OF_THE_RUN
+    }
+    base = EncoderConfig if issubclass(cls, Encoder) else PredictorConfig
+    fields["name"] = (Literal[cls.name], cls.name)
+    _SECTIONS[cls] = create_model(f"{cls.__name__}Config", __base__=base, **fields)
+    return _SECTIONS[cls]
+
+
+def encoder_config(name: str, **options: Any) -> EncoderConfig:
+    """Return the options of a registered encoder, with its defaults for those not given."""
+    section: EncoderConfig = section_of(ENCODERS.get(name))(**options)
+    return section
+
+
+def predictor_config(name: str, **options: Any) -> PredictorConfig:
+    """Return the options of a registered predictor, with its defaults for those not given."""
+    section: PredictorConfig = section_of(PREDICTORS.get(name))(**options)
+    return section
+
+
+def encoders_with_latents() -> list[str]:
+    """Return the names of encoders that log means can join. Imports all of them."""
+    return [name for name in ENCODERS.names() if ENCODERS.get(name).gives_latents]
+
+
+def _make(kind: type[Section], values: dict[str, Any]) -> Any:
+    return section_of(_REGISTRIES[kind].get(values["name"])).model_validate(values)
+
+
+def _choose(kinds: tuple[type[Section], ...], values: Any, handler: Callable[[Any], Any]) -> Any:
+    """Validate a table by the class that its `name` names."""
+    if not isinstance(values, Mapping):
+        return handler(values)
+    if "name" not in values:
+        raise PydanticKnownError("union_tag_not_found", {"discriminator": "'name'"})
+    name = values["name"]
+    for registry in (_REGISTRIES[kind] for kind in kinds):
+        if name in registry:
+            break
+    else:
+        names = [known for kind in kinds for known in _REGISTRIES[kind].names()]
+        tags = {"discriminator": "'name'", "tag": str(name), "expected_tags": ", ".join(names)}
+        raise PydanticKnownError("union_tag_invalid", tags)
+    try:
+        return section_of(registry.get(name)).model_validate(values)
+    except ValidationError as error:
+        # As of a tagged union: the name is part of the path.
+        lines: list[Any] = [{**e, "loc": (name, *e["loc"])} for e in error.errors()]
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
+ChosenEncoder = Annotated[
+    SerializeAsAny[EncoderConfig], WrapValidator(partial(_choose, (EncoderConfig,)))
+]
+ChosenPredictor = Annotated[
+    SerializeAsAny[PredictorConfig], WrapValidator(partial(_choose, (PredictorConfig,)))
+]
+Chosen = Annotated[
+    SerializeAsAny[EncoderConfig | PredictorConfig],
+    WrapValidator(partial(_choose, (EncoderConfig, PredictorConfig))),
+]
+"""Types of fields: a table with the name of a registered class and its options."""
+
+
+def _build(cls: type[Any], section: Section, **of_the_run: Any) -> Any:
+    takes = signature(cls).parameters
+    options = section.model_dump(exclude={"name"})
+    return cls(**options, **{name: v for name, v in of_the_run.items() if name in takes})
+
+
+def make_encoder(config: RunConfig) -> Encoder:
+    """Return the unfitted encoder of a configuration."""
+    cls = ENCODERS.get(config.encoder.name)
+    run = {"random_state": config.seed, "device": config.device, "threads": config.threads}
+    encoder: Encoder = _build(cls, config.encoder, **run)
+    if not config.add_log_means:
+        return encoder
+    from simplechrome.latent.with_log_means import WithLogMeans
+
+    return WithLogMeans(encoder)
+
+
+def make_predictor(config: RunConfig) -> Predictor:
+    """Return the unfitted predictor of a configuration."""
+    difference = config.task == "difference"
+    cls = (DIFFERENCE_PREDICTORS if difference else PREDICTORS).get(config.predictor.name)
+    task = "regression" if difference else config.task
+    run: dict[str, Any] = {"task": task, "random_state": config.seed, "threads": config.threads}
+    if not cls.prefers_cpu:
+        run["device"] = config.device
+    predictor: Predictor = _build(cls, config.predictor, **run)
+    return predictor

@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from simplechrome.config.models import (
-    ENCODERS,
-    NEED_WINDOWS,
-    AttentiveChromeConfig,
-    DeepChromeConfig,
     EncoderConfig,
-    MLPConfig,
-    NoEncoderConfig,
-    PaperVAEConfig,
     PredictorConfig,
+    encoder_config,
+    predictor_config,
+    section_of,
 )
 from simplechrome.config.run import (
     RunConfig,
@@ -26,83 +22,99 @@ from simplechrome.config.run import (
     read_config_values,
 )
 from simplechrome.errors import ConfigError
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import PREDICTORS
 from simplechrome.runs.folder import find_run, require_startable
 
 
 class Preset(NamedTuple):
     """A published method's own settings.
 
-    encoders, predictors : what `--encoder` and `--predictor` mean under the preset; the first of
-        each is taken where none is named (the window itself, if the predictor needs it), and what
-        is not here has no form in that publication
+    encoder_options, predictor_options : what `--encoder` and `--predictor` mean under the preset,
+        with options; the first of each is taken where none is named (the window itself, if the
+        predictor needs it), and what is not here has no form in that publication
     """
 
-    encoders: Mapping[str, EncoderConfig]
-    predictors: Mapping[str, PredictorConfig]
+    encoder_options: Mapping[str, Mapping[str, Any]]
+    predictor_options: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def encoders(self) -> dict[str, EncoderConfig]:
+        """Return the encoders' sections by the name that they have under the preset."""
+        return {name: encoder_config(**o) for name, o in self.encoder_options.items()}
+
+    @property
+    def predictors(self) -> dict[str, PredictorConfig]:
+        """Return the predictors' sections by the name that they have under the preset."""
+        return {name: predictor_config(**o) for name, o in self.predictor_options.items()}
 
 
 PRESETS = {
     "paper": Preset(
         {
-            "vae": PaperVAEConfig(),
-            "paper_vae": PaperVAEConfig(),
-            "none": NoEncoderConfig(transform_function="maximum"),
+            "vae": {"name": "paper_vae"},
+            "paper_vae": {"name": "paper_vae"},
+            "none": {"name": "none", "transform_function": "maximum"},
         },
         {
-            "mlp": MLPConfig(
-                dropout=0.0,
-                epochs=5,
-                early_stopping=False,
-                batch_size=32,
-                learning_rate=1e-3,
-                weight_decay=0.0,
-                clip_gradients=False,
-                initialization="he_normal",
-            ),
-            "deepchrome": DeepChromeConfig(
-                filters=625,
-                hidden=(256, 128),
-                dropout=0.0,
-                epochs=5,
-                early_stopping=False,
-                batch_size=32,
-                min_batches=1,
-                learning_rate=1e-3,
-                weight_decay=0.0,
-                schedule="constant",
-                clip_gradients=False,
-            ),
+            "mlp": {
+                "name": "mlp",
+                "dropout": 0.0,
+                "epochs": 5,
+                "early_stopping": False,
+                "batch_size": 32,
+                "learning_rate": 1e-3,
+                "weight_decay": 0.0,
+                "clip_gradients": False,
+                "initialization": "he_normal",
+            },
+            "deepchrome": {
+                "name": "deepchrome",
+                "filters": 625,
+                "hidden": (256, 128),
+                "dropout": 0.0,
+                "epochs": 5,
+                "early_stopping": False,
+                "batch_size": 32,
+                "min_batches": 1,
+                "learning_rate": 1e-3,
+                "weight_decay": 0.0,
+                "schedule": "constant",
+                "clip_gradients": False,
+            },
             # The original's code for it never ran: these are the AttentiveChrome paper's settings.
-            "attentivechrome": AttentiveChromeConfig(
-                bin_hidden=32,
-                mark_hidden=16,
-                dropout=0.5,
-                epochs=30,
-                patience=30,
-                batch_size=16,
-                min_batches=1,
-                learning_rate=1e-4,
-                weight_decay=0.0,
-                schedule="constant",
-            ),
+            "attentivechrome": {
+                "name": "attentivechrome",
+                "bin_hidden": 32,
+                "mark_hidden": 16,
+                "dropout": 0.5,
+                "epochs": 30,
+                "patience": 30,
+                "batch_size": 16,
+                "min_batches": 1,
+                "learning_rate": 1e-4,
+                "weight_decay": 0.0,
+                "schedule": "constant",
+            },
         },
     ),
     "deepchrome-paper": Preset(
-        {"none": NoEncoderConfig(transform_function="none")},
+        {"none": {"name": "none", "transform_function": "none"}},
         {
-            "deepchrome": DeepChromeConfig(
-                filters=50,
-                hidden=(625, 125),
-                dropout=0.5,
-                epochs=100,
-                patience=100,
-                batch_size=1,
-                min_batches=1,
-                learning_rate=1e-3,
-                weight_decay=0.0,
-                schedule="constant",
-                clip_gradients=False,
-            )
+            "deepchrome": {
+                "name": "deepchrome",
+                "filters": 50,
+                "hidden": (625, 125),
+                "dropout": 0.5,
+                "epochs": 100,
+                "patience": 100,
+                "batch_size": 1,
+                "min_batches": 1,
+                "learning_rate": 1e-3,
+                "weight_decay": 0.0,
+                "schedule": "constant",
+                "clip_gradients": False,
+            }
         },
     ),
 }
@@ -130,7 +142,7 @@ def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str,
         )
     preset, sections = PRESETS[name], {}
     choices: dict[str, Mapping[str, Any]]
-    choices = {"encoder": preset.encoders, "predictor": preset.predictors}
+    choices = {"encoder": preset.encoder_options, "predictor": preset.predictor_options}
     wrong = [s for s, forms in choices.items() if s in given and given[s] not in forms]
     if wrong:
         raise ConfigError(
@@ -142,10 +154,10 @@ def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str,
         )
     for section, forms in choices.items():
         first = next(iter(forms))
-        if section == "encoder" and given.get("predictor") in NEED_WINDOWS:
+        if section == "encoder" and _needs_windows(given.get("predictor")):
             first = "none"
         chosen = forms[given.get(section, first)]
-        sections[section] = chosen.model_dump(mode="json")
+        sections[section] = dict(chosen)
     return sections
 
 
@@ -171,6 +183,15 @@ def _split_section(held: Mapping[str, Any], given: dict[str, Any]) -> dict[str, 
             )
         split[name] = given.pop(name)
     return split
+
+
+def _needs_windows(predictor: Any) -> bool:
+    return predictor in PREDICTORS and PREDICTORS.get(predictor).needs_windows
+
+
+def _options_of(encoder: str) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = section_of(ENCODERS.get(encoder)).model_fields
+    return fields
 
 
 def _predictor_of(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
@@ -257,7 +278,7 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
             default = "mlp" if section == "predictor" else default
             if section == "encoder" and chosen is None and section not in values:
                 values.setdefault("add_log_means", True)
-        if section == "encoder" and _predictor_of(given, values) in NEED_WINDOWS:
+        if section == "encoder" and _needs_windows(_predictor_of(given, values)):
             default = "none"
         held = dict(values.get(section, {"name": default}))
         same = chosen in (None, held.get("name"))
@@ -267,8 +288,8 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     for name in _ENCODER_OPTIONS:
         if name not in given:
             continue
-        if encoder in ENCODERS and name not in ENCODERS[encoder].model_fields:
-            having = [other for other, form in ENCODERS.items() if name in form.model_fields]
+        if encoder in ENCODERS and name not in _options_of(encoder):
+            having = [other for other in ENCODERS.names() if name in _options_of(other)]
             raise ConfigError(
                 f"`{flag(name)}` does not apply to the encoder {encoder}.",
                 found=f"{flag(name)} {given[name]}",

@@ -16,20 +16,19 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from simplechrome.config.models import (
-    DIFFERENCES,
-    ENCODERS,
-    LATENT_ENCODERS,
-    NEED_WINDOWS,
-    PREDICTORS,
-    ConsensusConfig,
-    EncoderConfig,
-    LinearConfig,
-    NoEncoderConfig,
-    PredictorConfig,
+    ChosenEncoder,
+    ChosenPredictor,
     Section,
+    encoder_config,
+    encoders_with_latents,
+    predictor_config,
+    section_of,
 )
 from simplechrome.errors import ConfigError, MissingInputError
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import DIFFERENCE_PREDICTORS, PREDICTORS
 from simplechrome.work.files import whole_file
+from simplechrome.work.registry import Registry
 
 Task = Literal["classification", "regression", "difference"]
 
@@ -101,9 +100,9 @@ class RunConfig(Section):
     coverage: float = Field(0.9, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
-    encoder: EncoderConfig = Field(ConsensusConfig(), discriminator="name")
+    encoder: ChosenEncoder = Field(default_factory=lambda: encoder_config("consensus"))
     add_log_means: bool = False
-    predictor: PredictorConfig = Field(LinearConfig(), discriminator="name")
+    predictor: ChosenPredictor = Field(default_factory=lambda: predictor_config("linear"))
     split: SplitConfig = SplitConfig()
 
     @model_validator(mode="before")
@@ -113,13 +112,14 @@ class RunConfig(Section):
         if isinstance(values, dict) and "encoder" not in values:
             predictor = values.get("predictor")
             named = predictor.get("name") if isinstance(predictor, dict) else predictor
-            if getattr(named, "name", named) in NEED_WINDOWS:
-                return values | {"encoder": NoEncoderConfig()}
+            named = str(getattr(named, "name", named))
+            if named in PREDICTORS and PREDICTORS.get(named).needs_windows:
+                return values | {"encoder": encoder_config("none")}
         return values
 
     @model_validator(mode="after")
     def _windows_are_there(self) -> RunConfig:
-        if self.predictor.name in NEED_WINDOWS and self.encoder.name != "none":
+        if PREDICTORS.get(self.predictor.name).needs_windows and self.encoder.name != "none":
             raise ConfigError(
                 f"The predictor {self.predictor.name} looks along the bins of the window itself, "
                 "and latents have none.",
@@ -136,7 +136,8 @@ class RunConfig(Section):
             raise ConfigError(
                 "Windows of many neighbors are too large: neighbors are told by latents.",
                 found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
-                expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}, log_means",
+                expected="an encoder with latents: "
+                f"{', '.join([*encoders_with_latents(), 'log_means'])}",
             )
         return self
 
@@ -153,19 +154,20 @@ class RunConfig(Section):
                 expected="--task difference --pair A,B",
             )
         odd = self.encoder.name == "none" or self.neighbors or self.source is not None
-        if difference and (odd or self.predictor.name not in DIFFERENCES):
+        if difference and (odd or self.predictor.name not in DIFFERENCE_PREDICTORS):
             raise ConfigError(
                 "This is no way to predict a difference.",
                 found=f"encoder {self.encoder.name}, predictor {self.predictor.name}"
                 + (", neighbors" if self.neighbors else "")
                 + (", a run to start from" if self.source else ""),
-                expected=f"an encoder with latents, and the predictor {' or '.join(DIFFERENCES)}",
+                expected="an encoder with latents, and the predictor "
+                + " or ".join(DIFFERENCE_PREDICTORS.names()),
             )
         return self
 
     @model_validator(mode="after")
     def _encoder_looks_at_labels(self) -> RunConfig:
-        odd = self.encoder.name != "consensus" or self.source is not None
+        odd = not ENCODERS.get(self.encoder.name).uses_labels or self.source is not None
         if self.semi_supervised and (odd or self.task == "difference"):
             raise ConfigError(
                 "This encoder cannot be shown labels.",
@@ -209,11 +211,11 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _log_means_join_latents(self) -> RunConfig:
-        if self.add_log_means and self.encoder.name not in LATENT_ENCODERS:
+        if self.add_log_means and not ENCODERS.get(self.encoder.name).gives_latents:
             raise ConfigError(
                 "Log means can be added to latents only.",
                 found=f"add_log_means with the encoder {self.encoder.name}",
-                expected=f"an encoder with latents: {', '.join(LATENT_ENCODERS)}",
+                expected=f"an encoder with latents: {', '.join(encoders_with_latents())}",
             )
         return self
 
@@ -247,8 +249,8 @@ def expected_value(error: Mapping[str, Any]) -> str:
         case ["literal", "error"]:
             return str(limits["expected"]).replace("'", "")
         case ["union", "tag", *_]:
-            tags = ENCODERS if error["loc"][0] == "encoder" else PREDICTORS
-            return f'a line name = "{next(iter(tags))}", or another of: {", ".join(tags)}'
+            tags = (ENCODERS if error["loc"][0] == "encoder" else PREDICTORS).names()
+            return f'a line name = "{tags[0]}", or another of: {", ".join(tags)}'
         case ["model", *_]:
             section = error["loc"][0]
             return f"a section: a line [{section}], and its options below it, each in a line"
@@ -265,8 +267,11 @@ def _explain(error: ValidationError, where: str, given: Collection[str]) -> Conf
     table, *path = first["loc"] if first["loc"][0] in sections else (None, *first["loc"])
     section: Any = sections.get(table, RunConfig)
     place = ""
-    if path and isinstance(section, dict):
-        place, section = f" in [{table}] with the name {path[0]}", section[path[0]]
+    if path and isinstance(section, Registry):
+        place, section = (
+            f" in [{table}] with the name {path[0]}",
+            section_of(section.get(str(path[0]))),
+        )
         path = path[1:]
     elif path and table:
         place = f" in [{table}]"

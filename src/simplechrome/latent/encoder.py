@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -21,8 +21,18 @@ from simplechrome.training.model_files import class_of, read_model, restoring, w
 class Encoder(BaseEstimator):
     """A map from windows to latents, learned without labels.
 
+    See `simplechrome.register_encoder` for its use by name.
+
     Attributes
     ----------
+    name
+        In options and files.
+    random
+        Whether latents depend on a seed.
+    gives_latents
+        Whether it returns latents, which log means can join; not the window or summaries of it.
+    uses_labels
+        Whether `fit` can use labels (`semi_supervised`).
     marks_
         Those that it was fitted on, in their order.
     bin_start_ : (bin,)
@@ -34,6 +44,11 @@ class Encoder(BaseEstimator):
     measured_
         Tracks (cell type, mark) whose depth it was told by `with_tracks`.
     """
+
+    name: ClassVar[str] = ""
+    random: ClassVar[bool] = False
+    gives_latents: ClassVar[bool] = True
+    uses_labels: ClassVar[bool] = False
 
     marks_: list[str]
     bin_start_: np.ndarray

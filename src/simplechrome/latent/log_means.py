@@ -11,6 +11,7 @@ import xarray as xr
 from simplechrome.dataset.transforms.signal import SignalTransform, Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.window_encoder import WindowEncoder
+from simplechrome.work.settings import Count
 
 
 def log_means(signal: np.ndarray, mark_present: np.ndarray) -> np.ndarray:
@@ -59,7 +60,10 @@ class LogMeans(WindowEncoder):
 
     _latent_prefix = "log_mean"
 
-    def __init__(self, n_regions: int = 1) -> None:
+    name = "log_means"
+    gives_latents = False
+
+    def __init__(self, n_regions: Count = 1) -> None:
         self.n_regions = n_regions
 
     @property

@@ -14,6 +14,7 @@ from simplechrome.dataset.transforms.signal import SignalTransform
 from simplechrome.errors import ConfigError
 from simplechrome.latent.vae import _ROWS_AT_ONCE, VAE
 from simplechrome.training.settings import Device, Precision, TrainingSettings
+from simplechrome.work.settings import Count, Positive
 
 # The paper minimizes, per batch of B genes of 100 bins and 5 marks,
 #     mean squared error + 5e-5 · KL
@@ -171,20 +172,21 @@ class PaperVAE(VAE):
     Cheng, Murtaza & Wang, arXiv 2012.08671 (SimpleChrome), and its released code.
     """
 
+    name = "paper_vae"
     _stops_early: ClassVar[bool] = False
     kl_weight = 1.0  # `VAE` asks for it; here `noise_variance` says how much the KL weighs
 
     def __init__(
         self,
-        n_latent: int = 10,
+        n_latent: Count = 10,
         *,
         channels: tuple[int, ...] = (32, 64),
-        kernel: int = 5,
+        kernel: Count = 5,
         slope: float = 0.5,
-        noise_variance: float = PAPER_NOISE_VARIANCE,
-        epochs: int = 5,
-        batch_size: int = 64,
-        learning_rate: float = 1e-4,
+        noise_variance: Positive = PAPER_NOISE_VARIANCE,
+        epochs: Count = 5,
+        batch_size: Count = 64,
+        learning_rate: Positive = 1e-4,
         random_state: int = 0,
         device: Device = "auto",
         precision: Precision = "float32",

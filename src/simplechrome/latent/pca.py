@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.transforms.signal import Windows
+from simplechrome.dataset.transforms.signal import TransformFunction, Windows
 from simplechrome.errors import ConfigError
 from simplechrome.latent.window_encoder import WindowEncoder
+from simplechrome.work.settings import Count
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,11 @@ class PCA(WindowEncoder):
 
     _latent_prefix = "pc"
 
-    def __init__(self, n_latent: int = 10, transform_function: str = "log1p") -> None:
+    name = "pca"
+
+    def __init__(
+        self, n_latent: Count = 10, transform_function: TransformFunction = "log1p"
+    ) -> None:
         self.n_latent = n_latent
         self.transform_function = transform_function
 

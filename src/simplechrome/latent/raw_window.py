@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from simplechrome.dataset.transforms.signal import Windows
+from simplechrome.dataset.transforms.signal import TransformFunction, Windows
 from simplechrome.latent.window_encoder import WindowEncoder
 
 
@@ -22,7 +22,10 @@ class RawWindow(WindowEncoder):
         See `SignalTransform`.
     """
 
-    def __init__(self, transform_function: str = "log1p") -> None:
+    name = "none"
+    gives_latents = False
+
+    def __init__(self, transform_function: TransformFunction = "log1p") -> None:
         self.transform_function = transform_function
 
     @property

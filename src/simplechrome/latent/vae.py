@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 import xarray as xr
+from pydantic import Field
 
-from simplechrome.dataset.transforms.signal import Windows
+from simplechrome.dataset.transforms.signal import TransformFunction, Windows
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
 from simplechrome.latent.window_encoder import WindowEncoder
 from simplechrome.training.loop import devices, make_accelerator, seeded, train
 from simplechrome.training.settings import Device, Precision, TrainingSettings
 from simplechrome.training.threads import cpu_threads
+from simplechrome.work.settings import Count, NotNegative, Positive
 
 log = logging.getLogger(__name__)
 
@@ -70,24 +72,26 @@ class VAE(WindowEncoder):
     Kingma & Welling, arXiv 1312.6114. Cheng, Murtaza & Wang, arXiv 2012.08671 (SimpleChrome).
     """
 
+    name = "vae"
+    random = True
     # Whether held-out windows decide the epoch, and so have to be held out.
     _stops_early: ClassVar[bool] = True
 
     def __init__(
         self,
-        n_latent: int = 10,
+        n_latent: Count = 10,
         *,
         channels: tuple[int, ...] = (32, 64),
-        hidden: int = 64,
-        kernel: int = 5,
-        kl_weight: float = 1.0,
-        kl_warm_up: int = 5,
-        epochs: int = 12,
-        patience: int = 6,
-        batch_size: int = 256,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-4,
-        transform_function: str = "log1p",
+        hidden: Count = 64,
+        kernel: Count = 5,
+        kl_weight: NotNegative = 1.0,
+        kl_warm_up: Annotated[int, Field(ge=0)] = 5,
+        epochs: Count = 12,
+        patience: Count = 6,
+        batch_size: Count = 256,
+        learning_rate: Positive = 1e-3,
+        weight_decay: NotNegative = 1e-4,
+        transform_function: TransformFunction = "log1p",
         random_state: int = 0,
         device: Device = "auto",
         precision: Precision = "float32",

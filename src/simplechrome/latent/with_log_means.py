@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from simplechrome.errors import ConfigError
 from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.load import encoder_class
 from simplechrome.latent.log_means import LogMeans
 from simplechrome.latent.raw_window import RawWindow
+from simplechrome.latent.registry import encoder_class
 
 _LEARNED = ("history_", "interrupted_", "activity_")
 """What networks say of their training, and a run shows."""

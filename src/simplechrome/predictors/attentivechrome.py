@@ -15,6 +15,7 @@ from simplechrome.predictors.network import SCORED_AT_ONCE
 from simplechrome.predictors.window_network import WINDOW, Schedule, WindowPredictor
 from simplechrome.training.settings import Device, Precision
 from simplechrome.training.threads import cpu_threads
+from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
 
 
 class Attention(NamedTuple):
@@ -92,20 +93,20 @@ class AttentiveChrome(WindowPredictor):
         self,
         task: str = "classification",
         *,
-        bin_hidden: int = 32,
-        mark_hidden: int = 16,
-        dropout: float = 0.2,
-        epochs: int = 20,
+        bin_hidden: Count = 32,
+        mark_hidden: Count = 16,
+        dropout: Dropout = 0.2,
+        epochs: Count = 20,
         early_stopping: bool = True,
-        patience: int = 20,
-        batch_size: int = 128,
-        min_batches: int = 16,
-        learning_rate: float = 5e-3,
-        weight_decay: float = 5e-2,
+        patience: Count = 20,
+        batch_size: Count = 128,
+        min_batches: Count = 16,
+        learning_rate: Positive = 5e-3,
+        weight_decay: NotNegative = 5e-2,
         schedule: Schedule = "cosine",
         clip_gradients: bool = True,
-        n_folds: int = 3,
-        hold_out_from: int = 500,
+        n_folds: AtLeastTwo = 3,
+        hold_out_from: AtLeastTwo = 500,
         random_state: int = 0,
         device: Device = "cpu",
         precision: Precision = "float32",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import skops.io
+from pydantic import Field
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import Rows, inner_folds
+from simplechrome.work.settings import AtLeastTwo, Count, NotNegative, Positive
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +72,15 @@ class BoostingPredictor(Predictor):
         self,
         task: str = "classification",
         *,
-        max_iter: int = 200,
-        learning_rate: float = 0.1,
-        max_leaf_nodes: int = 8,
-        min_samples_leaf: int = 20,
-        l2_regularization: float = 1.0,
-        max_features: float = 0.1,
-        max_bins: int = 63,
-        n_folds: int = 5,
-        hold_out_from: int = 1000,
+        max_iter: Count = 200,
+        learning_rate: Positive = 0.1,
+        max_leaf_nodes: AtLeastTwo = 8,
+        min_samples_leaf: Count = 20,
+        l2_regularization: NotNegative = 1.0,
+        max_features: Annotated[float, Field(gt=0, le=1)] = 0.1,
+        max_bins: Annotated[int, Field(ge=2, le=255)] = 63,
+        n_folds: AtLeastTwo = 5,
+        hold_out_from: AtLeastTwo = 1000,
         random_state: int = 0,
     ) -> None:
         self.task = task

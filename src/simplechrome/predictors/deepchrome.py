@@ -7,6 +7,7 @@ from torch import nn
 from simplechrome.predictors.deepchrome_module import DeepChromeModule
 from simplechrome.predictors.window_network import Schedule, WindowPredictor
 from simplechrome.training.settings import Device, Precision
+from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
 
 
 class DeepChrome(WindowPredictor):
@@ -80,22 +81,22 @@ class DeepChrome(WindowPredictor):
         self,
         task: str = "classification",
         *,
-        filters: int = 64,
-        kernel: int = 10,
-        pool: int = 5,
+        filters: Count = 64,
+        kernel: Count = 10,
+        pool: Count = 5,
         hidden: tuple[int, ...] = (128,),
-        dropout: float = 0.5,
-        epochs: int = 15,
+        dropout: Dropout = 0.5,
+        epochs: Count = 15,
         early_stopping: bool = True,
-        patience: int = 15,
-        batch_size: int = 32,
-        min_batches: int = 8,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
+        patience: Count = 15,
+        batch_size: Count = 32,
+        min_batches: Count = 8,
+        learning_rate: Positive = 1e-3,
+        weight_decay: NotNegative = 1e-2,
         schedule: Schedule = "cosine",
         clip_gradients: bool = True,
-        n_folds: int = 5,
-        hold_out_from: int = 1000,
+        n_folds: AtLeastTwo = 5,
+        hold_out_from: AtLeastTwo = 1000,
         random_state: int = 0,
         device: Device = "cpu",
         precision: Precision = "float32",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from simplechrome.errors import ConfigError
 from simplechrome.predictors.logistic import Line, solve_logistic
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import Rows
+from simplechrome.work.settings import AtLeastTwo, Positive
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +154,9 @@ class LinearPredictor(Predictor):
         self,
         task: str = "classification",
         *,
-        Cs: Sequence[float] = PENALTIES,  # scikit-learn's name
-        n_folds: int = 5,
-        default_C: float = 0.1,
+        Cs: tuple[float, ...] = PENALTIES,  # scikit-learn's name
+        n_folds: AtLeastTwo = 5,
+        default_C: Positive = 0.1,
         random_state: int = 0,
     ) -> None:
         self.task = task

@@ -12,6 +12,7 @@ from simplechrome.errors import ConfigError
 from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.rows import Rows
 from simplechrome.training.settings import Device, TrainingSettings
+from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
 
 Initialization = Literal["uniform", "he_normal"]
 
@@ -92,17 +93,17 @@ class MLPPredictor(NetworkPredictor):
         task: str = "classification",
         *,
         hidden: tuple[int, ...] = (256, 128),
-        dropout: float = 0.3,
-        epochs: int = 40,
+        dropout: Dropout = 0.3,
+        epochs: Count = 40,
         early_stopping: bool = True,
-        patience: int = 6,
-        batch_size: int = 64,
-        learning_rate: float = 5e-4,
-        weight_decay: float = 1e-2,
+        patience: Count = 6,
+        batch_size: Count = 64,
+        learning_rate: Positive = 5e-4,
+        weight_decay: NotNegative = 1e-2,
         clip_gradients: bool = True,
         initialization: Initialization = "uniform",
-        n_folds: int = 5,
-        hold_out_from: int = 1000,
+        n_folds: AtLeastTwo = 5,
+        hold_out_from: AtLeastTwo = 1000,
         random_state: int = 0,
         device: Device = "cpu",
         threads: int | None = None,

@@ -19,6 +19,7 @@ from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets
 from simplechrome.training.settings import Device, TrainingSettings
+from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
 
 Own = Literal["linear", "mlp", "boosting", "none"]
 _FOLDS = 5
@@ -155,17 +156,17 @@ hold_out_from, random_state, device, threads
         task: str = "classification",
         *,
         own: Own = "linear",
-        heads: int = 2,
-        width: int = 8,
-        dropout: float = 0.2,
-        epochs: int = 40,
+        heads: Count = 2,
+        width: Count = 8,
+        dropout: Dropout = 0.2,
+        epochs: Count = 40,
         early_stopping: bool = True,
-        patience: int = 6,
-        batch_size: int = 256,
-        learning_rate: float = 5e-3,
-        weight_decay: float = 1e-2,
-        n_folds: int = 5,
-        hold_out_from: int = 1000,
+        patience: Count = 6,
+        batch_size: Count = 256,
+        learning_rate: Positive = 5e-3,
+        weight_decay: NotNegative = 1e-2,
+        n_folds: AtLeastTwo = 5,
+        hold_out_from: AtLeastTwo = 1000,
         random_state: int = 0,
         device: Device = "cpu",
         threads: int | None = None,

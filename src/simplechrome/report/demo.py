@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 import xarray as xr
 
+from simplechrome.config.models import make_encoder
 from simplechrome.config.run import make_config
 from simplechrome.dataset.building.annotate import build_from_deepchrome
 from simplechrome.dataset.splits import apply_assignment
@@ -22,7 +23,6 @@ from simplechrome.report.figures.benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
 from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.folder import describe_run
-from simplechrome.runs.models import make_encoder
 from simplechrome.runs.predictions import write_table
 from simplechrome.runs.prepare import assign_genes
 from simplechrome.simulation.simulate import simulate, write_deepchrome_layout

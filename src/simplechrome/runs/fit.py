@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
+from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.config.run import (
     RunConfig,
     make_config,
@@ -56,7 +57,6 @@ from simplechrome.runs.folder import (
 )
 from simplechrome.runs.held_out import fit_and_hold_out
 from simplechrome.runs.load import Models, adapt_run, load_run
-from simplechrome.runs.models import make_encoder, make_predictor
 from simplechrome.runs.predictions import predict_genes, write_table
 from simplechrome.runs.prepare import assign_genes, warn_of_split
 from simplechrome.runs.start_from import (

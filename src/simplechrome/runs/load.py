@@ -16,7 +16,7 @@ from simplechrome.dataset.choose import warn_of_imputed
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.uncertainty import Uncertainty, read_uncertainty
 from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.load import load_encoder
+from simplechrome.latent.registry import load_encoder
 from simplechrome.latent.window_encoder import require_same_case
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.pretrained import locate_run

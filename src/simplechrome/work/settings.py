@@ -1,13 +1,19 @@
-"""Errors of pydantic in the project's form: which option, what was found, what is expected."""
+"""Types of settings with their bounds; errors of pydantic in the project's form."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from simplechrome.errors import ConfigError, did_you_mean
+
+Count = Annotated[int, Field(ge=1)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 def flag(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ _FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
     "maximum": (np.array, np.array),  # what makes it one is the scaling
 }
 FUNCTIONS = tuple(_FUNCTIONS)
+TransformFunction = Literal["log1p", "asinh", "sqrt", "none", "maximum"]
 
 
 class Windows(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from copy import copy, deepcopy
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.dataset.transforms.tracks import TrackTransform
@@ -88,7 +89,10 @@ class ConsensusEncoder(WindowEncoder):
     transform_: TrackTransform
     _transform_class = TrackTransform
 
-    def __init__(self, n_latent: int = 38) -> None:
+    name = "consensus"
+    uses_labels = True
+
+    def __init__(self, n_latent: Annotated[int, Field(ge=2)] = 38) -> None:
         self.n_latent = n_latent
 
     @property
