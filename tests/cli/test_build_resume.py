@@ -111,7 +111,7 @@ def test_interrupted_build_keeps_what_was_read(
         patch.setattr(build_on_disk, "cell_type_dataset", interrupted)
         code, out, err = call(*build(layout, output))
     assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
-    assert "roadmap.zarr.unfinished (2 cell types that are read): --resume goes on" in err
+    assert "roadmap.zarr.unfinished (2 cell types that are read): --resume continues" in err
     assert call(*build(layout, output), "--resume")[0] == 0
     code, out, err = call(*build(layout, output), "--resume")
     assert (code, out.startswith(f"{output}: 3 cell types")) == (0, True)

@@ -23,7 +23,7 @@ from simplechrome.errors import (
     OutputError,
     OutputExistsError,
 )
-from simplechrome.work.lock import only_one
+from simplechrome.work.files import only_one
 
 
 class UnexpectedError(Exception):
@@ -69,11 +69,11 @@ def test_resume_reads_only_what_is_not_read(
     output = tmp_path / "x.zarr"
     stopped(path, output)
     assert not output.exists()
-    assert "2 cell types that are read): --resume goes on from there" in caplog.text
+    assert "2 cell types that are read): --resume continues it" in caplog.text
     reading.fails = ""
     build_deepchrome_on_disk(path, output, resume=True)
     assert reading == ["E001", "E002", "E003"]
-    assert "Going on with" in caplog.text
+    assert "Resuming" in caplog.text
     assert ("2 of 3 cell types are read already" in caplog.text) == (kind == "folder")
     assert tree(output) == in_memory(path, tmp_path / "memory.zarr")
 

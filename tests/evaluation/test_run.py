@@ -231,7 +231,7 @@ def test_second_run_into_a_folder_is_refused_and_nothing_changes(
     before = snapshot(tmp_path / "run")
     with pytest.raises(OutputExistsError, match="exists already") as caught:
         fit_run(one, config(), tmp_path / "run")
-    assert caught.value.found == "a finished run (encoder pca, predictor linear)"
+    assert "a finished run (encoder pca, predictor linear)" in caught.value.problem
     assert "--overwrite" in caught.value.remedy
     assert "--resume" in caught.value.remedy
     assert snapshot(tmp_path / "run") == before
@@ -284,9 +284,8 @@ def test_empty_folder_is_as_good_as_none(one: xr.Dataset, tmp_path: Path) -> Non
 
 def test_path_beneath_a_file_is_refused(one: xr.Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written") as caught:
+    with pytest.raises(OutputError, match=r"cannot be written: .*file is a file"):
         fit_run(one, config(), tmp_path / "file" / "run")
-    assert "is a file" in caught.value.found
 
 
 def test_first_run_that_learned_nothing_leaves_nothing(one: xr.Dataset, tmp_path: Path) -> None:
@@ -312,11 +311,11 @@ def test_first_run_that_fails_late_keeps_what_took_long(
     assert left == ["run.unfinished"]
     with pytest.raises(ModelFormatError, match="run is not finished") as caught:
         load_run(tmp_path / "run")
-    assert "checkpoints of 3 epochs of the encoder" in caught.value.found
+    assert "checkpoints of 3 epochs of the encoder" in str(caught.value)
     assert "--resume" in caught.value.remedy
     with pytest.raises(OutputExistsError, match="begun and not finished") as refused:
         fit_run(one, options, tmp_path / "run")
-    assert "checkpoints of 3 epochs of the encoder" in refused.value.found
+    assert "checkpoints of 3 epochs of the encoder" in str(refused.value)
     fit_run(one, options, tmp_path / "run", resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

@@ -238,7 +238,7 @@ def test_resumed_run_knows_that_its_source_is_another(
     fit_run(three.isel(cell_type=[0, 1]), other, copied, overwrite=True)
     with pytest.raises(ConfigError, match="made with other options or other data") as caught:
         fit_run(new, config, tmp_path / "run", source=load_run(copied), resume=True)
-    assert "source sha256" in caught.value.found
+    assert "source sha256" in str(caught.value)
 
 
 def test_file_that_names_the_source_alone_says_it_all(source: Run, tmp_path: Path) -> None:

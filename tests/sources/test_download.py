@@ -161,9 +161,9 @@ def test_folder_that_may_only_be_read_can_be_complete(
     os.utime(tmp_path / TRAIN)
 
     def refuse(*_: object) -> None:
-        raise OSError(30, "Read-only file system")
+        raise OutputError("Read-only file system")
 
-    monkeypatch.setattr("simplechrome.work.lock._take", refuse)
+    monkeypatch.setattr("simplechrome.sources.download.only_one", refuse)
     assert get(tmp_path).cell_types == NAMES
     (tmp_path / TRAIN).write_text("")
     with pytest.raises(OutputError, match="Read-only file system"):

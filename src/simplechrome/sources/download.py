@@ -31,7 +31,7 @@ from simplechrome.sources.download_manifest import (
 )
 from simplechrome.sources.download_record import normal_checksum
 from simplechrome.sources.unpack import CELL_TYPE_NAME, Unpacked, UnpackedFile, unpack
-from simplechrome.work.lock import only_one
+from simplechrome.work.files import only_one
 
 logger = logging.getLogger(__name__)
 

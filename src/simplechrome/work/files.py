@@ -1,23 +1,76 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are either whole or not there, written by one process at a time."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import json
+import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from simplechrome.errors import OutputError, OutputExistsError
-from simplechrome.work.lock import only_one
+
+logger = logging.getLogger(__name__)
+
+REQUEST = ".request.json"
+"""In unfinished work and until it is in place: what was asked for."""
 
 _LONGEST_NAME = 220  # most file systems take 255
+_OTHER_PATH = "free space, or choose another output path"
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """Return the error for a path that the system does not let us write."""
+    return OutputError(f"{path} cannot be written: {error.strerror or error}.", _OTHER_PATH)
+
+
+@contextmanager
+def only_one(lock: Path, *, wait: bool = True, work: str = "") -> Iterator[None]:
+    """Hold a lock file, so that one process at a time works on something.
+
+    The system frees the lock when its holder ends, however it ends.
+
+    Parameters
+    ----------
+    lock
+        Created here and removed afterwards.
+    wait
+        False: fail at once where another process holds it.
+    work
+        What the lock guards, for messages; by default the lock's folder.
+
+    Raises
+    ------
+    OutputError
+        If the lock cannot be written, or is held by another process and `wait` is False.
+    """
+    what = work or str(lock.parent)
+    held = FileLock(lock)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            if not wait:
+                raise OutputError(
+                    f"Another process is at work on {what}: it holds the lock {lock}.",
+                    "wait until it has finished, stop it, or choose another output path",
+                ) from None
+            logger.warning("Waiting for another process that works on %s (lock: %s)", what, lock)
+            held.acquire()
+    except OSError as error:
+        raise cannot_write(lock.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)  # while it is held: whoever waits takes a new file then
+        held.release()
 
 
 def _parent_of(path: Path) -> Path:
@@ -25,29 +78,15 @@ def _parent_of(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"The folder for {path} cannot be made.",
-            found=f"{error.strerror or error}: {error.filename}",
-            expected="a folder that can be written, or a path where one can be made",
-            remedy="choose another output path",
+            f"The folder for {path} cannot be made: {error.strerror or error}: {error.filename}.",
+            "choose another output path",
         ) from error
     return path.parent
 
 
-def _failure(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written.",
-        found=error.strerror or str(error),
-        expected="a place with room and the right to write",
-        remedy="free space, or choose another output path",
-    )
-
-
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Where can a file be written so that it appears under `path` only when it is whole?
-
-    Yields a temporary path in the same folder, which replaces `path` on a clean exit and is
-    removed on any other.
+    """Yield a temporary path that replaces `path` on a clean exit and is removed on any other.
 
     Raises
     ------
@@ -57,9 +96,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     parent = _parent_of(target)
     if target.is_dir():
-        raise OutputError(
-            f"{target} cannot be written as a file.", found="a folder", expected="a file name"
-        )
+        raise OutputError(f"{target} cannot be written as a file: it is a folder.", _OTHER_PATH)
     temporary: Path | None = None
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=parent)
@@ -72,7 +109,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise _failure(target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -86,11 +123,10 @@ def write_json(values: dict[str, Any], path: Path) -> None:
 
 @contextmanager
 def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Where can a folder be filled so that it appears under `path` only when it is whole?
+    """Yield a temporary folder that takes the place of `path` on a clean exit only.
 
-    Yields a temporary folder beside `path`, which takes its place on a clean exit and is removed
-    on any other. A folder that is replaced stays in place until the new one is whole. What a
-    killed process has left behind is removed by the next one.
+    A folder that is replaced stays in place until the new one is whole. What a killed process
+    has left behind is removed, or put in place, by the next one.
 
     Raises
     ------
@@ -100,119 +136,94 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
         If the folder cannot be written, or another process is just writing it.
     """
     target = Path(path)
-    if target.is_symlink():  # A folder cannot be renamed onto a link: go where it points.
+    if target.is_symlink():  # A folder cannot be renamed onto a link: write where it points.
         target = target.resolve()
-    check_free(target, overwrite=overwrite)
-    if target.exists() and not target.is_dir():
-        raise OutputError(
-            f"{target} cannot be written as a folder.",
-            found="a file",
-            expected="a folder, or nothing",
-            remedy="choose another output path",
-        )
-    parent = _parent_of(target)
-    temporary = parent / f".{target.name}.part"
-    with only_one(parent / f".{target.name}.lock", wait=False, work=str(target)):
+    temporary = _parent_of(target) / f".{target.name}.part"
+    with only_one(lock_of(target), wait=False, work=str(target)):
         try:
+            finish_replacing(target)
+            check_free(target, overwrite=overwrite)
+            if target.is_file():
+                raise OutputError(
+                    f"{target} cannot be written as a folder: it is a file.", _OTHER_PATH
+                )
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
             yield temporary
             put_in_place(temporary, target)
         except OSError as error:
-            raise _failure(target, error) from error
+            raise cannot_write(target, error) from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for rest in (temporary, leftovers(target)[0]):
+                shutil.rmtree(rest, ignore_errors=True)
+
+
+def lock_of(target: Path) -> Path:
+    """Return the lock file of whoever writes a folder."""
+    return target.with_name(f".{target.name}.lock")
+
+
+def leftovers(target: Path) -> tuple[Path, Path]:
+    """Return where a new folder lies that has yet to take its name, and the one it replaces."""
+    return target.with_name(f".{target.name}.whole"), target.with_name(f".{target.name}.replaced")
 
 
 def put_in_place(folder: Path, target: Path) -> None:
-    """Give a finished folder its name, in one step wherever the system can.
+    """Give a finished folder its name; what was there before is deleted.
 
-    What it replaces lies under the folder's former name afterwards, or under `replaced_by_halves`
-    where the file system cannot exchange two names, as some network ones.
+    Once the folder is called `.NAME.whole`, whoever calls `finish_replacing` completes the rest:
+    a process killed at any moment leaves the old folder or the new one.
 
     Raises
     ------
     OSError
         If it cannot be renamed; `target` is then what it was.
     """
-    if not target.exists():
-        folder.replace(target)
-        return
-    if _exchange(folder, target):
-        return
-    aside = replaced_by_halves(target)
-    shutil.rmtree(aside, ignore_errors=True)
-    target.replace(aside)
-    try:
-        folder.replace(target)
-    except BaseException:
-        aside.replace(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+    folder.replace(leftovers(target)[0])
+    finish_replacing(target)
 
 
-def replaced_by_halves(target: Path) -> Path:
-    """Where lies a folder that `put_in_place` moved aside and was killed before it went on?"""
-    return target.with_name(f".{target.name}.replaced")
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step; False where the system or the file system cannot."""
-    swap, at_working_folder = 2, -100  # RENAME_EXCHANGE and RENAME_SWAP; AT_FDCWD
-    names = os.fsencode(first), os.fsencode(second)
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-        if sys.platform == "linux":
-            failed = library.renameat2(
-                at_working_folder, names[0], at_working_folder, names[1], swap
-            )
-        elif sys.platform == "darwin":
-            failed = library.renamex_np(*names, swap)
-        else:
-            return False
-    except (AttributeError, TypeError, OSError):  # No such function in the system's library.
-        return False
-    if not failed:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
-        return False
-    raise OSError(code, os.strerror(code), str(second))
+def finish_replacing(target: Path) -> None:
+    """Complete what a process that was killed in `put_in_place` had yet to do."""
+    whole, replaced = leftovers(target)
+    if whole.exists():
+        (whole / REQUEST).unlink(missing_ok=True)
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.replace(replaced)
+        try:
+            whole.replace(target)
+        except OSError:
+            if replaced.exists():
+                replaced.replace(target)
+            raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def check_free(path: str | Path, *, overwrite: bool = False) -> None:
-    """May `path` be written?
-
-    Called before long work, so that nobody waits for a result that cannot be stored.
+    """Check, before long work, that its result can be written to `path`.
 
     Raises
     ------
     OutputExistsError
         If something is there already and `overwrite` is False.
     OutputError
-        If `path` lies beneath a file.
+        If `path` lies below a file, or its name is too long.
     """
     target = Path(path)
     longest = max((len(os.fsencode(part)) for part in target.parts), default=0)
     if longest > _LONGEST_NAME:
         raise OutputError(
-            f"{target} is too long a name.",
-            found=f"{longest} bytes",
-            expected=f"{_LONGEST_NAME} at most: names for unfinished work are made of it",
+            f"{target} is too long a name: {longest} bytes, at most {_LONGEST_NAME} are possible.",
+            "choose a shorter one",
         )
     if target.exists() and not overwrite:
         raise OutputExistsError(
             f"{target} exists already.",
-            expected="a new path",
-            remedy="choose another output path, or pass --overwrite (overwrite=True) to replace it",
+            "choose another output path, or pass --overwrite (overwrite=True) to replace it",
         )
-    for parent in target.parents:
-        if parent.exists():
-            if not parent.is_dir():
-                raise OutputError(
-                    f"{target} cannot be written.",
-                    found=f"{parent} is a file",
-                    expected="a folder",
-                    remedy="choose another output path",
-                )
-            break
+    lowest = next((parent for parent in target.parents if parent.exists()), None)
+    if lowest is not None and not lowest.is_dir():
+        raise OutputError(
+            f"{target} cannot be written: {lowest} is a file.", "choose another output path"
+        )

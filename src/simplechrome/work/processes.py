@@ -1,4 +1,4 @@
-"""Several processes at work for one command: begun alike, and never left behind."""
+"""Worker processes that end with their parent, and the log lines that they return."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIBRARY = "simplechrome"
 
 
 class LoggedLine(NamedTuple):
-    """One line of the log: who said it, how loud, and what."""
+    """One line of the log, as it can be sent between processes."""
 
     logger: str
     level: int
@@ -36,7 +36,7 @@ class _Memory(logging.Handler):
 
 @contextmanager
 def remembered(level: int = logging.INFO) -> Iterator[list[LoggedLine]]:
-    """What does the library say in this block, from this level up?"""
+    """Yield a list that gathers what the library logs in this block, from this level up."""
     logger, memory = logging.getLogger(_LIBRARY), _Memory(level)
     before = logger.level
     logger.addHandler(memory)
@@ -49,13 +49,13 @@ def remembered(level: int = logging.INFO) -> Iterator[list[LoggedLine]]:
 
 
 def relay(lines: Iterable[LoggedLine]) -> None:
-    """Say what was remembered elsewhere."""
+    """Log here what was logged in another process."""
     for line in lines:
         logging.getLogger(line.logger).log(line.level, "%s", line.text)
 
 
 def available_cores() -> int:
-    """On how many cores may this process run?"""
+    """Return the number of cores on which this process may run."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -67,8 +67,8 @@ def worker_processes(
 ) -> Iterator[ProcessPoolExecutor]:
     """Start processes that end with this one, whatever ends it.
 
-    They are killed where the block is left by an error or Ctrl-C: what a killed process was at is
-    lost, and nothing else.
+    They are killed where the block is left by an error or Ctrl-C: only the tasks that they were
+    working on are lost.
 
     Parameters
     ----------
@@ -96,22 +96,17 @@ def worker_processes(
 def _begin(parent: int, begin: Callable[..., object] | None, arguments: tuple) -> None:
     # Ctrl-C goes to the whole group; the parent decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with(parent)
-    # Only warnings reach the user from here, and it is for the parent to say them.
-    logger = logging.getLogger("simplechrome")
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    logger.addHandler(logging.NullHandler())
-    if begin is not None:
-        begin(*arguments)
 
-
-def _die_with(parent: int) -> None:
-    """End with the parent: killed by SIGKILL, it cannot tell its children."""
-
-    def watch() -> None:
+    def watch() -> None:  # A parent killed by SIGKILL cannot stop its children.
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    # Warnings are returned by `remembered` and logged by the parent.
+    logger = logging.getLogger(_LIBRARY)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    if begin is not None:
+        begin(*arguments)

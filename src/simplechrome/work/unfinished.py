@@ -1,8 +1,7 @@
-"""Long work in a folder: begun once, taken up again after any end, and whole when it has its name.
+"""Long work in a folder: resumable after any interruption, and under its name only when whole.
 
 The work for `runs/e012` is done in `runs/e012.unfinished`, by one process at a time. A file there
-says what was asked for; it moves with the folder to its final name and is removed last, so that
-a process killed at any moment leaves a state that the next one can name and go on from.
+holds the request, so that the work is resumed for the same options and data only.
 """
 
 from __future__ import annotations
@@ -15,13 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from simplechrome.errors import ConfigError, OutputError, OutputExistsError
-from simplechrome.work.files import check_free, put_in_place, replaced_by_halves, whole_file
-from simplechrome.work.lock import only_one
+from simplechrome.errors import ConfigError, OutputError, OutputExistsError, first_names
+from simplechrome.work.files import (
+    REQUEST,
+    cannot_write,
+    check_free,
+    finish_replacing,
+    leftovers,
+    lock_of,
+    only_one,
+    put_in_place,
+)
 
 log = logging.getLogger(__name__)
 
-REQUEST = ".request.json"
+_SUFFIX = ".unfinished"
 
 
 class Work(NamedTuple):
@@ -35,9 +42,6 @@ class Work(NamedTuple):
     resumed: bool
 
 
-_SUFFIX = ".unfinished"
-
-
 def _followed(target: str | Path) -> Path:
     """The path itself, or where a link or `.` points."""
     path = Path(target)
@@ -47,32 +51,32 @@ def _followed(target: str | Path) -> Path:
 def _result(target: str | Path) -> Path:
     path = _followed(target)
     check_free(path, overwrite=True)
-    if not path.name or path.name.endswith(_SUFFIX):
+    if not path.name:
         raise OutputError(
-            f"{target} cannot be the name of a result.",
-            found="a folder of unfinished work" if path.name else "the root of the file system",
-            expected="the name that the result shall have",
-            remedy=f"give {path.name.removesuffix(_SUFFIX)}, with --resume to go on with it"
-            if path.name
-            else "choose another output path",
+            f"{target} cannot be the name of a result: it is the root of the file system.",
+            "choose another output path",
+        )
+    if path.name.endswith(_SUFFIX):
+        raise OutputError(
+            f"{target} cannot be the name of a result: it is a folder of unfinished work.",
+            f"give {path.name.removesuffix(_SUFFIX)}, with --resume to continue it",
         )
     if path.resolve() == Path.cwd():
         raise OutputError(
-            f"{target} is the folder that you are in.",
-            expected="a path whose folder can be replaced as a whole",
-            remedy="name a folder inside of it, or call from another one",
+            f"{target} is the working directory, which cannot be replaced as a whole.",
+            "name a folder inside of it, or call from another one",
         )
     return path
 
 
 def unfinished_folder(target: str | Path) -> Path:
-    """Where is the work done that ends in `target`?"""
+    """Return where the work is done that ends in `target`."""
     path = _followed(target)
     return path.parent / f"{path.name}{_SUFFIX}"
 
 
 def unfinished_request(target: str | Path) -> dict[str, Any] | None:
-    """What was asked for when the work for `target` began; None if none is unfinished."""
+    """Return the request of the unfinished work for `target`; None if there is none."""
     try:
         request = json.loads((unfinished_folder(target) / REQUEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -81,14 +85,14 @@ def unfinished_request(target: str | Path) -> dict[str, Any] | None:
 
 
 def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """In which options do two requests differ?
+    """Return the options in which two requests differ.
 
     Returns
     -------
     Lines such as `encoder.epochs: begun with 12, now 20`.
     """
     lines = []
-    if begun.get("name") != asked.get("name"):  # Another model: its options say nothing.
+    if begun.get("name") != asked.get("name"):  # Another model has other options.
         begun, asked = {"name": begun.get("name")}, {"name": asked.get("name")}
     for name in sorted({*begun, *asked}):
         before, now = begun.get(name), asked.get(name)
@@ -105,31 +109,26 @@ def _shown(value: Any) -> str:
 
 
 def refuse_existing(target: Path, describe: Callable[[Path], str]) -> None:
-    """May new work for `target` begin, without leave to replace anything?
+    """Check that nothing, finished or not, would be replaced by new work for `target`.
 
     Raises
     ------
     OutputExistsError
-        If a finished or unfinished result is there; names both ways on.
+        If a finished or unfinished result is there.
     """
     check_free(target, overwrite=True)
     folder = unfinished_folder(target)
-    if target.exists() and not _is_empty(target):
+    if _holds_something(target):
         raise OutputExistsError(
-            f"{target} exists already.",
-            found=describe(target),
-            expected="a new path",
-            remedy="choose another output path, pass --overwrite (overwrite=True) to replace it, "
+            f"{target} exists already: {describe(target)}.",
+            "choose another output path, pass --overwrite (overwrite=True) to replace it, "
             "or --resume (resume=True) to finish what is not finished",
         )
-    if folder.exists() and not _is_blank(folder):
+    if folder.exists():
         raise OutputExistsError(
-            f"{target} was begun and not finished.",
-            found=f"{folder} with {describe(folder)}",
-            expected="a new path",
-            cause="the process was stopped or killed",
-            remedy="pass --resume (resume=True) to go on from there, or --overwrite "
-            "(overwrite=True) to begin anew",
+            f"{target} was begun and not finished: {folder} holds {describe(folder)}.",
+            "pass --resume (resume=True) to continue, or --overwrite (overwrite=True) to start "
+            "again",
         )
 
 
@@ -144,20 +143,19 @@ def long_work(
     require_ours: Callable[[Path], None],
     worth_keeping: Callable[[Path], bool],
 ) -> Iterator[Work]:
-    """Where can long work be done so that its result appears only when it is whole?
+    """Yield a folder for long work that takes the name `target` on a clean exit.
 
-    On a clean exit the folder takes its name, in one step. On any other it stays for the next
-    call, if it holds something worth keeping.
+    On any other exit it stays for the next call, if it holds something worth keeping.
 
     Parameters
     ----------
     target
         The result's path.
     request
-        All that decides the result, as plain JSON: options, checksums of inputs. Work is taken up
-        again only for the same request.
+        All that decides the result, as plain JSON: options, checksums of inputs. Work is resumed
+        only for the same request.
     resume
-        Go on with work that was begun; begin it where there is none.
+        Continue work that was begun; begin it where there is none.
     overwrite
         Replace a finished result. Without `resume`, unfinished work is replaced too.
     describe
@@ -166,11 +164,7 @@ def long_work(
         Raises OutputExistsError where a folder that would be replaced holds anything else than
         a result of this kind.
     worth_keeping
-        An unfinished folder → would somebody want to go on with it?
-
-    Yields
-    ------
-    Work
+        An unfinished folder → whether somebody would want to resume it.
 
     Raises
     ------
@@ -182,65 +176,54 @@ def long_work(
         If the work was begun with another request.
     """
     path = _result(target)
-    check_free(path, overwrite=True)
-    with only_one(_lock(path), wait=False, work=str(path)):
-        _finish_replacing(path)
+    with only_one(lock_of(path), wait=False, work=str(path)):
+        finish_replacing(path)
         folder = unfinished_folder(path)
-        shutil.rmtree(_given_up(folder), ignore_errors=True)
+        shutil.rmtree(_nameless(folder), ignore_errors=True)
         if not (resume or overwrite):
             refuse_existing(path, describe)
-        if path.exists() and not _is_empty(path):
+        if _holds_something(path):
             if not overwrite:
                 raise OutputExistsError(
-                    f"{path} is finished, and unfinished work would replace it."
+                    f"{path} is finished ({describe(path)}), and unfinished work would replace it."
                     if folder.exists()
-                    else f"{path} is not a result that can be resumed.",
-                    found=describe(path),
-                    remedy="pass --overwrite (overwrite=True) as well if it may be replaced, or "
-                    "choose another output path",
+                    else f"{path} is not a result that can be resumed: {describe(path)}.",
+                    "pass --overwrite (overwrite=True) as well if it may be replaced, or choose "
+                    "another output path",
                 )
             require_ours(path)
-        resumed = resume and folder.exists() and not _is_blank(folder)
+        resumed = resume and folder.exists()
         if resumed:
             _require_same(path, request)
-            # Files that a killed process had not finished.
-            for rest in folder.rglob(".*"):
-                if rest.is_file() and rest.name != REQUEST:
-                    rest.unlink()
-                elif rest.is_dir() and rest.name.endswith(".part"):
-                    shutil.rmtree(rest)
-            log.info("Going on with %s: %s", folder, describe(folder))
+            _remove_temporaries(folder)
+            log.info("Resuming %s: %s", folder, describe(folder))
         else:
             _begin(folder, request, path)
         try:
             yield Work(folder, resumed)
         except BaseException:
-            if not worth_keeping(folder):
-                _remove(folder)
-            else:
+            if worth_keeping(folder):
                 log.warning(
-                    "%s is not finished. What was done is kept in %s (%s): --resume goes on from "
-                    "there",
+                    "%s is not finished. What was done is kept in %s (%s): --resume continues it",
                     path,
                     folder,
                     describe(folder),
                 )
+            else:
+                _remove(folder)
             raise
-        if path.is_dir() and _is_empty(path):
-            path.rmdir()
         try:
             put_in_place(folder, path)
         except OSError as error:
             raise OutputError(
-                f"{path} cannot be put in place; the whole result is in {folder}.",
-                found=error.strerror or str(error),
-                remedy="rename it by hand, or call again with --resume",
+                f"{path} cannot be put in place: {error.strerror or error}. The whole result is "
+                f"in {leftovers(path)[0]}.",
+                "rename it by hand, or call again with --resume",
             ) from error
-        _finish_replacing(path)
 
 
 def settle(target: str | Path) -> None:
-    """Finish what a process that was killed while its result took its name has left to do.
+    """Complete what a process that was killed while its result took its name has left to do.
 
     Raises
     ------
@@ -248,92 +231,70 @@ def settle(target: str | Path) -> None:
         If another process is at work on it.
     """
     path = _result(target)
-    held = (path / REQUEST, replaced_by_halves(path), _lock(path))
-    if any(rest.exists() for rest in held):
-        with only_one(_lock(path), wait=False, work=str(path)):
-            _finish_replacing(path)
+    if any(rest.exists() for rest in (*leftovers(path), lock_of(path))):
+        with only_one(lock_of(path), wait=False, work=str(path)):
+            finish_replacing(path)
 
 
-def _lock(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+def _holds_something(path: Path) -> bool:
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
-def _finish_replacing(path: Path) -> None:
-    aside = replaced_by_halves(path)
-    if not path.exists() and aside.exists():
-        aside.replace(path)
-        log.warning("%s was restored: a process was killed while replacing it", path)
-    if (path / REQUEST).is_file():
-        # The new result has its name. Only now does the old one go, and the request last.
-        shutil.rmtree(unfinished_folder(path), ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        (path / REQUEST).unlink()
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
-def _is_blank(folder: Path) -> bool:
-    """Was the process killed before it had said what was asked for?"""
-    temporary = f".{REQUEST}."  # as `whole_file` names it
-    return folder.is_dir() and all(entry.name.startswith(temporary) for entry in folder.iterdir())
-
-
-def _given_up(folder: Path) -> Path:
+def _nameless(folder: Path) -> Path:
+    """Where unfinished work lies before it is begun and while it is deleted."""
     return folder.with_name(f".{folder.name}.part")
 
 
 def _remove(folder: Path) -> None:
-    """Delete unfinished work. It loses its name first: half of it must not be resumed."""
-    rest = _given_up(folder)
+    """Delete unfinished work; it loses its name first, as an incomplete rest is not resumable."""
+    rest = _nameless(folder)
     shutil.rmtree(rest, ignore_errors=True)
     folder.replace(rest)
     shutil.rmtree(rest)
 
 
+def _remove_temporaries(folder: Path) -> None:
+    """Delete files and folders that a killed process had not finished."""
+    for rest in folder.rglob(".*"):
+        if rest.is_file() and rest.name != REQUEST:
+            rest.unlink()
+        elif rest.is_dir() and rest.name.endswith(".part"):
+            shutil.rmtree(rest)
+
+
 def _begin(folder: Path, request: Mapping[str, Any], target: Path) -> None:
+    """Create the folder, with the request in it from its first moment."""
     if folder.exists():
-        if not folder.is_dir() or not ((folder / REQUEST).is_file() or _is_blank(folder)):
+        if not (folder / REQUEST).is_file():
+            names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
             raise OutputExistsError(
-                f"{folder} is in the way, and was not made by this program.",
-                found=", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
-                if folder.is_dir()
-                else "a file",
-                expected="nothing there while the work goes on",
-                remedy="move it away, or choose another output path",
+                f"{folder} is where the work would be done, and was not made by this program "
+                f"({first_names(names) or 'no files'}).",
+                "move it away, or choose another output path",
             )
         _remove(folder)
+    rest = _nameless(folder)
     try:
-        folder.mkdir(parents=True)
-        with whole_file(folder / REQUEST) as temporary:
-            temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
-    except (OSError, OutputError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise OutputError(
-            f"{target} cannot be written.",
-            found=error.found if isinstance(error, OutputError) else error.strerror or str(error),
-            expected="a folder where files can be made",
-            remedy="free space, or choose another output path",
-        ) from error
+        rest.mkdir(parents=True)
+        text = json.dumps(request, indent=1) + "\n"
+        (rest / REQUEST).write_text(text, encoding="utf-8")
+        rest.replace(folder)
+    except OSError as error:
+        shutil.rmtree(rest, ignore_errors=True)
+        raise cannot_write(target, error) from error
 
 
 def _require_same(target: Path, request: Mapping[str, Any]) -> None:
     begun = unfinished_request(target)
     if begun is None:
         raise OutputExistsError(
-            f"{unfinished_folder(target)} cannot be resumed.",
-            found=f"no {REQUEST} that can be read",
-            expected="the file that says what was asked for",
-            cause="a damaged or incomplete copy",
-            remedy="move it away, or choose another output path",
+            f"{unfinished_folder(target)} cannot be resumed: no readable {REQUEST} is in it.",
+            "move it away, or choose another output path",
         )
     lines = differences(begun, json.loads(json.dumps(request)))
     if lines:
         raise ConfigError(
-            f"{target} was begun with other options or other data.",
-            found="; ".join(lines[:6]),
-            expected="the same, so that the result is what an undisturbed run gives",
-            remedy="repeat the options of the first call on the same data, or pass --overwrite "
-            "without --resume to begin anew",
+            f"{target} was begun with other options or other data: {'; '.join(lines[:6])}.",
+            "repeat the options of the first call on the same data, or pass --overwrite without "
+            "--resume to start again",
         )

@@ -50,9 +50,8 @@ from simplechrome.errors import OutputError, SimpleChromeError
 from simplechrome.sources.deepchrome import list_cell_types, read_changed
 from simplechrome.sources.provenance import fingerprint, read_bytes
 from simplechrome.version import __version__
-from simplechrome.work.files import whole_file, whole_folder
+from simplechrome.work.files import REQUEST, whole_file, whole_folder
 from simplechrome.work.unfinished import (
-    REQUEST,
     long_work,
     refuse_existing,
     settle,

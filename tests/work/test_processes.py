@@ -1,4 +1,4 @@
-"""What another process says reaches this one's log."""
+"""What another process logs reaches this one's log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from simplechrome.work.processes import LoggedLine, relay, remembered
 
 
-def test_lines_are_remembered_and_said_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_are_remembered_and_logged_again(caplog: pytest.LogCaptureFixture) -> None:
     with remembered() as lines:
         logging.getLogger("simplechrome.sources").info("%d tracks", 3)
         logging.getLogger("simplechrome.sources").warning("one is empty")
