@@ -9,15 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from simplechrome import PCA, LogMeans
-from simplechrome.dataset.splits import split_by_chromosome
 from simplechrome.evaluation.bootstrap import block_bootstrap_of_groups
-from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
 from simplechrome.evaluation.scores import (
     format_metrics,
     format_score,
     known_rows,
-    paired_margins,
     score_predictions,
 )
 
@@ -200,49 +196,3 @@ def test_metrics_read_as_lines() -> None:
     assert lines[3].startswith("test (4 genes in 2 cell types, means over these): AUROC 0.7500")
     assert [line.split(":")[0] for line in lines[4:6]] == ["  c0", "  c1"]
     assert lines[5].endswith("AUROC –")
-
-
-def test_label_efficiency_compares_representations_on_the_same_draws(one: Any) -> None:
-    split = split_by_chromosome(one)
-    latents = {
-        name: (encoder.fit(split.train).transform(split.train), encoder.transform(split.test))
-        for name, encoder in {"levels": LogMeans(), "PCA": PCA(3)}.items()
-    }
-    scores = label_efficiency(split, latents, [30, None], draws=2)
-    assert scores.columns.tolist() == ["representation", "n_labels", "draw", "auroc"]
-    everything = split.train.sizes["gene"]
-    assert scores.groupby(["representation", "n_labels"]).size().to_dict() == {
-        ("PCA", 30): 2,
-        ("PCA", everything): 1,
-        ("levels", 30): 2,
-        ("levels", everything): 1,
-    }
-    assert scores["auroc"].between(0.5, 1).all()
-    few = scores[scores["n_labels"] == 30]
-    assert few.groupby("representation")["auroc"].nunique().tolist() == [2, 2]  # other genes
-
-
-def test_margins_are_those_of_paired_differences_by_hand() -> None:
-    # Both go up and down together by .1, so that the deviation of a score is .1; of the
-    # differences .01, .02, .03 it is .01. Student's t with 2 degrees of freedom: 4.3027.
-    best = np.array([0.7, 0.8, 0.9])
-    scores = pd.concat(
-        pd.DataFrame({"representation": name, "n_labels": 20, "draw": range(3), "auroc": auroc})
-        for name, auroc in {"PCA": best, "raw": best - [0.01, 0.02, 0.03]}.items()
-    )
-    all_labels = scores[scores["draw"] == 0].assign(n_labels=1000)
-    margins = paired_margins(pd.concat([scores, all_labels]))
-    assert margins.loc["PCA", 20] == 0
-    assert margins.loc["raw", 20] == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
-    assert margins[1000].isna().all()  # one draw says nothing
-
-
-def test_summary_over_draws_by_hand() -> None:
-    # .8 and .9: mean .85, deviation (n - 1) .1 / √2.
-    scores = pd.DataFrame(
-        {"representation": "a", "n_labels": [20, 20, 50], "draw": [0, 1, 0], "auroc": [0.8, 0.9, 1]}
-    )
-    result = summarize(scores)
-    assert result["mean"].tolist() == pytest.approx([0.85, 1])
-    assert result["low"][0] == pytest.approx(0.85 - 0.1 / 2**0.5)
-    assert np.isnan(result["low"][1])

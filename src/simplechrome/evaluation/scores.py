@@ -101,40 +101,6 @@ def format_part(scores: dict[str, Any], task: str, part: str) -> list[str]:
     return lines + [f"  {what}: {why}" for what, why in scores.get("undefined", {}).items()]
 
 
-def paired_margins(scores: pd.DataFrame) -> pd.DataFrame:
-    """By how much must a representation fall below the best one before draws tell them apart?
-
-    All representations see the same draws, so their differences are compared, not their scores:
-    half the width of the 95 % interval (Student's t) of the mean difference to the best. It knows
-    the luck of the draw of labels, not that of the test genes, which all draws share.
-
-    Parameters
-    ----------
-    scores
-        One row a score: representation, n_labels, draw, auroc; as of `label_efficiency`.
-
-    Returns
-    -------
-    (representation, n_labels), 0 for the best; NaN for all representations where there are fewer
-    than three draws.
-    """
-    from scipy.stats import t
-
-    margins = {}
-    for n_labels, rows in scores.groupby("n_labels"):
-        by_draw = rows.pivot(index="draw", columns="representation", values="auroc")
-        draws = len(by_draw)
-        if draws < _FEWEST_DRAWS:
-            margins[n_labels] = pd.Series(np.nan, index=by_draw.columns)
-            continue
-        below = -by_draw.sub(by_draw[by_draw.mean().idxmax()], axis=0)
-        margins[n_labels] = t.ppf(0.975, draws - 1) * below.std() / draws**0.5
-    return pd.DataFrame(margins)
-
-
-_FEWEST_DRAWS = 3  # the deviation of two differences says next to nothing
-
-
 Score = Callable[..., float]
 
 _CLASSIFICATION: dict[str, Score] = {

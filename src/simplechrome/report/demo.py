@@ -6,91 +6,41 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import xarray as xr
 
-from simplechrome.config.models import make_encoder
+from simplechrome.benchmark.config import merge_benchmark_options
+from simplechrome.benchmark.run import Benchmark, run_benchmark
+from simplechrome.benchmark.summary import NO_REPRESENTATION, places
 from simplechrome.config.run import make_config
 from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.dataset.splits import apply_assignment
 from simplechrome.dataset.store import save_dataset
-from simplechrome.evaluation.label_efficiency import label_efficiency, summarize
-from simplechrome.evaluation.scores import paired_margins
 from simplechrome.report import page
+from simplechrome.report.benchmark_page import write_benchmark_files
 from simplechrome.report.figures.benchmark import label_efficiency_figure
 from simplechrome.report.run_page import write_run_report
+from simplechrome.report.score_tables import make_score_table, score_block
 from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.folder import describe_run
-from simplechrome.runs.predictions import write_table
-from simplechrome.runs.prepare import assign_genes
 from simplechrome.simulation.simulate import simulate, write_deepchrome_layout
 from simplechrome.work.unfinished import refuse_existing
 
 log = logging.getLogger(__name__)
 
-_LABELS = (50, 200, None)
-_DRAWS = 5
-_NAMES = {
-    "none": "raw window",
-    "log_means": "log-means",
-    "pca": "PCA",
-    "vae": "VAE",
-    "consensus": "consensus",
-}
-
 
 class Demo(NamedTuple):
-    """What the demonstration made."""
+    """The page of the demonstration, and its table: test AUROC by number of labels."""
 
     report: Path
     table: pd.DataFrame
 
 
-def _compare(dataset: xr.Dataset, run: Run) -> pd.DataFrame:
-    split = apply_assignment(dataset, assign_genes(dataset, run.config.split, run.config.seed))
-    latents = {}
-    for name, shown in _NAMES.items():
-        if name == run.config.encoder.name:
-            encoder = run.encoder
-        else:
-            config = make_config({"encoder": {"name": name}, "seed": run.config.seed})
-            encoder = make_encoder(config).fit(split.train, validation=split.validation)
-        latents[shown] = encoder.transform(split.train), encoder.transform(split.test)
-    return label_efficiency(split, latents, _LABELS, draws=_DRAWS)
-
-
-def _section(scores: pd.DataFrame, table: pd.DataFrame) -> page.Section:
-    best: dict[str, Literal["highest", "lowest"]] = dict.fromkeys(table.columns[1:], "highest")
-    margins = {
-        f"{count} labels": below[table["representation"]].tolist()
-        for count, below in paired_margins(scores).items()
-    }
-    return page.Section(
-        "How many labels are needed?",
-        [
-            page.Figure(
-                label_efficiency_figure(summarize(scores)),
-                "Test AUROC of a linear head on each representation, by number of labels",
-                f"Mean and standard deviation of {_DRAWS} draws of labels; all representations "
-                "see the same draws, and each head chooses its penalty inside them.",
-                name="label_efficiency",
-            ),
-            page.Table(
-                table,
-                "As a table. Bold: the best, and all that paired draws cannot tell from it",
-                best=best,
-                margins=margins,
-            ),
-        ],
-    )
-
-
 def run_demo(
     folder: str | Path, *, n_genes: int = 4000, seed: int = 0, overwrite: bool = False
 ) -> Demo:
-    """What does the whole way look like, on data that need no download?
+    """Run everything once on simulated data, and return the report.
 
     Simulates windows and expression with planted effects, writes them in the published layout,
     builds a dataset from these files, fits encoder and predictor, and compares the
@@ -99,12 +49,12 @@ def run_demo(
     Parameters
     ----------
     folder
-        Becomes a run folder with, besides, inputs/ (the simulated files), demo.zarr,
-        label_efficiency.csv, figures/ and report.html.
+        Becomes a run folder which also holds inputs/ (the simulated files), demo.zarr and
+        benchmark/ (the comparison).
     n_genes
         Genes to simulate.
     seed
-        Of simulation, weights and draws.
+        Of simulation and weights.
     overwrite
         Replace a run folder that is there.
     """
@@ -136,15 +86,33 @@ def run_demo(
 
 def _compare_and_report(dataset: xr.Dataset, run: Run) -> Demo:
     log.info("Comparing representations with few labels and with all")
-    scores = _compare(dataset, run)
-    write_table(scores, run.folder / "label_efficiency.csv")
-    wide = summarize(scores).pivot(index="representation", columns="n_labels", values="mean")
-    wide = wide.loc[list(_NAMES.values())].reset_index()
-    wide.columns = ["representation", *(f"{count} labels" for count in wide.columns[1:])]
+    blocks: list[page.Table | page.Figure] = []
+
+    def finish(benchmark: Benchmark) -> None:
+        findings = write_benchmark_files(benchmark)
+        summary, place = findings.summary, places(findings.resamples)[0]
+        rows = summary[summary["metric"] == "auroc"]
+        rows = rows[rows["representation"] != NO_REPRESENTATION]
+        blocks.append(
+            page.Figure(
+                label_efficiency_figure(rows),
+                "Test AUROC of a linear head on each representation, by number of labels",
+                f"Mean of {benchmark.config.seeds} draws of labels, and its 95 % interval over "
+                "draws and test genes. All representations are given the same draws, and each "
+                "head chooses its penalty within them.",
+                name="label_efficiency",
+            )
+        )
+        table = make_score_table(summary, place, "auroc", findings.resamples)
+        blocks.append(score_block(table, "auroc", "As a table"))
+
+    config = merge_benchmark_options(None, {"preset": "demo"})
+    run_benchmark(dataset, config, run.folder / "benchmark", jobs=1, finish=finish)
     report = write_run_report(
         run.folder,
         dataset,
         title="SimpleChrome demo: expression from histone marks",
-        first_sections=[_section(scores, wide)],
+        first_sections=[page.Section("How many labels are needed?", blocks)],
     )
-    return Demo(report, wide)
+    [table] = [block.frame for block in blocks if isinstance(block, page.Table)]
+    return Demo(report, table)

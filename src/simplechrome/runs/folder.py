@@ -31,7 +31,7 @@ RUN_CONTENTS = frozenset(
     | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
     | {"calibration.json", "ensemble", "source", PROFILE_FILE, LEVELS_FILE}
     # What the demonstration adds.
-    | {"inputs", "demo.zarr", "label_efficiency.csv"}
+    | {"inputs", "demo.zarr", "benchmark", "label_efficiency.csv"}
 )
 """Names that a run folder may hold, and may lose when it is overwritten."""
 CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
