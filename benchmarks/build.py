@@ -208,7 +208,7 @@ class Trials:
         os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(
-            ["simplechrome.cli.build", "simplechrome.dataset.building.deepchrome"]
+            ["simplechrome.cli.build", "simplechrome.dataset.building.build"]
         )
         self.inputs = self._make_inputs()
         self.whole: dict[Path, dict[str, bytes]] = {}

@@ -27,8 +27,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.dataset.store import save_dataset
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
 from simplechrome.sources.deepchrome_files import SPLITS, files_by_cell_type
 
@@ -60,7 +59,7 @@ def checked(path: Path) -> None:
 
 def built(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        save_dataset(build_from_deepchrome(path), Path(folder) / "built.zarr")
+        build_deepchrome_on_disk(path, Path(folder) / "built.zarr")
 
 
 logging.getLogger("simplechrome").setLevel(logging.ERROR)  # no gene table: said, each round

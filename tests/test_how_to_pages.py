@@ -16,7 +16,7 @@ from track_files import write_bigwig
 import simplechrome
 from simplechrome.benchmark.config import make_benchmark_config
 from simplechrome.benchmark.models import choose_models
-from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.metrics import auroc
 
 BENCHMARK = "docs/how-to/benchmark.md"
@@ -30,8 +30,8 @@ def test_commands_of_the_benchmark_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_published_files(tmp_path, "E012", n_genes=400)
-    dataset = build_from_deepchrome(tmp_path / "data.tar.gz", genes=tmp_path / "genes.tsv.gz")
-    simplechrome.save_dataset(dataset, tmp_path / "e012.zarr")
+    genes, output = tmp_path / "genes.tsv.gz", tmp_path / "e012.zarr"
+    build_deepchrome_on_disk(tmp_path / "data.tar.gz", output, genes=genes)
     monkeypatch.chdir(tmp_path)
     run_commands(BENCHMARK)
     assert (tmp_path / "bench" / "report.html").is_file()
@@ -99,8 +99,9 @@ def test_the_tutorial_runs_on_real_tracks(
 
 def test_the_page_on_neighbors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_published_files(tmp_path, "E012", n_genes=200)
-    dataset = build_from_deepchrome(tmp_path / "data.tar.gz", genes=tmp_path / "genes.tsv.gz")
-    simplechrome.save_dataset(dataset, tmp_path / "e012.zarr")
+    genes, output = tmp_path / "genes.tsv.gz", tmp_path / "e012.zarr"
+    build_deepchrome_on_disk(tmp_path / "data.tar.gz", output, genes=genes)
+    dataset = simplechrome.open_dataset(output)
     ids = [str(gene) for gene in dataset["gene_id"].values]
     levels = np.random.default_rng(0).random((len(ids), 6))
     table = pd.DataFrame(levels, index=ids, columns=[f"E{k:03}" for k in range(1, 7)])

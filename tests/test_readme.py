@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from page_examples import run_commands, run_python, write_published_files
 
-import simplechrome
-from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +17,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     write_published_files(folder, "E012", n_genes=900)
     (folder / "runs" / "demo").mkdir(parents=True)
-    dataset = build_from_deepchrome(folder / "data.tar.gz", genes=folder / "genes.tsv.gz")
-    simplechrome.save_dataset(dataset, folder / "runs" / "demo" / "demo.zarr")
+    output, genes = folder / "runs" / "demo" / "demo.zarr", folder / "genes.tsv.gz"
+    build_deepchrome_on_disk(folder / "data.tar.gz", output, genes=genes)
     table = gzip.decompress((folder / "inputs" / "expression.tsv.gz").read_bytes())
     (folder / "rpkm.tsv.gz").write_bytes(gzip.compress(table.replace(b"SIM001", b"E012", 1)))
     return folder

@@ -33,6 +33,10 @@ from simplechrome.version import __version__
 if TYPE_CHECKING:
     from simplechrome.benchmark.run import run_benchmark as run_benchmark
     from simplechrome.dataset.building.arrays import from_arrays as from_arrays
+    from simplechrome.dataset.building.build import build_arrays_on_disk as build_arrays_on_disk
+    from simplechrome.dataset.building.build import (
+        build_deepchrome_on_disk as build_deepchrome_on_disk,
+    )
     from simplechrome.dataset.building.merge import merge as merge
     from simplechrome.dataset.building.tracks import build_tracks_on_disk as build_tracks_on_disk
     from simplechrome.dataset.lookup import get_gene_data as get_gene_data
@@ -85,6 +89,8 @@ if TYPE_CHECKING:
 _HOME = {
     "from_arrays": "simplechrome.dataset.building.arrays",
     "get_gene_data": "simplechrome.dataset.lookup",
+    "build_arrays_on_disk": "simplechrome.dataset.building.build",
+    "build_deepchrome_on_disk": "simplechrome.dataset.building.build",
     "build_tracks_on_disk": "simplechrome.dataset.building.tracks",
     "get_neighbors_data": "simplechrome.dataset.lookup",
     "genomic_neighbors": "simplechrome.dataset.neighbors.genomic",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from simplechrome import open_dataset, save_dataset, simulate
-from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome import open_dataset, simulate
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.simulation.simulate import write_deepchrome_layout
 
 Call = Callable[..., Any]
@@ -69,11 +69,11 @@ def test_killed_build_is_resumed_to_the_same_bytes(
     assert (code, "--resume" in err, "--overwrite" in err) == (1, True, True)
     code, out, err = call(*build(layout, output), "--resume")
     assert code == 0, err
-    assert "1 of 3 cell types are read already" in err
+    assert "1 cell types are read already" in err
     assert out == f"{output}: 3 cell types, 40 genes, 5 bins, 5 marks\n"
-    dataset = build_from_deepchrome(layout / "data", genes=layout / "genes.tsv.gz")
-    save_dataset(dataset, tmp_path / "memory.zarr")
-    assert contents(output) == contents(tmp_path / "memory.zarr")
+    undisturbed = tmp_path / "undisturbed.zarr"
+    build_deepchrome_on_disk(layout / "data", undisturbed, genes=layout / "genes.tsv.gz")
+    assert contents(output) == contents(undisturbed)
     assert [entry.name for entry in output.parent.iterdir()] == ["roadmap.zarr"]
 
 
@@ -97,9 +97,9 @@ def test_killed_replacement_leaves_the_old_dataset(
 def test_interrupted_build_keeps_what_was_read(
     call: Call, layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from simplechrome.dataset.building import deepchrome as build_on_disk
+    from simplechrome.dataset.building import build as build_on_disk
 
-    original = build_on_disk.cell_type_dataset
+    original = build_on_disk._cell_type_dataset
 
     def interrupted(counts: Any, **record: Any) -> Any:
         if counts.cell_type == "SIM003":
@@ -108,7 +108,7 @@ def test_interrupted_build_keeps_what_was_read(
 
     output = tmp_path / "roadmap.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(build_on_disk, "cell_type_dataset", interrupted)
+        patch.setattr(build_on_disk, "_cell_type_dataset", interrupted)
         code, out, err = call(*build(layout, output))
     assert (code, out, err.splitlines()[-1]) == (130, "", "Interrupted.")
     assert "roadmap.zarr.unfinished (2 cell types that are read): --resume continues" in err

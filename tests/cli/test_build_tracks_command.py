@@ -12,7 +12,7 @@ from track_files import random_reads, write_bam, write_bigwig
 
 import simplechrome
 from simplechrome.cli.track_options import track_options
-from simplechrome.dataset.building.track_options import TrackOptions
+from simplechrome.dataset.building.options import TrackOptions
 
 SIZES = {"chr1": 20_000}
 Call = Callable[..., tuple[int, str, str]]

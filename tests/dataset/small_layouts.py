@@ -1,13 +1,9 @@
-"""Tiny files in the DeepChrome layout whose every number tells where it belongs."""
+"""Tiny files in the DeepChrome layout in which every count is of one gene, bin and mark."""
 
 from __future__ import annotations
 
 import tarfile
 from pathlib import Path
-from typing import Any
-
-from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.dataset.store import save_dataset
 
 SPLITS = {"train": (1, 2), "valid": (3,), "test": (4,)}
 MARKS = ("H3K27me3", "H3K36me3", "H3K4me1", "H3K4me3", "H3K9me3")
@@ -50,8 +46,3 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def in_memory(path: Path, output: Path, **options: Any) -> dict[str, bytes]:
-    """The files of the dataset that is built in memory and then saved."""
-    return tree(save_dataset(build_from_deepchrome(path, **options), output))

@@ -1,382 +1,508 @@
-"""From plain arrays and tables to a dataset."""
+"""Counts to a stored dataset: values, memory, and what an interrupted build leaves."""
 
 from __future__ import annotations
 
-import logging
+import gc
+import os
+import shutil
+import tarfile
+import threading
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from small_layouts import MARKS, archive_of, tree, write_cell_type
 
-from simplechrome.dataset.building.arrays import GIVEN, add_expression, add_genes, from_arrays
-from simplechrome.errors import ConfigError, DatasetFormatError, InputFormatError
-
-MakeDataset = Callable[..., xr.Dataset]
-NAN = np.nan
-
-GENES = pd.DataFrame(
-    {
-        "gene_id": ["g4", "g1", "g2", "other"],
-        "gene_name": ["D", "A", None, "X"],
-        "chrom": ["chr2", "chr1", "chr1", "chr3"],
-        "tss": [400, 100, 200, 1],
-        "strand": ["-", "+", ".", "+"],
-    }
+from simplechrome.dataset.building import build
+from simplechrome.dataset.building.arrays import GIVEN
+from simplechrome.dataset.building.build import build_arrays_on_disk, build_deepchrome_on_disk
+from simplechrome.dataset.building.merge import merge
+from simplechrome.dataset.store import open_dataset, save_dataset
+from simplechrome.errors import (
+    ConfigError,
+    InputFormatError,
+    MissingInputError,
+    OutputError,
+    OutputExistsError,
+    UnknownGeneError,
 )
+from simplechrome.work.files import only_one
+
+IDS = {k: f"ENSG{k:011d}" for k in (1, 2, 3, 4, 5)}
 
 
-def test_values_land_where_they_belong(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset()
-    window = dataset["signal"].sel(cell_type="B", mark="H3K27me3")
-    # Cell type 1, gene 2, bin 3, mark 1.
-    assert window.isel(gene=2, bin=3).item() == 1000 + 200 + 30 + 1
-    assert dataset["gene_id"].values.tolist() == ["g1", "g2", "g3", "g4"]
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """Other genes, gene orders, marks and (a count above 65,535) another type of number."""
+    root = tmp_path / "uneven"
+    write_cell_type(root, "E001")
+    write_cell_type(root, "E002", splits={"train": (5, 2), "valid": (1,), "test": (3,)})
+    write_cell_type(root, "E003", 70_000, marks=("H3K9me3", "K1", "H3K4me3", "K2", "K3"))
+    write_cell_type(root, "E004", marks=MARKS[::-1])
+    return root
 
 
-def test_what_is_not_given_is_unknown(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset()
-    assert dataset["mark_present"].values.all()
-    assert (dataset["observed"].values == 1).all()
-    assert np.isnan(dataset["depth"].values).all()
-    assert np.isnan(dataset["expression"].values).all()
-    assert (dataset["label"].values == -1).all()
-    assert "tss" not in dataset.coords
-    assert "published_split" not in dataset.coords
+@pytest.fixture
+def archives(tmp_path: Path) -> list[Path]:
+    """E003 with two marks of genes 2 and 1; E004 with one mark of genes 1 and 3."""
+    made = []
+    for name, marks, ids in (("E003", ["H3K4me3", "H3K9me3"], (2, 1)), ("E004", ["K"], (1, 3))):
+        counts = np.arange(2 * 2 * len(marks)).reshape(2, 2, len(marks))
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, counts=counts, marks=marks, gene_id=[IDS[k] for k in ids])
+        made.append(path)
+    return made
 
 
-@pytest.mark.parametrize(
-    ("bins", "starts"),
-    [(4, [-200, -100, 0, 100]), (5, [-200, -100, 0, 100, 200]), (1, [0])],
-)
-def test_the_tss_lies_in_the_middle(
-    make_dataset: MakeDataset, bins: int, starts: list[int]
+def built(path: Path, output: Path, **options: Any) -> dict[str, bytes]:
+    """The files of an undisturbed build."""
+    return tree(build_deepchrome_on_disk(path, output, **options))
+
+
+def test_published_layout_becomes_a_dataset(
+    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset = make_dataset(np.zeros((1, 1, bins, 1)))
-    assert dataset["bin_start"].values.tolist() == starts
-
-
-def test_bin_starts_can_be_given(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(bin_size=50, bin_start=[0, 50, 100, 150])
-    assert dataset["bin_start"].values.tolist() == [0, 50, 100, 150]
-    assert dataset["bin_start"].dtype == np.int32
-
-
-@pytest.mark.parametrize(
-    ("given", "dtype"),
-    [("u1", "u2"), ("i8", "u2"), (">u2", "u2"), ("u2", "u2"), ("f8", "f4"), (">f4", "f4")],
-)
-def test_counts_are_uint16_and_floats_float32(
-    make_dataset: MakeDataset, given: str, dtype: str
-) -> None:
-    signal = np.arange(8).reshape(1, 2, 4, 1).astype(given)
-    stored = make_dataset(signal)["signal"].values
-    assert stored.dtype == np.dtype(dtype)
-    assert stored.tolist() == signal.tolist()
-
-
-def test_counts_above_65535_become_float32(make_dataset: MakeDataset) -> None:
-    for largest, dtype in ((65_535, np.uint16), (65_536, np.float32)):
-        stored = make_dataset(np.full((1, 1, 2, 1), largest))["signal"].values
-        assert stored.dtype == dtype
-        assert (stored == largest).all()
-
-
-def test_nan_is_stored_as_zero_and_lowers_what_was_observed(make_dataset: MakeDataset) -> None:
-    signal = np.ones((1, 2, 4, 2))
-    signal[0, 0, :3, 1] = NAN  # three of four bins of the first gene, second mark
-    signal[0, 1, :, 0] = NAN
-    dataset = make_dataset(signal)
-    assert dataset["observed"].values.tolist() == [[[1.0, 0.25], [0.0, 1.0]]]
-    assert dataset["signal"].values[0, 0, :, 1].tolist() == [0, 0, 0, 1]
-    assert dataset["signal"].values[0, 1, :, 0].tolist() == [0, 0, 0, 0]
-
-
-def test_what_was_observed_can_be_given(make_dataset: MakeDataset) -> None:
-    observed = np.array([[[0.5, 1.0], [0.25, 0.0]]])
-    dataset = make_dataset(np.ones((1, 2, 4, 2)), observed=observed)
-    assert dataset["observed"].values.tolist() == observed.tolist()
-
-
-def test_a_missing_mark_is_masked_and_empty(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(mark_present=np.array([[True, False], [True, True]]))
-    assert (dataset["signal"].sel(cell_type="A", mark="H3K27me3") == 0).all()
-    assert (dataset["observed"].sel(cell_type="A", mark="H3K27me3") == 0).all()
-    assert dataset["signal"].values[1, 3, 3].tolist() == [1330, 1331]
-    assert dataset["signal"].dtype == np.uint16
-
-
-@given(
-    hnp.arrays(np.float64, (2, 3, 4, 2), elements=st.floats(0, 9, width=32) | st.just(NAN)),
-    hnp.arrays(bool, (2, 2)),
-)
-@settings(max_examples=20, deadline=None)
-def test_the_arrays_of_the_caller_stay_as_they_are(
-    make_dataset: MakeDataset, signal: np.ndarray, present: np.ndarray
-) -> None:
-    held = {
-        "mark_present": present,
-        "expression": np.array([[1, NAN, 3], [0, 0, 1]]),
-        "depth": np.array([[1, NAN], [2, 3]]),
-        "observed": np.ones((2, 3, 2), np.float32),
-        "genes": GENES.replace("g4", "g3"),
-    }
-    arrays = {"signal": signal} | held
-    before = {name: value.copy() for name, value in arrays.items()}
-    made = make_dataset(signal, **held)
-    add_expression(made, pd.DataFrame({"A": [1.0]}, index=["g1"]))
-    for name, value in before.items():
-        if isinstance(value, pd.DataFrame):
-            pd.testing.assert_frame_equal(arrays[name], value)
-        else:
-            assert np.array_equal(arrays[name], value, equal_nan=True)
-
-
-def test_given_labels_win_over_expression(make_dataset: MakeDataset) -> None:
-    expression = np.array([[1, 2, 3, 4], [4, 3, 2, 1]])
-    by_rule = make_dataset(expression=expression)
-    assert by_rule["label"].values.tolist() == [[0, 0, 1, 1], [1, 1, 0, 0]]
-    assert by_rule["label"].attrs["rule"] == "median"
-    label = np.array([[1, 1, 1, -1], [0, 0, 0, 1]])
-    by_file = make_dataset(expression=expression, label=label)
-    assert by_file["label"].values.tolist() == label.tolist()
-    assert by_file["label"].attrs["rule"] == GIVEN
-
-
-def test_another_label_rule_is_applied_and_kept(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(expression=np.array([[1, 2, 3, 4]] * 2), label_rule="threshold:3")
-    assert dataset["label"].values.tolist() == [[0, 0, 0, 1]] * 2
-    assert dataset["label"].attrs["rule"] == "threshold:3"
-    with pytest.raises(ConfigError, match="no such label rule"):
-        make_dataset(label_rule="medain")
-
-
-def test_the_record_is_kept(make_dataset: MakeDataset) -> None:
-    source = {"name": "ä.csv", "bytes": 3}
-    dataset = make_dataset(
-        assembly="hg19", sources=[source], note="simulated", units="mean_signal", bin_size=50
+    options = {"assembly": "hg19", "note": "n", "bin_size": 50, "cell_types": ["E002", "E001"]}
+    dataset = open_dataset(
+        build_deepchrome_on_disk(layout, tmp_path / "x.zarr", **options, **tables)
     )
-    assert dataset.attrs == {
-        "format_version": 1,
-        "bin_size": 50,
-        "assembly": "hg19",
-        "sources": [source],
-        "note": "simulated",
-    }
-    assert dataset.attrs["sources"][0] is not source
-    assert dataset["signal"].attrs["units"] == "mean_signal"
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"signal": np.full((1, 1, 2, 1), -3)}, "negative counts.\n  found: -3"),
-        ({"signal": np.full((1, 1, 2, 1), "1")}, "The signal is not numeric"),
-        ({"signal": np.full((1, 1, 2, 1), np.inf)}, "infinite values"),
-        ({"signal": np.full((1, 1, 2, 1), 1e300)}, "infinite values"),
-        ({"marks": ["m"]}, "`marks` does not fit the signal.\n  found: shape (1,)"),
-        ({"gene_ids": "g1"}, "expected: (gene) = (4,)"),
-        ({"cell_types": ["A", "B", "C"]}, "`cell_types` does not fit"),
-        ({"mark_present": [True, True]}, "expected: (cell_type, mark) = (2, 2)"),
-        ({"expression": np.zeros((4, 2))}, "expected: (cell_type, gene) = (2, 4)"),
-        ({"observed": np.ones((2, 4))}, "expected: (cell_type, gene, mark) = (2, 4, 2)"),
-        ({"depth": [1, 2]}, "`depth` does not fit"),
-        ({"label": np.zeros(4)}, "`label` does not fit"),
-        ({"published_split": ["train"]}, "`published_split` does not fit"),
-        ({"bin_start": [0, 100]}, "`bin_start` does not fit the signal.\n  found: shape (2,)"),
-        # int8 would make 0 of each of these.
-        ({"label": np.full((2, 4), NAN)}, "found: [nan]"),
-        ({"label": np.full((2, 4), 256)}, "found: [256]"),
-        ({"label": np.full((2, 4), 0.5)}, "found: [0.5]"),
-    ],
-)
-def test_what_does_not_fit_is_refused(
-    make_dataset: MakeDataset, changed: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(InputFormatError) as caught:
-        make_dataset(**changed)
-    assert said in str(caught.value)
-
-
-def test_a_signal_without_cell_types_says_how_to_add_them() -> None:
-    with pytest.raises(InputFormatError, match=r"shape \(3, 4, 2\)(.|\n)*signal\[np\.newaxis\]"):
-        from_arrays(np.zeros((3, 4, 2)), marks=["m"], gene_ids=["g"], cell_types=["A"])
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"gene_ids": ["a", "b", "c", "a"]}, "`gene_id` occur more than once"),
-        ({"bin_size": 0}, "`bin_size` makes no sense"),
-        ({"bin_start": [0, 1, 2, 3]}, "steps of bin_size"),
-        ({"published_split": ["train", "validation", "test", ""]}, "found: 'validation'"),
-        ({"signal": np.zeros((1, 0, 2, 1))}, "`signal` is empty"),
-    ],
-)
-def test_what_is_no_dataset_is_refused(
-    make_dataset: MakeDataset, changed: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(DatasetFormatError) as caught:
-        make_dataset(**changed)
-    assert said in str(caught.value)
-
-
-# add_genes
-
-
-def test_genes_are_placed_by_id(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = make_dataset(genes=GENES)
-    assert dataset["chrom"].values.tolist() == ["chr1", "chr1", "", "chr2"]
-    assert dataset["tss"].values.tolist() == [100, 200, -1, 400]
-    assert dataset["strand"].values.tolist() == ["+", ".", ".", "-"]
-    assert dataset["gene_name"].values.tolist() == ["A", "", "", "D"]
-    assert dataset["tss"].dtype == np.int64
-    assert "1 of 4 genes are not in the gene table and have no place: g3" in caplog.text
-
-
-def test_unknown_places_in_the_table_are_unknown_in_the_dataset(make_dataset: MakeDataset) -> None:
-    genes = GENES.assign(tss=[400, NAN, 200, 1], chrom=["chr2", None, "chr1", "chr3"])
-    dataset = make_dataset(genes=genes)
-    assert dataset["tss"].values.tolist() == [-1, 200, -1, 400]
-    assert dataset["chrom"].values.tolist() == ["", "chr1", "", "chr2"]
-
-
-def test_tables_of_other_pandas_types_are_read_alike(make_dataset: MakeDataset) -> None:
-    plain = make_dataset(genes=GENES)
-    assert make_dataset(genes=GENES.convert_dtypes()).identical(plain)
-    categories = GENES.assign(chrom=GENES["chrom"].astype("category"))
-    assert make_dataset(genes=categories).identical(plain)
-
-
-def test_the_published_split_of_the_data_wins_over_the_gene_table(
-    make_dataset: MakeDataset,
-) -> None:
-    genes = GENES.assign(published_split=["test", "train", "valid", "train"])
-    from_table = make_dataset(genes=genes)
-    assert from_table["published_split"].values.tolist() == ["train", "valid", "", "test"]
-    from_data = make_dataset(genes=genes, published_split=["test"] * 4)
-    assert from_data["published_split"].values.tolist() == ["test"] * 4
-
-
-@pytest.mark.parametrize(
-    ("genes", "said"),
-    [
-        (GENES.assign(gene_id=["TP53", "MYC", "KIT", "ALK"]), "None of the dataset's 4 genes"),
-        (pd.concat([GENES, GENES[:2]]), "2 genes are in the gene table more than once"),
-        (GENES.drop(columns="tss"), "has no tss.\n  found: columns gene_id, gene_name, chrom"),
-        (GENES.drop(columns=["gene_id", "strand"]), "has no gene_id and no strand"),
-    ],
-)
-def test_a_gene_table_that_does_not_fit_is_refused(
-    make_dataset: MakeDataset, genes: pd.DataFrame, said: str
-) -> None:
-    with pytest.raises(InputFormatError) as caught:
-        add_genes(make_dataset(), genes)
-    assert said in str(caught.value)
-
-
-def test_an_unknown_strand_is_refused(make_dataset: MakeDataset) -> None:
-    with pytest.raises(DatasetFormatError, match="`strand` holds values without meaning"):
-        add_genes(make_dataset(), GENES.assign(strand="-1"))
-
-
-# add_expression
-
-EXPRESSION = pd.DataFrame(
-    {"B": [10.0, 20, 30, 5], "A": [3.0, 2, 1, 0], "C": 0.0}, index=["g3", "g2", "g1", "other"]
-)
-
-
-def test_expression_is_matched_by_gene_and_cell_type(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = add_expression(make_dataset(), EXPRESSION, units="TPM")
-    levels = dataset["expression"].values
-    assert levels[0].tolist() == pytest.approx([1, 2, 3, NAN], nan_ok=True)
-    assert levels[1].tolist() == pytest.approx([30, 20, 10, NAN], nan_ok=True)
-    # The median is that of the dataset's own genes: 2 and 20, without `other`.
-    assert dataset["label"].values.tolist() == [[0, 0, 1, -1], [1, 0, 0, -1]]
-    assert dataset["label"].attrs["rule"] == "median"
-    assert dataset["expression"].attrs["units"] == "TPM"
-    assert "1 of 4 genes have no expression" in caplog.text
-
-
-def test_a_table_without_a_cell_type_leaves_its_expression_and_labels(
-    make_dataset: MakeDataset,
-) -> None:
-    first = add_expression(make_dataset(), EXPRESSION)
-    second = add_expression(first, EXPRESSION[["B"]])
-    xr.testing.assert_identical(first, second)
-
-
-def test_a_cell_type_without_expression_stays_unlabelled(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = add_expression(make_dataset(), EXPRESSION[["B"]])
-    assert np.isnan(dataset["expression"].values[0]).all()
-    assert dataset["label"].values[0].tolist() == [-1] * 4
-    assert "no expression of A" in caplog.text
-
-
-def test_labels_of_the_data_are_kept_and_disagreement_is_counted(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
-) -> None:
-    # By the median: A 0 0 1 ?, B 1 0 0 ?. In A one of three differs; g4 cannot be compared.
-    given = make_dataset(label=np.array([[1, 0, 1, 1], [-1, -1, 0, -1]]))
-    dataset = add_expression(given, EXPRESSION)
-    assert dataset["label"].values.tolist() == [[1, 0, 1, 1], [1, 0, 0, -1]]
+    assert dataset["cell_type"].values.tolist() == ["E002", "E001"]
+    assert dataset["gene_id"].values.tolist() == [IDS[k] for k in (1, 2, 3, 4)]
+    assert dataset["bin_start"].values.tolist() == [-50, 0]
+    window = dataset["signal"].sel(cell_type="E002", mark="H3K4me3")  # the fourth mark
+    assert window.values[2].tolist() == [2314, 2324]
+    assert dataset["published_split"].values.tolist() == ["train", "train", "valid", "test"]
+    assert dataset["chrom"].values.tolist() == ["chr2", "chr1", "chr2", "chr1"]
+    assert dataset["tss"].values.tolist() == [300, 200, 100, 0]
+    assert dataset["expression"].values.tolist() == [[3, 2, 1, 0], [3.5, 2.5, 1.5, 0.5]]
+    assert dataset["label"].values.tolist() == [[1, 0, 1, 0]] * 2
     assert dataset["label"].attrs["rule"] == GIVEN
-    assert "A: 1 of 3 labels of the file differ from the rule 'median'" in caplog.text
-    assert "B:" not in caplog.text
+    assert "E001: 2 of 4 labels of the file differ" in caplog.text
+    assert (dataset.attrs["assembly"], dataset.attrs["note"]) == ("hg19", "n")
+    assert len(dataset.attrs["sources"]) == 6  # three files a cell type
+    assert set(dataset.attrs["sources"][0]) == {"name", "bytes", "sha256"}
 
 
-def test_relabel_replaces_labels_of_the_data(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
+def test_labels_can_be_replaced_by_the_rule(
+    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING)
-    dataset = add_expression(make_dataset(label=np.ones((2, 4))), EXPRESSION, relabel=True)
-    assert dataset["label"].values.tolist() == [[0, 0, 1, -1], [1, 0, 0, -1]]
-    assert dataset["label"].attrs["rule"] == "median"
-    assert "differ" not in caplog.text
+    options = {"expression": tables["expression"], "relabel": True}
+    dataset = open_dataset(build_deepchrome_on_disk(layout, tmp_path / "x.zarr", **options))
+    assert dataset["label"].values.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]]
+    assert "tss" not in dataset.coords
+    assert "Without a gene table (--genes)" in caplog.text
 
 
-def test_labels_by_an_earlier_rule_follow_the_new_one(make_dataset: MakeDataset) -> None:
-    first = add_expression(make_dataset(), EXPRESSION)
-    second = add_expression(first, EXPRESSION, rule="threshold:2.5")
-    assert second["label"].values.tolist() == [[0, 0, 1, -1], [1, 1, 1, -1]]
-    assert first["label"].values.tolist() == [[0, 0, 1, -1], [1, 0, 0, -1]]
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+@pytest.mark.parametrize("which", ["layout", "uneven"])
+def test_all_at_once_is_byte_for_byte_what_one_by_one_merge_to(
+    which: str,
+    kind: str,
+    tables: dict[str, Path],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    path = request.getfixturevalue(which)
+    names = sorted(folder.name for folder in path.iterdir())
+    path = archive_of(path) if kind == "archive" else path
+    options: dict[str, Any] = {"bin_size": 50, "note": "n", "assembly": "hg19"}
+    options |= {"genes": tables["genes"], "label_rule": "mean"}
+    single = [
+        build_deepchrome_on_disk(path, tmp_path / f"{name}.zarr", cell_types=[name], **options)
+        for name in names
+    ]
+    merged = save_dataset(merge([open_dataset(each) for each in single]), tmp_path / "merged.zarr")
+    output = tmp_path / "new" / "x.zarr"
+    assert build_deepchrome_on_disk(path, output, **options) == output
+    assert tree(output) == tree(merged)
+    assert [entry.name for entry in output.parent.iterdir()] == ["x.zarr"]
+
+
+def test_uneven_cell_types_find_their_places(uneven: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(build_deepchrome_on_disk(uneven, tmp_path / "x.zarr"))
+    assert dataset["gene_id"].values.tolist() == [IDS[k] for k in (1, 2, 3, 4, 5)]
+    assert dataset["mark"].values.tolist() == [*MARKS, "K1", "K2", "K3"]
+    assert dataset["signal"].dtype == np.float32  # for 70,000 and more
+    # E003, gene 2: its marks 1 to 5 are H3K9me3, K1, H3K4me3, K2, K3.
+    window = dataset["signal"].sel(cell_type="E003").values[1]
+    assert window.tolist() == [
+        [0, 0, 0, 70_213, 70_211, 70_212, 70_214, 70_215],
+        [0, 0, 0, 70_223, 70_221, 70_222, 70_224, 70_225],
+    ]
+    assert dataset["mark_present"].values.sum(axis=1).tolist() == [5, 5, 5, 5]
+    # Gene 5 is in E002 alone, which lacks gene 4.
+    assert dataset["observed"].values[:, 3:, 4].tolist() == [[1, 0], [0, 1], [1, 0], [1, 0]]
+    assert dataset["label"].values[:, 3:].tolist() == [[0, -1], [-1, 1], [0, -1], [0, -1]]
+    # E004 counts its marks from the other end: H3K27me3 is its fifth.
+    assert dataset["signal"].sel(cell_type="E004", mark="H3K27me3").values[0].tolist() == [115, 125]
+
+
+def test_arrays_with_uneven_marks_and_genes_become_one_dataset(
+    archives: list[Path], tables: dict[str, Path], tmp_path: Path
+) -> None:
+    text = tables["expression"].read_text().replace("E001", "E004")
+    tables["expression"].write_text(text)
+    options = {"label_rule": "threshold:6.5", "chrom_style": "exact"}
+    dataset = open_dataset(build_arrays_on_disk(archives, tmp_path / "x.zarr", **tables, **options))
+    assert dataset["cell_type"].values.tolist() == ["E003", "E004"]
+    assert dataset["gene_id"].values.tolist() == [IDS[k] for k in (2, 1, 3)]
+    assert dataset["mark"].values.tolist() == ["H3K4me3", "H3K9me3", "K"]
+    assert dataset["mark_present"].values.tolist() == [[True, True, False], [False, False, True]]
+    # E003, gene 1 (second row): counts 4, 5, 6, 7; E004, gene 3 (second row): 2, 3.
+    assert dataset["signal"].values[0, 1].tolist() == [[4, 5, 0], [6, 7, 0]]
+    assert dataset["signal"].values[1, 2].tolist() == [[0, 0, 2], [0, 0, 3]]
+    assert dataset["observed"].values[1].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 1]]
+    assert dataset["chrom"].values.tolist() == ["chr1", "chr2", "chr2"]
+    assert dataset["expression"].values.tolist() == [[7, 6, 8], [2.5, 3.5, 1.5]]
+    assert dataset["label"].values.tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert dataset["label"].attrs["rule"] == "threshold:6.5"
+
+
+def test_arrays_can_be_resumed(
+    archives: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    whole = archives[1].read_bytes()
+    archives[1].write_bytes(whole[:50])
+    with pytest.raises(InputFormatError, match="E004"):
+        build_arrays_on_disk(archives, tmp_path / "x.zarr")
+    archives[1].write_bytes(whole)
+    build_arrays_on_disk(archives, tmp_path / "x.zarr", resume=True)
+    assert "1 cell types are read already" in caplog.text
+    assert tree(tmp_path / "x.zarr") == tree(build_arrays_on_disk(archives, tmp_path / "y.zarr"))
+
+
+@pytest.mark.parametrize(("times", "message"), [(2, "cell type E003"), (0, "no file")])
+def test_arrays_need_one_file_for_each_cell_type(
+    times: int, message: str, archives: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputFormatError, match=message):
+        build_arrays_on_disk(archives[:1] * times, tmp_path / "x.zarr")
+
+
+def test_only_one_cell_type_is_in_memory(
+    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref] = []
+    original = build._cell_type_dataset
+
+    def watched(counts: Any, options: Any) -> Any:
+        gc.collect()
+        assert [one() is None for one in made] == [True] * len(made)
+        made.append(weakref.ref(counts.counts))
+        return original(counts, options)
+
+    monkeypatch.setattr(build, "_cell_type_dataset", watched)
+    build_deepchrome_on_disk(layout, tmp_path / "x.zarr")
+    assert len(made) == 3
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("spoil", "message"),
     [
-        (EXPRESSION[["C"]], "none of the dataset's cell types.\n  found: columns C"),
-        (EXPRESSION.rename(index=str.upper), "None of the dataset's 4 genes is in the expression"),
-        (pd.concat([EXPRESSION, EXPRESSION]), "4 genes are in the expression table more than once"),
-        (EXPRESSION[["A", "B", "A"]], "more than once.\n  found: A"),
+        (
+            lambda root: write_cell_type(root, "E002", n_bins=3),
+            r"E002 has another number of bins.*as in E001",
+        ),
+        (
+            lambda root: (root / "E002" / "classification" / "test.csv").write_text(""),
+            r"E002/classification/test\.csv is empty",
+        ),
     ],
 )
-def test_an_expression_table_that_does_not_fit_is_refused(
-    make_dataset: MakeDataset, table: pd.DataFrame, said: str
+def test_bad_cell_type_stops_and_can_be_skipped_on_resuming(
+    spoil: Callable[[Path], object],
+    message: str,
+    layout: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with pytest.raises(InputFormatError) as caught:
-        add_expression(make_dataset(), table)
-    assert said in str(caught.value)
+    spoil(layout)
+    output = tmp_path / "x.zarr"
+    with pytest.raises(InputFormatError, match=message):
+        build_deepchrome_on_disk(layout, output)
+    build_deepchrome_on_disk(layout, output, on_bad_cell_type="skip", resume=True)
+    assert open_dataset(output)["cell_type"].values.tolist() == ["E001", "E003"]
+    assert "Cell type E002 is skipped" in caplog.text
 
 
-def test_names_are_kept_as_strings() -> None:
-    dataset = from_arrays(
-        np.zeros((1, 2, 2, 1)),
-        marks=np.array(["m"]),
-        gene_ids=pd.Series(["000003", "000005"]),
-        cell_types=("E012",),
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"cell_types": ["E009"]}, UnknownGeneError, "E009"),
+        ({"cell_types": []}, ConfigError, "empty"),
+        ({"label_rule": "medain"}, ConfigError, "no label rule 'medain'"),
+        ({"bin_size": 0}, ConfigError, "bin-size"),
+        ({"bins": 2}, ConfigError, "bins"),
+        ({"relabel": True}, ConfigError, "--expression FILE"),
+        ({"genes": "nowhere.tsv"}, MissingInputError, r"nowhere\.tsv"),
+    ],
+)
+def test_what_fails_before_anything_is_read_leaves_nothing(
+    layout: Path, tmp_path: Path, options: dict, error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        build_deepchrome_on_disk(layout, tmp_path / "new" / "x.zarr", **options)
+    assert not (tmp_path / "new").exists() or not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_other_folders_and_files_are_never_replaced(
+    options: dict, layout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").touch()
+    (tmp_path / "notes").touch()
+    for name, message in (("thesis", r"thesis\.tex"), ("notes", "a file")):
+        with pytest.raises(OutputExistsError, match=message):
+            build_deepchrome_on_disk(layout, tmp_path / name, **options)
+    assert (tmp_path / "thesis" / "thesis.tex").exists()
+
+
+def test_link_is_followed_and_stays_a_link(layout: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "x.zarr"
+    link.symlink_to(tmp_path / "far" / "real.zarr")
+    build_deepchrome_on_disk(layout, link)
+    assert link.is_symlink()
+    assert [entry.name for entry in (tmp_path / "far").iterdir()] == ["real.zarr"]
+    assert open_dataset(link).sizes["cell_type"] == 3
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "a b", "ÄÖ%/", "x" * 60])
+def test_names_of_cell_types_lead_nowhere_else(name: str, tmp_path: Path) -> None:
+    write_cell_type(tmp_path / "layout", "E001")
+    path = tmp_path / "layout.tar"
+    with tarfile.open(path, "w") as archive:
+        for file in sorted((tmp_path / "layout").rglob("*.csv")):
+            archive.add(file, f"data/{name}/classification/{file.name}")
+    output = tmp_path / "new" / "x.zarr"
+    build_deepchrome_on_disk(path, output)
+    assert open_dataset(output)["cell_type"].values.tolist() == [Path(name).name]
+    assert [entry.name for entry in output.parent.iterdir()] == ["x.zarr"]
+
+
+class UnexpectedError(Exception):
+    """Something that no code expects."""
+
+
+class Reading(list):
+    """Names of the cell types that were parsed, in order; at `fails` the process breaks off."""
+
+    fails = "E003"
+
+
+@pytest.fixture
+def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+    reading = Reading()
+    original = build._cell_type_dataset
+
+    def watched(counts: Any, options: Any) -> Any:
+        if counts.cell_type == reading.fails:
+            raise UnexpectedError
+        reading.append(counts.cell_type)
+        return original(counts, options)
+
+    monkeypatch.setattr(build, "_cell_type_dataset", watched)
+    return reading
+
+
+def stopped(path: Path, output: Path, **options: Any) -> None:
+    with pytest.raises(UnexpectedError):
+        build_deepchrome_on_disk(path, output, **options)
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_resume_reads_only_what_is_not_read(
+    kind: str, layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    path = archive_of(layout) if kind == "archive" else layout
+    output = tmp_path / "x.zarr"
+    stopped(path, output)
+    assert not output.exists()
+    assert "2 cell types that are read): --resume" in caplog.text
+    reading.fails = ""
+    build_deepchrome_on_disk(path, output, resume=True)
+    assert reading == ["E001", "E002", "E003"]
+    assert "2 cell types are read already" in caplog.text
+    assert tree(output) == built(path, tmp_path / "y.zarr")
+
+
+def change_a_file(layout: Path, parts: Path) -> None:
+    test = layout / "E001" / "classification" / "test.csv"
+    test.write_text(test.read_text().replace("1411", "1412"))
+
+
+def damage_a_chunk(layout: Path, parts: Path) -> None:
+    chunk = parts / "E001.zarr" / "signal" / "c" / "0" / "0" / "0" / "0"
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-8] + bytes([content[-8] ^ 1]) + content[-7:])
+
+
+def lose_a_variable(layout: Path, parts: Path) -> None:
+    (parts / "E001.zarr" / "label" / "zarr.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (change_a_file, "E001: its files have changed since they were read"),
+        (damage_a_chunk, "E001.zarr is damaged, and its cell type is read again"),
+        (lose_a_variable, "E001.zarr is damaged, and its cell type is read again"),
+    ],
+)
+def test_part_that_is_not_what_a_new_reading_gives_is_read_again(
+    spoil: Callable[[Path, Path], None],
+    message: str,
+    layout: Path,
+    tmp_path: Path,
+    reading: Reading,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stopped(layout, tmp_path / "x.zarr")
+    reading.fails = ""
+    spoil(layout, tmp_path / "x.zarr.unfinished" / "parts")
+    build_deepchrome_on_disk(layout, tmp_path / "x.zarr", resume=True)
+    assert reading == ["E001", "E002", "E001", "E003"]
+    assert message in caplog.text
+    assert tree(tmp_path / "x.zarr") == built(layout, tmp_path / "y.zarr")
+
+
+def test_cell_type_that_is_gone_is_dropped_and_named(
+    layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped(layout, tmp_path / "x.zarr")
+    shutil.rmtree(layout / "E001")
+    shutil.rmtree(layout / "E003")
+    build_deepchrome_on_disk(layout, tmp_path / "x.zarr", resume=True)
+    assert "1 cell types were read before and cannot be used any more: E001" in caplog.text
+    assert tree(tmp_path / "x.zarr") == built(layout, tmp_path / "y.zarr")
+
+
+def snapshots(monkeypatch: pytest.MonkeyPatch, place: Path, into: Path, work: Callable) -> int:
+    """Copies of `place` as it is before each file operation of the main thread.
+
+    A process that is killed leaves one of these, or one with a file more or less in a folder that
+    is being filled. Of those while a folder is deleted, file by file, every twentieth is taken.
+    """
+    main = threading.main_thread()
+    taking, taken, deleted = False, 0, 0
+
+    def spied(original: Callable) -> Callable:
+        def operation(*arguments: Any, **options: Any) -> Any:
+            nonlocal taking, taken, deleted
+            deleted += "dir_fd" in options
+            often = "dir_fd" in options and deleted % 20
+            if threading.current_thread() is main and not taking and not often:
+                taking = True
+                # Links will do: files are replaced, never written into.
+                shutil.copytree(place, into / str(taken), copy_function=os.link)
+                taken, taking = taken + 1, False
+            return original(*arguments, **options)
+
+        return operation
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "rename", "mkdir", "rmdir", "unlink"):
+            patch.setattr(os, name, spied(getattr(os, name)))
+        work()
+    return taken
+
+
+@pytest.mark.parametrize("replacing", [False, True])
+def test_killed_at_any_moment_the_next_process_ends_in_the_same_bytes(
+    replacing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "layout"
+    write_cell_type(root, "E001")
+    write_cell_type(root, "E002", splits={"train": (2,), "valid": (1,), "test": (3,)})
+    place = tmp_path / "place"
+    place.mkdir()
+    expected = built(root, tmp_path / "y.zarr")
+    old = None
+    if replacing:
+        old = built(root, place / "x.zarr", cell_types=["E001"], note="old")
+    n = snapshots(
+        monkeypatch,
+        place,
+        tmp_path / "killed",
+        lambda: build_deepchrome_on_disk(root, place / "x.zarr", overwrite=replacing),
     )
-    assert dataset["gene_id"].values.tolist() == ["000003", "000005"]
-    assert dataset["mark"].dtype == object
+    assert tree(place / "x.zarr") == expected
+    stages: dict[tuple[str, bool, bool], int] = {}
+    for number in range(n):
+        unfinished = tmp_path / "killed" / str(number) / "x.zarr.unfinished"
+        joined, moved = (unfinished / "joined").exists(), (unfinished / "zarr.json").exists()
+        stages.setdefault((build.describe_build(unfinished), joined, moved), number)
+    both = "2 cell types that are read"
+    assert {("1 cell types that are read", False, False), (both, True, True)} <= set(stages)
+    for number in {*stages.values(), n // 3, 2 * n // 3}:
+        killed = tmp_path / "killed" / str(number)
+        output = killed / "x.zarr"
+        held = tree(output) if output.exists() else None
+        if held is not None:
+            open_dataset(output)
+            held.pop(".request.json", None)
+        assert held in (old, expected)
+        build_deepchrome_on_disk(root, output, overwrite=replacing, resume=True)
+        assert tree(output) == expected
+        # The lock of a process that was killed in the very end does no harm.
+        assert {entry.name for entry in killed.iterdir()} - {".x.zarr.lock"} == {"x.zarr"}
+
+
+def test_finished_dataset_has_nothing_to_resume(
+    layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "x.zarr"
+    build_deepchrome_on_disk(layout, output, cell_types=["E001"], resume=True)  # begins
+    before = tree(tmp_path)
+    assert build_deepchrome_on_disk(layout, output, resume=True) == output
+    assert "x.zarr is finished: there is nothing to resume" in caplog.text
+    assert (tree(tmp_path), reading) == (before, ["E001"])
+
+
+def test_second_build_is_refused_and_both_options_are_named(
+    layout: Path, tmp_path: Path, reading: Reading
+) -> None:
+    output = tmp_path / "x.zarr"
+    build_deepchrome_on_disk(layout, output, cell_types=["E001"])
+    with pytest.raises(OutputExistsError, match=r"exists already(.|\n)*of 1 cell types") as caught:
+        build_deepchrome_on_disk(layout, output)
+    assert "--overwrite" in caught.value.remedy
+    assert "--resume" in caught.value.remedy
+    stopped(layout, tmp_path / "y.zarr")
+    with pytest.raises(OutputExistsError, match=r"begun and not finished(.|\n)*2 cell types"):
+        build_deepchrome_on_disk(layout, tmp_path / "y.zarr")
+    with pytest.raises(MissingInputError, match=r"begun and not finished(.|\n)*--resume"):
+        open_dataset(tmp_path / "y.zarr")
+
+
+def test_parts_of_other_inputs_are_never_mixed(
+    layout: Path, tables: dict[str, Path], tmp_path: Path, reading: Reading
+) -> None:
+    stopped(layout, tmp_path / "x.zarr", **tables)
+    with pytest.raises(ConfigError, match="bin_size: begun with 100, now 50"):
+        build_deepchrome_on_disk(layout, tmp_path / "x.zarr", bin_size=50, resume=True, **tables)
+    tables["genes"].write_text(tables["genes"].read_text().replace("N1", "N9"))
+    with pytest.raises(ConfigError, match="genes sha256: begun with"):
+        build_deepchrome_on_disk(layout, tmp_path / "x.zarr", **tables, resume=True)
+
+
+def test_overwrite_discards_what_was_read(layout: Path, tmp_path: Path, reading: Reading) -> None:
+    stopped(layout, tmp_path / "x.zarr", note="other")
+    reading.fails = ""
+    build_deepchrome_on_disk(layout, tmp_path / "x.zarr", overwrite=True)
+    assert reading == ["E001", "E002", "E001", "E002", "E003"]
+    assert tree(tmp_path / "x.zarr") == built(layout, tmp_path / "y.zarr")
+
+
+def test_second_process_is_refused(layout: Path, tmp_path: Path) -> None:
+    with (
+        only_one(tmp_path / ".x.zarr.lock"),
+        pytest.raises(OutputError, match="Another process is at work on"),
+    ):
+        build_deepchrome_on_disk(layout, tmp_path / "x.zarr", resume=True)

@@ -10,7 +10,7 @@ import pytest
 from track_files import random_reads, write_bam, write_bigwig
 
 import simplechrome
-from simplechrome.dataset.building import track_parts
+from simplechrome.dataset.building import tracks
 from simplechrome.dataset.building.tracks import build_tracks_on_disk
 from simplechrome.errors import (
     ConfigError,
@@ -158,7 +158,7 @@ def test_expression_and_labels_come_along(inputs: Path) -> None:
 def test_expression_of_other_cell_types_fails_before_tracks_are_read(
     inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(track_parts, "bin_track", None)
+    monkeypatch.setattr(tracks, "bin_track", None)
     (inputs / "rpkm.tsv").write_text("gene_id\tZ\nA\t5\n")
     with pytest.raises(InputFormatError, match="none of the dataset's cell types"):
         build(inputs, expression=inputs / "rpkm.tsv")
@@ -179,7 +179,7 @@ def test_a_track_that_was_read_is_not_read_again(
 ) -> None:
     whole = simplechrome.open_dataset(build(inputs))
     read: list[str] = []
-    honest = track_parts.bin_track
+    honest = tracks.bin_track
 
     def stops_at_the_third(path: str, *arguments: object, **options: object) -> object:
         if len(read) == 2:
@@ -187,7 +187,7 @@ def test_a_track_that_was_read_is_not_read_again(
         read.append(Path(path).name)
         return honest(path, *arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(track_parts, "bin_track", stops_at_the_third)
+    monkeypatch.setattr(tracks, "bin_track", stops_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         build(inputs, overwrite=True)
     assert simplechrome.open_dataset(inputs / "mine.zarr").identical(whole)
@@ -201,7 +201,7 @@ def test_a_track_that_was_read_is_not_read_again(
     resumed = simplechrome.open_dataset(build(inputs, resume=True, overwrite=True))
     assert read == ["X-H3K4me3.bw", "Y-H3K4me3.bw"]
     assert not resumed.identical(whole)
-    monkeypatch.setattr(track_parts, "bin_track", honest)
+    monkeypatch.setattr(tracks, "bin_track", honest)
     anew = simplechrome.open_dataset(build(inputs, overwrite=True))
     assert resumed.identical(anew)
 
@@ -218,7 +218,7 @@ def test_ensembl_names_of_genes_are_translated(inputs: Path) -> None:
 def test_genes_of_another_genome_fail_before_reading(
     inputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(track_parts, "bin_track", None)
+    monkeypatch.setattr(tracks, "bin_track", None)
     (inputs / "genes.tsv").write_text(
         GENES.replace("\tchr", "\tNC_00000").replace("NC_00000om", "chrom")
     )
@@ -256,5 +256,5 @@ def test_marks_of_two_kinds_are_refused(inputs: Path) -> None:
 def test_an_option_that_makes_no_sense_names_its_flag(inputs: Path) -> None:
     with pytest.raises(ConfigError, match=r"--drop-unobserved"):
         build(inputs, drop_unobserved=2)
-    with pytest.raises(ConfigError, match="no option bins"):
+    with pytest.raises(ConfigError, match="no option --bins"):
         build(inputs, bins=2)

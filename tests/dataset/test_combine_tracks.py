@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simplechrome.dataset.building.track_material import (
+from simplechrome.dataset.building.tracks import (
     per_million,
     plainest,
     pool_replicates,
     subtract_control,
 )
-from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.errors import InputFormatError
 from simplechrome.sources.tracks.windows import BinnedTrack
 
 
@@ -82,10 +82,8 @@ def test_reads_per_million() -> None:
     assert result.depth == 1_500_000
 
 
-def test_signal_has_no_library() -> None:
-    with pytest.raises(ConfigError, match="says nothing of its library"):
-        per_million(track([[3]], units="mean_signal"), "A")
-    with pytest.raises(InputFormatError, match="library size of 0"):
+def test_an_empty_library_is_refused() -> None:
+    with pytest.raises(InputFormatError, match="library size is 0"):
         per_million(track([[3]], depth=0), "A")
 
 

@@ -369,10 +369,7 @@ def test_only_a_stored_dataset_says_that_it_is_one(copy: Path, tmp_path: Path) -
     assert not is_dataset(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("how", ["filled", "copied"])
-def test_store_that_grows_becomes_the_same_bytes(
-    full: xr.Dataset, tmp_path: Path, how: str
-) -> None:
+def test_store_that_grows_becomes_the_same_bytes(full: xr.Dataset, tmp_path: Path) -> None:
     # One cell type of zeros: its chunks must be there all the same.
     dataset = full.assign(signal=full["signal"] * np.array([0, 1], np.uint16)[:, None, None, None])
     dataset["signal"].attrs = full["signal"].attrs
@@ -382,11 +379,7 @@ def test_store_that_grows_becomes_the_same_bytes(
     with pytest.raises(DatasetFormatError, match=r"chunks of `(signal|observed)` are missing"):
         open_dataset(growing)
     for row in (1, 0):
-        if how == "filled":
-            store.fill(row, {name: dataset[name].values[row] for name in LARGE})
-        else:
-            part = save_dataset(dataset.isel(cell_type=[row]), tmp_path / f"{row}.zarr")
-            store.copy(row, part)
+        store.fill(row, {name: dataset[name].values[row] for name in LARGE})
     assert {
         str(p.relative_to(growing)): p.read_bytes() for p in growing.rglob("*") if p.is_file()
     } == {str(p.relative_to(whole)): p.read_bytes() for p in whole.rglob("*") if p.is_file()}

@@ -10,7 +10,7 @@ import pytest
 from track_files import random_reads, write_bam, write_bigwig
 
 import simplechrome
-from simplechrome.dataset.building import tracks as build_tracks
+from simplechrome.dataset.building import build as building
 from simplechrome.dataset.building.tracks import build_tracks_on_disk
 from simplechrome.errors import (
     ConfigError,
@@ -108,7 +108,11 @@ def test_exact_names_are_not_translated_in_text(inputs: Path) -> None:
         (["X\tH3K4me3\tx.bw", "X\tH3K4me3\tx.bam"], {}, "names reads and signal"),
         (["X\tH3K4me3\tx.bw", "Y\tH3K4me3\tx.bam"], {}, "names reads and signal"),
         (["X\tH3K4me3\tx.bed"], {"min_mapping_quality": 3}, "no mapping qualities"),
-        (["X\tH3K4me3\tx.bw"], {"flank": 10**7, "bin_size": 1, "genes": 50}, "too many numbers"),
+        (
+            ["X\tH3K4me3\tx.bw"],
+            {"flank": 10**7, "bin_size": 1, "genes": 50},
+            "values for each track",
+        ),
     ],
     ids=["cpm", "replicates", "cell types", "quality", "memory"],
 )
@@ -152,7 +156,7 @@ def test_files_that_change_after_all_are_joined(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(build_tracks, "move_up", killed)
+        patched.setattr(building, "_move_up", killed)
         with pytest.raises(KeyboardInterrupt):
             build(inputs)
     assert left(inputs) == ["mine.zarr.unfinished"]
@@ -165,7 +169,7 @@ def test_changed_sheets_are_told_apart(inputs: Path, monkeypatch: pytest.MonkeyP
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(build_tracks, "move_up", killed)
+        patched.setattr(building, "_move_up", killed)
         with pytest.raises(KeyboardInterrupt):
             build(inputs)
     # How long a server may be silent is no other request; a scale is.

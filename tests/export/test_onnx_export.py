@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
+from simplechrome.dataset.store import open_dataset
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.export.agreement import as_inputs, our_answers
 from simplechrome.export.chain import add_chain, chain_outputs, model_inputs
@@ -150,10 +151,11 @@ def test_thresholds_of_trees_are_met_to_the_last_bit(
 
 @pytest.mark.real_data
 def test_real_windows_agree(
-    fitted_encoder: Callable[[str, xr.Dataset], Models], shared_data: Path
+    fitted_encoder: Callable[[str, xr.Dataset], Models], shared_data: Path, tmp_path: Path
 ) -> None:
     path = shared_data / "deepchrome_layout_E012.tar.gz"
-    windows = build_from_deepchrome(path).isel(gene=slice(0, 600))
+    stored = build_deepchrome_on_disk(path, tmp_path / "e012.zarr")
+    windows = open_dataset(stored).isel(gene=slice(0, 600))
     for encoder in ("vae", "pca", "log_means_3", "none"):
         models = fitted_encoder(encoder, windows)
         ours, theirs = our_answers(models, windows), run(models, as_inputs(windows))

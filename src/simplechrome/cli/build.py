@@ -58,7 +58,7 @@ def deepchrome(path: str, output: str, **options: Any) -> None:
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz --assembly hg19
       simplechrome build deepchrome roadmap -o roadmap.zarr --on-bad-cell-type skip --resume
     """
-    from simplechrome.dataset.building.deepchrome import build_deepchrome_on_disk
+    from simplechrome.dataset.building.build import build_deepchrome_on_disk
     from simplechrome.dataset.store import stored_sizes
 
     options["cell_types"] = options["cell_types"] or None
@@ -71,8 +71,9 @@ def deepchrome(path: str, output: str, **options: Any) -> None:
 @annotation_options
 @output_option
 @overwrite_option
+@resume_option
 @talk
-def arrays(paths: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
+def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
     """Read .npz files, one per cell type, with counts, marks and gene_id.
 
     \b
@@ -80,14 +81,11 @@ def arrays(paths: tuple[str, ...], output: str, overwrite: bool, **options: Any)
       simplechrome build arrays E028.npz E087.npz -o more.zarr \\
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz
     """
-    from simplechrome.dataset.building.annotate import build_from_npz
-    from simplechrome.dataset.store import save_dataset
-    from simplechrome.work.files import check_free
+    from simplechrome.dataset.building.build import build_arrays_on_disk
+    from simplechrome.dataset.store import stored_sizes
 
-    check_free(output, overwrite=overwrite)
-    dataset = build_from_npz(paths, **options)
-    save_dataset(dataset, output, overwrite=overwrite)
-    _say_sizes(output, dataset.sizes)
+    build_arrays_on_disk(paths, output, **options)
+    _say_sizes(output, stored_sizes(output))
 
 
 @command.command("tracks")

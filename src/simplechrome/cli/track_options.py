@@ -19,7 +19,7 @@ def _choice(*names: str) -> click.Choice:
 def track_options(function: F) -> F:
     """Give a verb the options that say how windows are laid and what counts in them.
 
-    Their defaults are those of `simplechrome.dataset.building.track_options.TrackOptions`.
+    Their defaults are those of `simplechrome.dataset.building.options.TrackOptions`.
     """
     for option in reversed(
         [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -175,7 +174,6 @@ class GrowingStore:
     """
 
     def __init__(self, outline: xr.Dataset, folder: Path, later: Sequence[str]) -> None:
-        self._folder = folder
         # With one cell type xarray writes all metadata; then the arrays are lengthened.
         _write(outline.isel(cell_type=[0]), folder, _encoding(outline))
         with zarr.config.set({"array.write_empty_chunks": True}):
@@ -191,18 +189,6 @@ class GrowingStore:
         """Write a cell type: its values of each large variable, without that dimension."""
         for name, array in self._arrays.items():
             array[row] = values[name]
-
-    def copy(self, row: int, path: Path) -> None:
-        """Take a cell type's chunks as they are from the store that holds it alone."""
-        for name, array in self._arrays.items():
-            chunk = self._folder / name / _chunk_of(array, row)
-            chunk.parent.mkdir(parents=True, exist_ok=True)
-            one = zarr.open_array(path / name, mode="r")
-            shutil.copyfile(path / name / _chunk_of(one, 0), chunk)
-
-
-def _chunk_of(array: zarr.Array, row: int) -> str:
-    return str(array.metadata.encode_chunk_key((row,) + (0,) * (array.ndim - 1)))
 
 
 def _check_whole(folder: Path) -> None:

@@ -15,8 +15,8 @@ from simplechrome.benchmark.config import merge_benchmark_options
 from simplechrome.benchmark.run import Benchmark, run_benchmark
 from simplechrome.benchmark.summary import NO_REPRESENTATION, places
 from simplechrome.config.run import make_config
-from simplechrome.dataset.building.annotate import build_from_deepchrome
-from simplechrome.dataset.store import save_dataset
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
+from simplechrome.dataset.store import open_dataset
 from simplechrome.report import page
 from simplechrome.report.benchmark_page import write_benchmark_files
 from simplechrome.report.figures.benchmark import label_efficiency_figure
@@ -67,16 +67,18 @@ def run_demo(
         inputs = Path(temporary) / "inputs"
         log.info("Simulating %d genes", n_genes)
         write_deepchrome_layout(simulate(n_genes, seed=seed), inputs)
-        dataset = build_from_deepchrome(
+        stored = build_deepchrome_on_disk(
             inputs,
+            Path(temporary) / "demo.zarr",
             genes=inputs / "genes.tsv.gz",
             expression=inputs / "expression.tsv.gz",
             note="These data are simulated: planted effects, no measurement of any cell",
         )
+        dataset = open_dataset(stored)
 
         def finish(run: Run) -> None:
             shutil.copytree(inputs, run.folder / "inputs")
-            save_dataset(dataset, run.folder / "demo.zarr")
+            shutil.copytree(stored, run.folder / "demo.zarr")
             made.append(_compare_and_report(dataset, run))
 
         log.info("Fitting encoder and predictor")

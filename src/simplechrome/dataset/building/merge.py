@@ -1,6 +1,6 @@
-"""Join cell types that come with their own marks and their own gene orders.
+"""Datasets of different cell types, with their own marks and gene orders, as one.
 
-Everything but the signal is small, and is joined at once (`merge_outlines`); the signal goes into
+Everything but the signal is small, and is merged at once (`merge_outlines`); the signal is put in
 its place cell type by cell type (`place`), so that it need not be in memory as a whole.
 """
 
@@ -15,92 +15,71 @@ import xarray as xr
 
 from simplechrome.dataset.building.arrays import add_genes
 from simplechrome.dataset.choose import require_measured
-from simplechrome.errors import DatasetFormatError
+from simplechrome.errors import DatasetFormatError, first_names
 from simplechrome.schema import FORMAT_VERSION, PLACE, UNKNOWN_LABEL, validate
 
 log = logging.getLogger(__name__)
 
 LARGE = ("signal", "observed")
-"""The variables with values for each gene and mark; beside them all others are small."""
+"""The variables with values for each gene and mark; all others are small."""
 
 
 def outline(dataset: xr.Dataset) -> xr.Dataset:
-    """What is in a dataset, its large variables aside?
-
-    Returns
-    -------
-    The dataset with zeros for `signal` and `observed` that take no memory.
-    """
-    empty = {name: _zeros(dataset[name].shape, dataset[name].dtype) for name in LARGE}
-    return with_large(dataset, empty)
+    """Return the dataset with zeros that take no memory for `signal` and `observed`."""
+    return with_large(dataset, {n: _zeros(dataset[n].shape, dataset[n].dtype) for n in LARGE})
 
 
 def with_large(dataset: xr.Dataset, values: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """What is the dataset with other values of its large variables?"""
+    """Return the dataset with other values of its large variables."""
     return dataset.assign(
         {name: (dataset[name].dims, array, dataset[name].attrs) for name, array in values.items()}
     )
 
 
 def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """One zero that is read everywhere."""
+    """Return one zero, seen at every place of the shape."""
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def _distinct(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The arrays without those that are the very same: outlines of one layout share names."""
-    return list({id(array): array for array in arrays}.values())
-
-
 def _union(datasets: Sequence[xr.Dataset], name: str) -> np.ndarray:
-    """Names in the order in which they are first met."""
-    names = _distinct([dataset[name].values for dataset in datasets])
-    return pd.unique(np.concatenate(names).astype(object))
+    """Return names in the order in which they first occur."""
+    return pd.unique(np.concatenate([each[name].values for each in datasets]).astype(object))
 
 
 def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
-    first = datasets[0]
     for dataset in datasets:
         require_measured(dataset, "merge")
+
+    def properties(dataset: xr.Dataset) -> dict[str, str]:
+        start, size = dataset["bin_start"].values[0], dataset.attrs["bin_size"]
+        return {
+            "windows": f"{dataset.sizes['bin']} bins of {size} bp from {start} bp",
+            "units": str(dataset["signal"].attrs.get("units")),
+            "assembly": str(dataset.attrs.get("assembly") or ""),
+        }
+
+    expected = properties(datasets[0])
     for position, dataset in enumerate(datasets[1:], start=2):
-        where = f"Dataset {position} cannot be merged with the first"
-        ours, theirs = (
-            f"{d.sizes['bin']} bins of {d.attrs['bin_size']} bp from {d['bin_start'].values[0]} bp"
-            for d in (first, dataset)
-        )
-        if ours != theirs:
-            raise DatasetFormatError(
-                f"{where}: their windows differ.",
-                found=theirs,
-                expected=ours,
-                remedy="build both with the same --flank and --bin-size",
-            )
-        units, expected = (d["signal"].attrs.get("units") for d in (dataset, first))
-        if units != expected:
-            raise DatasetFormatError(
-                f"{where}: their signals have different units.",
-                found=str(units),
-                expected=str(expected),
-                remedy="build both from the same kind of track",
-            )
-        ours, theirs = (str(d.attrs.get("assembly") or "") for d in (first, dataset))
-        if ours and theirs and ours != theirs:
-            raise DatasetFormatError(
-                f"{where}: they are of different assemblies.", found=theirs, expected=ours
-            )
+        for name, found in properties(dataset).items():
+            unknown = name == "assembly" and not (found and expected[name])
+            if found != expected[name] and not unknown:
+                raise DatasetFormatError(
+                    f"Dataset {position} cannot be merged with the first: its {name} differ: "
+                    f"found {found}, expected {expected[name]}.",
+                    "build both from the same kind of track, with the same --flank, --bin-size "
+                    "and assembly",
+                )
     cell_types = np.concatenate([dataset["cell_type"].values for dataset in datasets])
     names, counts = np.unique(cell_types.astype(str), return_counts=True)
     if (counts > 1).any():
         raise DatasetFormatError(
-            "Some cell types are in more than one of the datasets.",
-            found=", ".join(names[counts > 1][:5]),
-            expected="each cell type in one dataset",
-            remedy="leave the duplicates out, or rename them",
+            f"Cell types are in more than one of the datasets: {first_names(names[counts > 1])}.",
+            "merge datasets without these, or build them under other names",
         )
 
 
 def _gene_table(datasets: Sequence[xr.Dataset]) -> pd.DataFrame | None:
-    """Places of all genes, from the first dataset that has each; None where none has any."""
+    """Return places of all genes, from the first dataset that has each; None if none has any."""
     columns = ["gene_id", "gene_name", *PLACE]
     tables = [
         pd.DataFrame({name: d[name].values if name in d.coords else "" for name in columns})
@@ -115,34 +94,31 @@ def _gene_table(datasets: Sequence[xr.Dataset]) -> pd.DataFrame | None:
     if differing.any():
         log.warning(
             "%d genes have different places in the datasets; the first is kept: %s",
-            int(differing.sum()),
-            ", ".join(differing.index[differing][:3]),
+            *(int(differing.sum()), first_names(differing.index[differing], 3)),
         )
     # Genes that no dataset places still have names.
     return pd.concat([placed, every[every["tss"] < 0]]).drop_duplicates("gene_id")
 
 
 def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np.ndarray | None:
-    pairs = [
-        (d["published_split"].values, d["gene_id"].values)
+    tables = [
+        pd.DataFrame({"gene": d["gene_id"].values, "split": d["published_split"].values})
         for d in datasets
         if "published_split" in d.coords
     ]
-    if not pairs:
+    if not tables:
         return None
-    distinct = {(id(split), id(genes)): (split, genes) for split, genes in pairs}
-    every = pd.concat([pd.Series(split, index=genes) for split, genes in distinct.values()])
-    every = every[every != ""]
-    differing = every.groupby(level=0).nunique() > 1
-    if differing.any():
-        log.warning(
-            "%d genes are in different published splits; the first is kept", differing.sum()
-        )
-    return every[~every.index.duplicated()].reindex(gene_ids).fillna("").to_numpy()
+    every = pd.concat(tables).drop_duplicates()
+    every = every[every["split"] != ""]
+    again = every["gene"].duplicated()
+    if again.any():
+        n_genes = every["gene"][again].nunique()
+        log.warning("%d genes are in different published splits; the first is kept", n_genes)
+    return every[~again].set_index("gene")["split"].reindex(gene_ids).fillna("").to_numpy()
 
 
 def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """What do datasets of different cell types become, their large variables aside?
+    """Return the outline of the merged dataset, in which `place` puts the large variables.
 
     Parameters
     ----------
@@ -150,19 +126,13 @@ def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         Datasets, or outlines of them (see `outline`), with disjoint cell types and equal windows
         and units.
 
-    Returns
-    -------
-    The outline of the joined dataset: where `place` puts signal and `observed`.
-
     Raises
     ------
     DatasetFormatError
         If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
     """
     if not datasets:
-        raise DatasetFormatError(
-            "There is nothing to merge.", found="no dataset", expected="one or more"
-        )
+        raise DatasetFormatError("There is nothing to merge: no dataset was given.")
     _check_alike(datasets)
     gene_ids, marks = _union(datasets, "gene_id"), _union(datasets, "mark")
     cell_types = np.concatenate([dataset["cell_type"].values for dataset in datasets])
@@ -187,19 +157,16 @@ def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     if len(units) > 1:
         log.warning("The datasets' expression has different units: %s", ", ".join(units))
     dtype = np.result_type(*(d["signal"].dtype for d in datasets))
-    bins = first.sizes["bin"]
+    signal = _zeros((n, genes, first.sizes["bin"], n_marks), dtype)
+    observed = _zeros((n, genes, n_marks), np.dtype(np.float32))
+    assemblies = (d.attrs["assembly"] for d in datasets if d.attrs.get("assembly"))
+    notes = dict.fromkeys(d.attrs["note"] for d in datasets if d.attrs.get("note"))
+    signal_units = {"units": first["signal"].attrs.get("units", "")}
     merged = xr.Dataset(
         {
-            "signal": (
-                ("cell_type", "gene", "bin", "mark"),
-                _zeros((n, genes, bins, n_marks), dtype),
-                {"units": first["signal"].attrs.get("units", "")},
-            ),
+            "signal": (("cell_type", "gene", "bin", "mark"), signal, signal_units),
             "mark_present": (("cell_type", "mark"), present),
-            "observed": (
-                ("cell_type", "gene", "mark"),
-                _zeros((n, genes, n_marks), np.dtype(np.float32)),
-            ),
+            "observed": (("cell_type", "gene", "mark"), observed),
             "depth": (("cell_type", "mark"), depth),
             "expression": (("cell_type", "gene"), expression, {"units": " / ".join(units)}),
             "label": (("cell_type", "gene"), label, {"rule": " / ".join(rules)}),
@@ -213,13 +180,9 @@ def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         attrs={
             "format_version": FORMAT_VERSION,
             "bin_size": int(first.attrs["bin_size"]),
-            "assembly": next(
-                (d.attrs["assembly"] for d in datasets if d.attrs.get("assembly")), ""
-            ),
+            "assembly": next(assemblies, ""),
             "sources": [dict(source) for d in datasets for source in d.attrs.get("sources", ())],
-            "note": "; ".join(
-                dict.fromkeys(d.attrs["note"] for d in datasets if d.attrs.get("note"))
-            ),
+            "note": "; ".join(notes),
         },
     )
     split = _published_split(datasets, gene_ids)
@@ -229,59 +192,43 @@ def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     return validate(merged) if table is None else add_genes(merged, table)
 
 
-def fits(dataset: xr.Dataset, merged: xr.Dataset) -> bool:
-    """Are genes, marks and type of signal those of the joined dataset, in its order?
-
-    Then the large variables of each cell type are the same in both.
-    """
-    return (
-        dataset["signal"].dtype == merged["signal"].dtype
-        and np.array_equal(dataset["gene_id"].values, merged["gene_id"].values)
-        and np.array_equal(dataset["mark"].values, merged["mark"].values)
-        and bool(dataset["mark_present"].values.all())
-    )
-
-
-def place(
-    dataset: xr.Dataset, row: int, merged: xr.Dataset, signal: np.ndarray, observed: np.ndarray
-) -> None:
-    """Where do a cell type's signal and `observed` go in the joined dataset?
+def place(dataset: xr.Dataset, row: int, merged: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return the large variables of a cell type in the order of the merged dataset.
 
     Parameters
     ----------
     dataset
-        One of the datasets that were joined.
+        One of the datasets that were merged.
     row
         Position of the cell type in it.
     merged
         What `merge_outlines` gave.
-    signal : (gene, bin, mark), observed : (gene, mark)
-        Zeros, to be filled: those of the cell type in the joined dataset.
+
+    Returns
+    -------
+    `signal` (gene, bin, mark) and `observed` (gene, mark); 0 for genes and marks not in `dataset`.
     """
     at = pd.Index(merged["gene_id"].values).get_indexer(dataset["gene_id"].values)
     columns = pd.Index(merged["mark"].values).get_indexer(dataset["mark"].values)
-    here = dataset["signal"].values[row], dataset["observed"].values[row]
+    result = {name: np.zeros(merged[name].shape[1:], merged[name].dtype) for name in LARGE}
     # What was not assayed is 0, whatever stands there.
     for source in np.flatnonzero(dataset["mark_present"].values[row]):
-        signal[at, :, columns[source]] = here[0][:, :, source]
-        observed[at, columns[source]] = here[1][:, source]
+        for name, values in result.items():
+            values[at, ..., columns[source]] = dataset[name].values[row][..., source]
+    return result
 
 
 def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """How do datasets of different cell types become one?
+    """Return datasets of different cell types as one.
 
-    Genes and marks are united, in the order in which they are first met. A mark that a cell type
+    Genes and marks are united, in the order in which they first occur. A mark that a cell type
     lacks is masked (`mark_present` False); a gene that it lacks is unobserved there (`observed`
     0, expression NaN, label -1).
 
     Parameters
     ----------
     datasets
-        With disjoint cell types and equal windows and units.
-
-    Returns
-    -------
-    One dataset: cell types in the order given.
+        With disjoint cell types and equal windows and units; cell types keep their order.
 
     Raises
     ------
@@ -292,9 +239,8 @@ def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         validate(dataset, f"dataset {position}")
     merged = merge_outlines(datasets)
     large = {name: np.zeros(merged[name].shape, merged[name].dtype) for name in LARGE}
-    start = 0
-    for dataset in datasets:
-        for row in range(dataset.sizes["cell_type"]):
-            place(dataset, row, merged, *(large[name][start + row] for name in LARGE))
-        start += dataset.sizes["cell_type"]
+    rows = [(dataset, row) for dataset in datasets for row in range(dataset.sizes["cell_type"])]
+    for position, (dataset, row) in enumerate(rows):
+        for name, values in place(dataset, row, merged).items():
+            large[name][position] = values
     return with_large(merged, large)

@@ -1,4 +1,4 @@
-"""What shall be read for which genes, and can it be? All that can be known before the long work."""
+"""All that can be known of tracks and genes before any track is read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from simplechrome.dataset.building.track_options import TrackOptions
+from simplechrome.dataset.building.options import TrackOptions
 from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
 from simplechrome.sources.genome.assembly import check_assembly, check_fit
 from simplechrome.sources.genome.chromosomes import match_names, read_aliases, translate_to_ucsc
@@ -30,11 +30,11 @@ _MOST_VALUES = 500_000_000  # 4 GB
 
 
 class TrackFile(NamedTuple):
-    """A file that is read, once, whatever it is named for.
+    """A file that is read once, however often the sheet names it.
 
     path : of a file, or a URL
     names : chromosome of the genes → the file's name for it
-    sizes : lengths of chromosomes under the file's names; None where nobody knows them
+    sizes : lengths of chromosomes under the file's names; None if unknown
     """
 
     path: str
@@ -68,9 +68,7 @@ def make_plan(
     chrom_aliases: str | Path | None = None,
     blacklist: str | Path | None = None,
 ) -> Plan:
-    """Which tracks are to be read in which windows?
-
-    Every track is opened, none is read. A wrong file costs least here.
+    """Return which tracks are to be read in which windows; every track is opened, none is read.
 
     Raises
     ------
@@ -82,9 +80,9 @@ def make_plan(
         If options contradict each other.
     """
     samples = read_sheet(sheet)
-    reading = options.reading
-    kinds = dict(_paths(samples, use_controls=options.subtract_control))
+    kinds = _kinds(samples, use_controls=options.subtract_control)
     _check_kinds(samples, kinds, options)
+    genes_in = Path(genes).name
     table = read_genes(
         genes,
         chrom_style=options.chrom_style,
@@ -96,46 +94,46 @@ def make_plan(
     excluded = options.exclude_chroms
     if options.chrom_style == "auto":
         excluded = tuple(translate_to_ucsc(excluded).values())
-    table = _without(table, excluded, Path(genes).name)
+    table = _without(table, excluded, genes_in)
     left_out = {"on excluded chromosomes": n_genes - len(table)}
     aliases = None if chrom_aliases is None else read_aliases(chrom_aliases)
     chroms = list(dict.fromkeys(table["chrom"]))
     files: dict[str, TrackFile] = {}
     for path, kind in kinds.items():
-        sizes = track_chromosomes(path, kind, reading)
+        sizes = track_chromosomes(path, kind, options.reading)
+        style = options.chrom_style
         if sizes is None:
-            names = names_in_text(
-                path,
-                chroms,
-                mode=options.chrom_style,
-                aliases=aliases,
-                wanted_in=Path(genes).name,
-            )
+            names = names_in_text(path, chroms, mode=style, aliases=aliases, wanted_in=genes_in)
         else:
             names = match_names(
-                chroms,
-                sizes,
-                mode=options.chrom_style,
+                *(chroms, sizes),
+                mode=style,
                 aliases=aliases,
-                wanted_in=Path(genes).name,
+                wanted_in=genes_in,
                 available_in=Path(path).name,
             )
         files[path] = TrackFile(path, kind, names, sizes)
-    titles = _titles(files)
-    lengths = {titles[path]: _under_gene_names(file) for path, file in files.items()}
-    known = {name: sizes for name, sizes in lengths.items() if sizes}
+    # Lengths by the genes' names. A file goes by its name, or all of its path if two share one.
+    count = Counter(Path(path).name for path in files)
+    known = {
+        path if count[Path(path).name] > 1 else Path(path).name: {
+            chrom: file.sizes[theirs] for chrom, theirs in file.names.items()
+        }
+        for path, file in files.items()
+        if file.sizes is not None and file.names
+    }
     assembly = check_assembly(options.assembly, known)
     if options.assembly and not known:
         log.warning(
-            "Whether the tracks are of %s could not be checked: text files do not say how long "
-            "chromosomes are",
+            "Whether the tracks are of %s could not be checked: text files do not state the "
+            "lengths of chromosomes",
             options.assembly,
         )
     if known:
         every = {chrom: size for sizes in known.values() for chrom, size in sizes.items()}
-        check_fit(table, every, genes_in=Path(genes).name)
+        check_fit(table, every, genes_in=genes_in)
         files = {path: _with_sizes(file, every) for path, file in files.items()}
-    _say_unmatched(table, files.values())
+    _warn_of_unmatched(table, files.values())
     if blacklist is not None:
         n_genes = len(table)
         table = _outside(table, blacklist, options, aliases)
@@ -143,81 +141,64 @@ def make_plan(
     n_values = len(table) * (2 * options.flank // options.bin_size)
     if n_values > _MOST_VALUES:
         raise ConfigError(
-            f"Windows of ±{options.flank:,} bp in bins of {options.bin_size} bp are too many "
-            "numbers to work with.",
-            found=f"{n_values:,} for each track",
-            expected=f"{_MOST_VALUES:,} at most",
-            remedy="pass a smaller --flank, or a larger --bin-size",
+            f"Windows of ±{options.flank:,} bp in bins of {options.bin_size} bp are {n_values:,} "
+            f"values for each track; expected {_MOST_VALUES:,} at most.",
+            "pass a smaller --flank, or a larger --bin-size",
         )
     windows = Windows.around_tss(table, flank=options.flank, bin_size=options.bin_size)
     return Plan(samples, table, windows, files, assembly, left_out)
 
 
-def _paths(samples: Sequence[Sample], *, use_controls: bool) -> Iterable[tuple[str, Kind]]:
-    """Every file, once, with its kind."""
+def _kinds(samples: Sequence[Sample], *, use_controls: bool) -> dict[str, Kind]:
+    """Return every file, once, with its kind."""
     kinds: dict[str, Kind] = {sample.path: sample.kind for sample in samples}
     with_control = [sample for sample in samples if sample.control]
-    if use_controls:
-        if not with_control:
-            raise InputFormatError(
-                "The sheet names no control to subtract.",
-                found=f"{len(samples)} samples without one",
-                expected="a column control, with the path of an input or IgG track",
-                remedy="add it, or leave --subtract-control out",
-            )
-        for sample in with_control:
-            if sample.control not in kinds:
-                kind = kind_of(sample.control)
-                # Of text, what the sheet says of the track tells more than a guess.
-                text = {kind, sample.kind} == {"bedgraph", "reads"}
-                kinds[sample.control] = sample.kind if text else kind
-    elif with_control:
-        log.info(
-            "%d samples have a control, which is not used; --subtract-control would",
-            len(with_control),
+    if use_controls and not with_control:
+        raise InputFormatError(
+            f"The sheet names no control to subtract for any of its {len(samples)} samples.",
+            "add a column control with paths of input or IgG tracks, or omit --subtract-control",
         )
-    return kinds.items()
+    if with_control and not use_controls:
+        log.info("%d samples have an unused control; see --subtract-control", len(with_control))
+    for sample in with_control if use_controls else ():
+        if sample.control not in kinds:
+            kind = kind_of(sample.control)
+            # Of text, what the sheet states of the track is more certain than a guess.
+            text = {kind, sample.kind} == {"bedgraph", "reads"}
+            kinds[sample.control] = sample.kind if text else kind
+    return kinds
 
 
 def _check_kinds(
     samples: Sequence[Sample], kinds: Mapping[str, Kind], options: TrackOptions
 ) -> None:
-    """Can these files stand in one dataset, and be treated as the options say?"""
+    """Refuse files that cannot be in one dataset, or not be treated as the options say."""
     named = {sample.path: f"{sample.cell_type} {sample.mark}" for sample in samples}
     reads = [path for path, kind in kinds.items() if kind in READS]
     signal = [path for path, kind in kinds.items() if kind not in READS]
     if reads and signal:
+        found = " and ".join(
+            f"{kinds[path]} {Path(path).name} ({named.get(path, 'a control')})"
+            for path in (reads[0], signal[0])
+        )
         raise InputFormatError(
-            "The sheet names reads and signal: the numbers of one are not those of the other.",
-            found=", ".join(
-                f"{kinds[path]} {Path(path).name} ({named.get(path, 'a control')})"
-                for path in (reads[0], signal[0])
-            ),
-            expected="one kind in a dataset: reads (BAM, CRAM, BED), or signal (bigWig, bedGraph)",
-            remedy="build them from one kind of file, or as two datasets",
+            f"The sheet names reads and signal, whose values cannot be compared: {found}.",
+            "build all from reads (BAM, CRAM, BED) or all from signal (bigWig, bedGraph), or two "
+            "datasets",
         )
     text = [path for path in reads if kinds[path] == "reads"]
     if text and options.min_mapping_quality:
         raise ConfigError(
-            f"{Path(text[0]).name} has no mapping qualities, of which "
-            f"{options.min_mapping_quality} or more is asked for.",
-            cause="the scores in column 5 of BED and tagAlign are something else",
-            remedy="filter when the file is made (samtools view -q), or read the BAM itself",
+            f"{Path(text[0]).name} has no mapping qualities; --min-mapping-quality "
+            f"{options.min_mapping_quality} needs them (column 5 of BED is something else).",
+            "filter when the file is made (samtools view -q), or build from the BAM itself",
         )
     if signal and options.normalize == "cpm":
         raise ConfigError(
-            "Signal cannot be normalized to a million reads.",
-            found=f"{kinds[signal[0]]} {Path(signal[0]).name}",
-            expected="reads (BAM, CRAM, BED)",
-            remedy="leave --normalize out: a bigWig or bedGraph says nothing of its library",
+            f"{kinds[signal[0]]} {Path(signal[0]).name} cannot be normalized to a million reads: "
+            "signal has no library size.",
+            "omit --normalize, or build from reads (BAM, CRAM, BED)",
         )
-
-
-def _titles(files: Iterable[str]) -> dict[str, str]:
-    """What to call each file in a message: its name, or all of its path where two have one name."""
-    names = {path: Path(path).name for path in files}
-    counts = Counter(names.values())
-    return {path: name if counts[name] == 1 else path for path, name in names.items()}
 
 
 def _without(genes: pd.DataFrame, chroms: Sequence[str], name: str) -> pd.DataFrame:
@@ -227,42 +208,34 @@ def _without(genes: pd.DataFrame, chroms: Sequence[str], name: str) -> pd.DataFr
     if absent:
         log.warning("No gene of %s lies on %s, which was to be excluded", name, ", ".join(absent))
     kept = genes[~genes["chrom"].isin(chroms)]
-    log.info("%d genes on %s are left out", len(genes) - len(kept), ", ".join(chroms))
-    return _require_genes(kept, name, "they all lie on excluded chromosomes")
+    log.info("%d genes on %s are dropped", len(genes) - len(kept), ", ".join(chroms))
+    return _require_genes(kept, f"all genes of {name} lie on excluded chromosomes")
 
 
-def _require_genes(genes: pd.DataFrame, name: str, cause: str) -> pd.DataFrame:
+def _require_genes(genes: pd.DataFrame, reason: str) -> pd.DataFrame:
     if genes.empty:
-        raise InputFormatError(f"No gene of {name} is left.", expected="one or more", cause=cause)
+        raise InputFormatError(f"No gene remains: {reason}.", "exclude less, or use other genes")
     return genes.reset_index(drop=True)
 
 
-def _under_gene_names(file: TrackFile) -> dict[str, int]:
-    if file.sizes is None:
-        return {}
-    return {chrom: file.sizes[theirs] for chrom, theirs in file.names.items()}
-
-
 def _with_sizes(file: TrackFile, sizes: Mapping[str, int]) -> TrackFile:
-    """The file with the lengths of chromosomes that other files know."""
+    """Return the file with the lengths of chromosomes that other files state."""
     if file.sizes is not None:
         return file
     theirs = {file.names[chrom]: size for chrom, size in sizes.items() if chrom in file.names}
     return file._replace(sizes=theirs)
 
 
-def _say_unmatched(genes: pd.DataFrame, files: Iterable[TrackFile]) -> None:
-    """Which genes lie on chromosomes that no track has?"""
+def _warn_of_unmatched(genes: pd.DataFrame, files: Iterable[TrackFile]) -> None:
     known = {chrom for file in files for chrom in file.names}
     lost = genes[~genes["chrom"].isin(known)]
-    if lost.empty:
-        return
-    counts = lost["chrom"].value_counts()
-    log.warning(
-        "%d of %d genes lie on %d chromosomes that no track has (%s): they have no data",
-        *(len(lost), len(genes), len(counts)),
-        ", ".join(f"{chrom}: {n}" for chrom, n in counts.head(_EXAMPLES).items()),
-    )
+    if not lost.empty:
+        counts = lost["chrom"].value_counts()
+        log.warning(
+            "%d of %d genes lie on %d chromosomes that no track has (%s): they have no data",
+            *(len(lost), len(genes), len(counts)),
+            ", ".join(f"{chrom}: {n}" for chrom, n in counts.head(_EXAMPLES).items()),
+        )
 
 
 def _outside(
@@ -271,40 +244,38 @@ def _outside(
     options: TrackOptions,
     aliases: Mapping[str, str] | None,
 ) -> pd.DataFrame:
-    """The genes whose windows touch no region of the list."""
-    regions = read_regions(blacklist)
+    """Return the genes whose windows touch no region of the list."""
+    regions, name = read_regions(blacklist), Path(blacklist).name
     windows = Windows.around_tss(genes, flank=options.flank, bin_size=options.bin_size)
     names = match_names(
-        regions["chrom"],
-        genes["chrom"],
+        *(regions["chrom"], genes["chrom"]),
         mode=options.chrom_style,
         aliases=aliases,
-        wanted_in=Path(blacklist).name,
+        wanted_in=name,
         available_in="the gene table",
     )
     regions = regions.assign(chrom=regions["chrom"].map(names)).dropna(subset=["chrom"])
     touched = blacklisted_share(windows, regions) > 0
     log.info(
-        "%d of %d genes are left out: their windows touch regions of %s",
-        *(int(touched.sum()), len(genes), Path(blacklist).name),
+        "%d of %d genes are dropped: their windows touch regions of %s",
+        *(int(touched.sum()), len(genes), name),
     )
-    return _require_genes(genes[~touched], Path(blacklist).name, "all windows touch its regions")
+    return _require_genes(genes[~touched], f"all windows touch regions of {name}")
 
 
 def require_placed(plan: Plan, observed: np.ndarray, path: str) -> None:
-    """Did a text file, whose chromosomes only reading shows, know any of the genes' places?
+    """Refuse a text file, whose chromosomes only reading shows, without data at any gene.
 
     Raises
     ------
     GenomeMismatchError
         If it holds nothing on any of the genes' chromosomes.
     """
-    if observed.any():
-        return
-    file = plan.files[path]
-    raise GenomeMismatchError(
-        f"{path} has no data in any of the {len(plan.genes)} windows.",
-        expected=f"lines on chromosomes such as {', '.join(list(file.names.values())[:3])}",
-        cause="other chromosome names, another genome, or a track of regions without genes",
-        remedy="look at its first column; --chrom-aliases FILE translates names",
-    )
+    if not observed.any():
+        names = ", ".join(list(plan.files[path].names.values())[:3])
+        raise GenomeMismatchError(
+            f"{path} has no data in any of the {len(plan.genes)} windows; expected lines on "
+            f"chromosomes such as {names}.",
+            "compare its first column with the genes' chromosomes and assembly; --chrom-aliases "
+            "FILE translates names",
+        )

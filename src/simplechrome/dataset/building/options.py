@@ -1,35 +1,74 @@
-"""All that `simplechrome build tracks` can be told besides its files."""
+"""Options of `simplechrome build`."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simplechrome.errors import ConfigError, did_you_mean
 from simplechrome.sources.genome.transcripts import TSSRule
 from simplechrome.sources.tracks.bin_track import ReadingOptions
 from simplechrome.sources.tracks.read_rule import ReadRule
 from simplechrome.sources.tracks.windows import Gaps
+from simplechrome.work.settings import settings_error
+
+Options = TypeVar("Options", bound="AnnotationOptions")
 
 
-class TrackOptions(BaseModel):
-    """How windows are laid, what counts in them, and what becomes of it.
+class AnnotationOptions(BaseModel):
+    """How genes are placed and labelled, whatever the signal comes from.
 
     Attributes
     ----------
-    flank, bin_size
-        The window is TSS ± flank, in bins of `bin_size` bp.
-    tss, protein_coding, strip_version
-        Which start of a gene, which genes, and under which ids; see `read_genes`.
+    bin_size
+        bp.
     chrom_style
         `auto` translates between UCSC's and Ensembl's chromosome names, `exact` does not.
     assembly
+        Name of the genome assembly.
+    label_rule, expression_units
+        See `add_expression`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bin_size: int = Field(100, ge=1, le=100_000_000)
+    chrom_style: Literal["auto", "exact"] = "auto"
+    assembly: str = ""
+    label_rule: str = "median"
+    expression_units: str = "RPKM"
+
+
+class CountOptions(AnnotationOptions):
+    """Options of `build deepchrome` and `build arrays`; files of counts hold none of them.
+
+    Attributes
+    ----------
+    relabel
+        Replace labels that came with the data by those of the rule.
+    note
+        Something that every reader of the dataset must know.
+    """
+
+    relabel: bool = False
+    note: str = ""
+
+
+class TrackOptions(AnnotationOptions):
+    """Options of `build tracks`: the windows, what counts in them, and what is done with it.
+
+    Attributes
+    ----------
+    flank
+        The window is TSS ± flank bp.
+    tss, protein_coding, strip_version
+        Which start of a gene, which genes, and under which ids; see `read_genes`.
+    assembly
         Compared with the lengths of the tracks' chromosomes; guessed from them if empty.
     exclude_chroms
-        Genes on these are left out.
+        Genes on these are dropped.
     drop_unobserved
-        Leave genes out that have, in the mean over tracks, less than this share of their window's
+        Drop genes that have, in the mean over tracks, less than this fraction of their window's
         bases observed. By default they stay, and are masked where they have no data at all.
     count, shift, min_mapping_quality, keep_duplicates, keep_secondary
         Which reads count, and where; see `ReadRule`.
@@ -38,22 +77,15 @@ class TrackOptions(BaseModel):
     normalize
         `cpm` divides reads by the library size in millions.
     subtract_control
-        Take the sheet's controls off, scaled to the library size, down to 0 at most.
+        Subtract the sheet's controls, scaled to the library size; negative values become 0.
     units
         Of signal tracks, for the record: what their values are (`fold_change`, `minus_log10_p`).
-    label_rule, expression_units
-        See `add_expression`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     flank: int = Field(5000, ge=1, le=100_000_000)
-    bin_size: int = Field(100, ge=1, le=100_000_000)
     tss: TSSRule = "gene"
     protein_coding: bool = False
     strip_version: bool = False
-    chrom_style: Literal["auto", "exact"] = "auto"
-    assembly: str = ""
     exclude_chroms: tuple[str, ...] = ()
     drop_unobserved: float = Field(0.0, ge=0, le=1)
     count: Literal["overlap", "five-prime", "midpoint"] = "overlap"
@@ -67,12 +99,10 @@ class TrackOptions(BaseModel):
     normalize: Literal["none", "cpm"] = "none"
     subtract_control: bool = False
     units: str = ""
-    label_rule: str = "median"
-    expression_units: str = "RPKM"
 
     @property
     def reading(self) -> ReadingOptions:
-        """What the readers of tracks have to know of this."""
+        """Those that the readers of tracks need."""
         rule = ReadRule(
             count=self.count,
             shift=self.shift,
@@ -83,29 +113,15 @@ class TrackOptions(BaseModel):
         return ReadingOptions(rule, self.gaps, self.approximate, self.timeout)
 
 
-def make_track_options(given: dict[str, Any]) -> TrackOptions:
-    """Which options are these?
+def make_options(kind: type[Options], given: dict[str, Any]) -> Options:
+    """Return these options, checked.
 
     Raises
     ------
     ConfigError
-        If there is no such option, or its value makes no sense.
+        If there is no such option, or its value is invalid.
     """
     try:
-        return TrackOptions(**given)
+        return kind(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        flag = "--" + name.replace("_", "-")
-        raise ConfigError(
-            f"There is no option {name}."
-            if first["type"] == "extra_forbidden"
-            else f"{flag} ({name}) has a value that makes no sense.",
-            found=repr(first["input"]),
-            expected=""
-            if first["type"] == "extra_forbidden"
-            else first["msg"][:1].lower() + first["msg"][1:],
-            remedy=did_you_mean(name, TrackOptions.model_fields)
-            if first["type"] == "extra_forbidden"
-            else "",
-        ) from None
+        raise settings_error(error, kind, given=given) from None
