@@ -138,7 +138,7 @@ def build_deepchrome_on_disk(
     }
 
     def read(known: Mapping[str, Any]) -> Readings:
-        return read_changed(path, known, names, on_bad_cell_type=on_bad_cell_type)  # type: ignore[return-value]
+        return read_changed(path, known, names, on_bad_cell_type=on_bad_cell_type)
 
     return _build_counts(
         read, output, request, options, genes, expression, on_bad_cell_type, resume, overwrite
@@ -348,15 +348,16 @@ def _part(folder: Path, cell_type: object) -> Path:
 
 
 def _cell_type_dataset(counts: Counts, options: CountOptions) -> xr.Dataset:
-    labelled = isinstance(counts, CellTypeCounts)
+    # Arrays come without labels and split.
+    labelled = counts if isinstance(counts, CellTypeCounts) else None
     return from_arrays(
         counts.counts[None],
         marks=counts.marks,
         gene_ids=counts.gene_id,
         cell_types=[counts.cell_type],
         bin_size=options.bin_size,
-        label=counts.label[None] if labelled else None,
-        published_split=counts.split if labelled else None,
+        label=labelled.label[None] if labelled else None,
+        published_split=labelled.split if labelled else None,
         sources=[dict(source) for source in counts.sources],
         assembly=options.assembly,
         note=options.note,
