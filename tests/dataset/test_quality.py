@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 from simulated_dataset import simulated_dataset
 
-from simplechrome.dataset.building.annotate import build_from_npz
+from simplechrome import open_dataset
+from simplechrome.dataset.building.build import build_arrays_on_disk
 from simplechrome.dataset.inspect import (
     Correlations,
     describe,
@@ -161,10 +162,12 @@ def test_tracks_with_little_in_them_are_named(three: xr.Dataset, change: str, sa
 
 
 @pytest.mark.real_data
-def test_real_marks_are_told_apart_and_unswapped_ones_left_alone(shared_data: Path) -> None:
+def test_exchanged_real_marks_are_found_and_others_left_alone(
+    shared_data: Path, tmp_path: Path
+) -> None:
     """E027, E028 and E066: H3K27me3, H3K36me3 and H3K9me3 of each."""
     files = [shared_data / "roadmap_counts" / f"E{n}.npz" for n in ("027", "028", "066")]
-    data = build_from_npz(files)
+    data = open_dataset(build_arrays_on_disk(files, tmp_path / "three.zarr"))
     marks = [str(mark) for mark in data["mark"].values]
     data = data.isel(mark=[marks.index(mark) for mark in ("H3K27me3", "H3K36me3", "H3K9me3")])
     assert advice(data) == ""

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simplechrome.dataset import splits
-from simplechrome.dataset.building.annotate import build_from_deepchrome
+from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.dataset.splits import (
     PARTS,
     assign_as_published,
@@ -27,6 +27,7 @@ from simplechrome.dataset.splits import (
     split_by_chromosome,
     split_by_fold,
 )
+from simplechrome.dataset.store import open_dataset
 from simplechrome.errors import MissingCoordinatesError, MissingExpressionError, SplitError
 
 MakeDataset = Callable[..., xr.Dataset]
@@ -346,13 +347,15 @@ def test_more_labels_than_there_are_cannot_be_drawn(
 
 @pytest.mark.real_data
 def test_e012_has_the_parts_and_labels_of_the_protocol(
-    shared_data: Path, caplog: pytest.LogCaptureFixture
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dataset = build_from_deepchrome(
+    stored = build_deepchrome_on_disk(
         shared_data / "deepchrome_layout_E012.tar.gz",
+        tmp_path / "e012.zarr",
         genes=shared_data / "genes_hg19.tsv.gz",
         expression=shared_data / "rpkm_54cells.tsv.gz",
     )
+    dataset = open_dataset(stored)
     assert dataset.sizes == {"cell_type": 1, "gene": 18_421, "bin": 100, "mark": 5}
     sizes = [part.sizes["gene"] for part in split_by_chromosome(dataset)]
     assert sizes == [13_370, 2_309, 2_742]
