@@ -1,4 +1,4 @@
-"""`simplechrome download`: the published data set, whole and verified."""
+"""`simplechrome download`: fetch the published data set, whole and verified."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from simplechrome.cli.options import talk
 @click.option(
     "--checksum",
     metavar="ALGORITHM:HEX",
-    help="What the archive must have, if it is not the record's: md5:…, sha256:…",
+    help="Of the archive, if it is not that of Zenodo's record: md5:…, sha256:…",
 )
-@click.option("--verify", is_flag=True, help="Read what is there again and compare its checksums.")
+@click.option("--verify", is_flag=True, help="Compare the checksums of what is there, too.")
 @talk
 def command(
     cell_types: tuple[str, ...], folder: str, source: str | None, checksum: str | None, verify: bool
 ) -> None:
     """Fetch the published DeepChrome data (56 cell types, 3 GB), and unpack what is wanted.
 
-    What is there and verified is left alone; what was interrupted goes on where it ended.
+    What is there and verified stays as it is; an interrupted download is resumed.
 
     \b
     Examples:

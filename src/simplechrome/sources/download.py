@@ -1,42 +1,65 @@
-"""Is the published data set here? If not, fetch it: whole, verified, and only what is wanted.
+"""Download the published DeepChrome data set: resumable, verified, each cell type whole.
 
 Below a folder lie, afterwards:
 
 `data/E003/classification/{train,valid,test}.csv`   what `simplechrome build deepchrome` reads
 `manifest.json`                                     size and SHA-256 of each; written last
-`data.tar.gz`, `data.tar.gz.json`                   the archive, and what was checked of it
+`data.tar.gz`                                       the archive, needed for further cell types only
 """
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import json
 import logging
+import re
 import shutil
-import tempfile
-from collections.abc import Collection, Iterable, Sequence
+import sys
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
-from simplechrome.errors import ConfigError, OutputError, SimpleChromeError
-from simplechrome.sources.deepchrome_files import SPLITS
-from simplechrome.sources.download_archive import Archive, find_archive
-from simplechrome.sources.download_http import Patience
-from simplechrome.sources.download_manifest import (
-    FileState,
-    Manifest,
-    archive_entry,
-    content_sha256,
-    csv_name,
-    read_manifest,
-    write_manifest,
+import pooch
+import requests
+from tqdm.auto import tqdm
+
+from simplechrome.errors import (
+    ConfigError,
+    InputFormatError,
+    MissingInputError,
+    OutputError,
+    UnknownGeneError,
+    first_names,
 )
-from simplechrome.sources.download_record import normal_checksum
-from simplechrome.sources.unpack import CELL_TYPE_NAME, Unpacked, UnpackedFile, unpack
-from simplechrome.work.files import only_one
+from simplechrome.sources.deepchrome_files import SPLITS
+from simplechrome.sources.provenance import is_url, unreadable
+from simplechrome.sources.remote import PASSING
+from simplechrome.version import __version__
+from simplechrome.work.files import cannot_write, only_one, write_json
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
-LOCK_NAME = ".download.lock"
-_STAGING = ".unpacking-"
+DOI = "10.5281/zenodo.2652278"
+PAGE = "https://zenodo.org/records/2652278"
+ARCHIVE, MANIFEST, LOCK, STAGING = "data.tar.gz", "manifest.json", ".download.lock", ".download"
+ATTEMPTS, FIRST_WAIT, TIMEOUT = 6, 1.0, 30.0
+"""Failures in a row without progress; seconds before a second attempt; seconds of silence."""
+
+_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64, "sha512": 128}
+_CSV = re.compile(rf"(?:.*/)?(E[0-9]{{3}})/classification/({'|'.join(SPLITS)})\.csv")
+# Zenodo asks programs for a name, and has slowed down those without one.
+_HEADERS = {"User-Agent": f"simplechrome/{__version__}", "Accept-Encoding": "identity"}
+_BY_HAND = (
+    f"save data.tar.gz from {PAGE} with a browser, and pass it: simplechrome download --source "
+    "data.tar.gz; or pass the address of a mirror: --source URL; behind a proxy, set HTTPS_PROXY"
+)
 
 
 class Download(NamedTuple):
@@ -58,21 +81,9 @@ def check_if_dataset_exists(
     cell_types: Sequence[str] | None = None,
     source: str | Path | None = None,
 ) -> Path:
-    """Is the published data set below `path`? What is absent is downloaded.
+    """Download what is absent below `path`, and return `path` for `simplechrome build deepchrome`.
 
-    Parameters
-    ----------
-    path, cell_types, source
-        See `download`.
-
-    Returns
-    -------
-    `path`, as a Path, for `simplechrome build deepchrome` or `read_deepchrome`.
-
-    Raises
-    ------
-    SimpleChromeError
-        As `download` does.
+    Parameters and errors are those of `download`.
 
     References
     ----------
@@ -88,212 +99,368 @@ def download(
     source: str | Path | None = None,
     checksum: str | None = None,
     verify: bool = False,
-    patience: Patience | None = None,
 ) -> Download:
-    """Which cell types of the published data set are below `path`, whole and verified?
+    """Make the wanted cell types of the published data set complete below `path`.
 
-    What is absent is fetched and unpacked; what is there and verified is left alone, wherever it
-    came from. A call that was interrupted, however, is taken up where it ended; two calls at once
-    wait for each other.
+    What is there and verified stays as it is. An interrupted call is resumed by the next one; two
+    calls at once wait for each other.
 
     Parameters
     ----------
     path
-        A folder; made if need be.
+        A folder; created if need be.
     cell_types
         Names such as E003; all of the archive by default. Only these are unpacked.
     source
-        Address of a mirror of the archive, or a local .tar.gz or .tar. By default the record
-        that Zenodo keeps.
+        Address of a mirror of the archive, or a local .tar.gz or .tar. By default Zenodo.
     checksum
-        What the archive must have, `md5:HEX` or `sha256:HEX`. By default the record's; for a
-        mirror that cannot reach the record, and for a local file, that of a file SOURCE.sha256 or
-        SOURCE.md5 beside it. With none of them a warning says that nobody vouches for it.
+        Of the archive, `md5:HEX` or `sha256:HEX`. By default that of Zenodo's record. A local file,
+        or a mirror while Zenodo cannot be reached, is used unverified without it, with a warning.
     verify
-        Read what is there and compare its checksums; sizes and times of change otherwise.
-    patience
-        Time-outs and retries.
-
-    Returns
-    -------
-    Download
+        Read what is there and compare its checksums, not only sizes and times.
 
     Raises
     ------
     MissingInputError
-        If the server cannot be reached, the local file is not there, or the transfer fails too
-        often. The message says how to fetch the archive by hand.
+        If the server cannot be reached, or the local file is not there.
     InputFormatError
-        If what came is not the archive that was promised, is damaged or hostile.
+        If the archive has another checksum, is damaged, or lacks files of a wanted cell type.
     UnknownGeneError
-        If the archive does not hold a cell type that is wanted.
+        If the archive does not hold a wanted cell type.
     OutputError
         If there is no room or no right to write.
     ConfigError
-        If an argument makes no sense.
+        If an argument is invalid.
     """
     folder = Path(path)
-    wanted = _checked_names(cell_types)
-    expected = _checked_checksum(checksum)
-    manifest = read_manifest(folder)
-    if manifest and not verify and not manifest.broken(folder, wanted, thorough=False):
-        return Download(folder, manifest.asked(wanted), [])
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file.", expected="a folder", remedy="choose another")
-    try:
-        with only_one(folder / LOCK_NAME):
-            return _complete(folder, wanted, source, expected, verify, patience or Patience())
-    except OutputError:
-        # A folder that may only be read, as a shared one, can still be complete.
-        if manifest and not manifest.broken(folder, wanted, thorough=True):
-            return Download(folder, manifest.asked(wanted), [])
-        raise
-
-
-def _checked_names(cell_types: Sequence[str] | None) -> list[str] | None:
-    if cell_types is None:
-        return None
-    names = [cell_types] if isinstance(cell_types, str) else list(dict.fromkeys(cell_types))
-    odd = [name for name in names if not CELL_TYPE_NAME.fullmatch(str(name))]
-    if odd or not names:
+    named = [cell_types] if isinstance(cell_types, str) else cell_types
+    wanted = None if named is None else sorted(set(named))
+    if wanted is not None and not all(re.fullmatch("E[0-9]{3}", each) for each in wanted or [""]):
         raise ConfigError(
-            "cell_types names what cannot be a cell type of the data set."
-            if odd
-            else "cell_types is empty.",
-            found=", ".join(map(repr, odd[:5])),
-            expected="names such as E003, or None for all",
+            f"cell_types holds {first_names(map(repr, wanted)) or 'nothing'}.",
+            "give names such as E003, or none for all",
         )
-    return sorted(names)
+    expected = None if checksum is None else _checked_checksum(checksum)
+    manifest, absent = _read_manifest(folder, wanted, verify)
+    unpacked: list[str] = []
+    if absent != []:
+        with only_one(folder / LOCK):
+            manifest, absent = _read_manifest(folder, wanted, verify)  # another may have done it
+            if absent != []:
+                try:
+                    archive, entry = _archive(folder, source, expected, manifest.get("archive", {}))
+                    unpacked = _unpack(folder, archive, entry, absent, manifest)
+                    shutil.rmtree(folder / STAGING, ignore_errors=True)
+                except OSError as error:
+                    raise cannot_write(folder, error) from error
+    return Download(folder, wanted or manifest["archive_cell_types"], unpacked)
 
 
-def _checked_checksum(text: str | None) -> str | None:
-    if text is None:
-        return None
-    normal = normal_checksum(text)
-    if normal is None:
+def _checked_checksum(text: str) -> str:
+    """Return `algorithm:hex`; without an algorithm, the number of digits decides."""
+    name, _, digits = text.strip().lower().rpartition(":")
+    by_length = {length: algorithm for algorithm, length in _DIGITS.items()}
+    name = name.replace("-", "") or by_length.get(len(digits), "")
+    if _DIGITS.get(name) != len(digits) or not re.fullmatch(r"[0-9a-f]+", digits):
         raise ConfigError(
-            "checksum is none that can be compared.",
-            found=repr(text),
-            expected="md5:, sha1:, sha256: or sha512:, and all its hexadecimal digits",
+            f"{text!r} is not a checksum.", "write md5:, sha1:, sha256: or sha512: and all digits"
         )
-    return normal
+    return f"{name}:{digits}"
 
 
-def _complete(
-    folder: Path,
-    wanted: list[str] | None,
-    source: str | Path | None,
-    checksum: str | None,
-    verify: bool,
-    patience: Patience,
-) -> Download:
-    """Do what is left to do, as the only process that works on the folder."""
-    for rest in folder.glob(f"{_STAGING}*"):
-        shutil.rmtree(rest, ignore_errors=True)
-    manifest = read_manifest(folder)
-    absent = wanted
-    if manifest is not None:
-        touched = (
-            manifest.asked(wanted) if verify else manifest.broken(folder, wanted, thorough=False)
-        )
-        absent = manifest.broken(folder, touched, thorough=True)
-        same = [name for name in touched if name not in absent]
-        if same:
-            manifest = manifest.with_times(folder, same)
-            write_manifest(folder, manifest)
-            logger.info("%d cell types were read again: as they were", len(same))
-        if not absent:
-            return Download(folder, manifest.asked(wanted), [])
-        _say_changed(manifest, absent)
-    archive = find_archive(folder, source, checksum, absent, patience)
-    unpacked = _unpack(folder, archive, absent)
-    manifest = _merged(folder, manifest, archive, unpacked)
-    write_manifest(folder, manifest)
-    if not archive.is_users_own:
-        logger.info("%s may be deleted: it is needed only to unpack more cell types.", archive.path)
-    return Download(folder, manifest.asked(wanted), sorted(unpacked.files))
+def csv_name(cell_type: str, split: str) -> str:
+    """Return where, below the folder, a CSV lies."""
+    return f"data/{cell_type}/classification/{split}.csv"
 
 
-def _say_changed(manifest: Manifest, absent: Iterable[str]) -> None:
-    changed = [name for name in absent if csv_name(name, SPLITS[0]) in manifest.files]
-    if changed:
-        logger.warning(
-            "%d cell types are not as they were when they were verified, and are unpacked again: "
-            "%s%s",
-            len(changed),
-            ", ".join(changed[:5]),
-            ", …" if len(changed) > 5 else "",
-        )
+def _read_manifest(
+    folder: Path, wanted: list[str] | None, verify: bool
+) -> tuple[dict[str, Any], list[str] | None]:
+    """Return the manifest, and the wanted cell types that are not there as it has them.
 
-
-def _unpack(folder: Path, archive: Archive, wanted: Collection[str] | None) -> Unpacked:
-    """Unpack beside the final places, then move each cell type there in one step."""
+    None stands for all that the archive has.
+    """
     try:
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    try:
-        unpacked = unpack(archive.path, staging, wanted)
-        for cell_type, files in unpacked.files.items():
-            _move(folder, cell_type, files)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return unpacked
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
+        absent = [
+            cell_type
+            for cell_type in wanted or manifest["archive_cell_types"]
+            if not all(_is_intact(folder, manifest, csv_name(cell_type, s), verify) for s in SPLITS)
+        ]
+    except FileNotFoundError:
+        return {}, wanted
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        logger.warning("%s cannot be used: nothing is verified (%s)", folder / MANIFEST, error)
+        return {}, wanted
+    if manifest != json.loads(text):  # new times: the next call need not read the contents
+        with contextlib.suppress(OutputError):  # a folder that may only be read can be complete
+            write_json(manifest, folder / MANIFEST)
+    return manifest, absent
 
 
-def _move(folder: Path, cell_type: str, files: dict[str, UnpackedFile]) -> None:
-    target = (folder / csv_name(cell_type, SPLITS[0])).parent
-    if target.exists() or target.is_symlink():
-        if _holds(target, files):
-            return
-        aside = _free_name(folder / "set-aside", cell_type)
-        aside.parent.mkdir(exist_ok=True)
-        target.replace(aside)
-        logger.warning(
-            "%s was there, unverified, with other contents than the archive's: moved to %s",
-            target,
-            aside,
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    files[SPLITS[0]].path.parent.replace(target)
-
-
-def _holds(target: Path, files: dict[str, UnpackedFile]) -> bool:
-    for split, file in files.items():
-        path = target / f"{split}.csv"
-        if not path.is_file() or path.stat().st_size != file.size:
-            return False
-        if content_sha256(path) != file.sha256:
-            return False
+def _is_intact(folder: Path, manifest: dict[str, Any], name: str, verify: bool) -> bool:
+    state, file = manifest["files"].get(name), folder / name
+    if state is None or not file.is_file() or file.stat().st_size != state["bytes"]:
+        return False
+    changed = file.stat().st_mtime_ns != state["mtime_ns"]
+    if (verify or changed) and pooch.file_hash(file, "sha256") != state["sha256"]:
+        return False
+    state["mtime_ns"] = file.stat().st_mtime_ns
     return True
 
 
-def _free_name(folder: Path, cell_type: str) -> Path:
-    number = 1
-    while (path := folder / f"{cell_type}-{number}").exists():
-        number += 1
-    return path
+def _archive(
+    folder: Path, source: str | Path | None, checksum: str | None, kept: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """Return a verified archive, and its address and checksum for the manifest."""
+    target = folder / ARCHIVE
+    if source is not None and not is_url(source):
+        target, url, known = Path(source), str(source), checksum
+    elif target.is_file() and (checksum or kept.get("checksum")):
+        url, known = kept.get("url", PAGE), checksum or kept["checksum"]
+    else:
+        url, known = _remote(None if source is None else str(source), checksum)
+    if known is None:
+        logger.warning("%s is unverified: pass its checksum, --checksum ALGORITHM:HEX", url)
+    if not target.is_file() and target == folder / ARCHIVE:
+        _fetch(url, known, target)
+    algorithm = (known or "sha256").partition(":")[0]
+    try:
+        found = f"{algorithm}:{pooch.file_hash(target, algorithm)}"
+    except OSError as error:
+        raise unreadable(target, error) from None
+    if known not in (None, found):
+        raise InputFormatError(
+            f"{target} is not the archive that was expected: its checksum is {found}, not {known}.",
+            f"delete {target} to have it fetched, or name the archive: --source FILE",
+        )
+    about = {"name": target.name, "url": url, "bytes": target.stat().st_size}
+    return target, {**about, "checksum": found, "verified": known is not None}
 
 
-def _merged(
-    folder: Path, before: Manifest | None, archive: Archive, unpacked: Unpacked
-) -> Manifest:
-    files = dict(before.files) if before else {}
-    for cell_type, of_type in unpacked.files.items():
-        for split, file in of_type.items():
-            name = csv_name(cell_type, split)
-            mtime_ns = (folder / name).stat().st_mtime_ns
-            files[name] = FileState(file.size, file.sha256, mtime_ns)
-    entry = archive_entry(archive.path.name, archive.origin)
-    return Manifest(entry, tuple(unpacked.in_archive), dict(sorted(files.items())))
+def _remote(source: str | None, checksum: str | None) -> tuple[str, str | None]:
+    """Return the address of the archive and its checksum, None if none is known."""
+    if source is None:
+        url, published = _record(ATTEMPTS)
+        return url, checksum or published
+    if urlsplit(source).scheme not in ("http", "https") or not urlsplit(source).netloc:
+        raise ConfigError(
+            f"{source!r} is not an address that can be fetched.",
+            "write http://HOST/… or https://HOST/…, or the path of a local file",
+        )
+    try:
+        return source, checksum or _record(attempts=1)[1]
+    except MissingInputError as error:
+        logger.info("No checksum for the mirror: %s", error.problem)
+        return source, None
 
 
-def _cannot_write(folder: Path, error: OSError) -> SimpleChromeError:
-    return OutputError(
-        f"{folder} cannot be written.",
-        found=f"{error.strerror or error}: {error.filename}",
-        expected="a place with room and the right to write",
-        remedy="free space, or choose another folder: --to DIR",
+def _record(attempts: int) -> tuple[str, str]:
+    """Return the archive's address and checksum, from its record at Zenodo."""
+    record = pooch.downloaders.ZenodoRepository(DOI, PAGE, timeout=TIMEOUT, headers=_HEADERS)
+    files = SimpleNamespace(registry={})
+
+    def ask() -> str:
+        record.populate_registry(files)
+        return str(record.download_url(ARCHIVE))
+
+    try:
+        url = _patiently(ask, PAGE, attempts)
+        return url, _checked_checksum(files.registry[ARCHIVE])
+    except (ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
+        raise MissingInputError(
+            f"The record {PAGE} cannot be used: {type(error).__name__}: {error}.", _BY_HAND
+        ) from None
+
+
+def _patiently(
+    call: Callable[[], T], url: str, attempts: int, progress: Callable[[], int] = int
+) -> T:
+    """Call; after failures that may pass, call again with longer and longer waits between."""
+    failures, reached = 0, progress()
+    while True:
+        try:
+            return call()
+        except requests.RequestException as error:
+            answer, now = error.response, progress()
+            failures, reached = 1 if now > reached else failures + 1, max(reached, now)
+            if failures >= attempts or (answer is not None and answer.status_code not in PASSING):
+                kept = f" The {reached:,} bytes that came are kept." if reached else ""
+                raise MissingInputError(
+                    f"{url} cannot be fetched: {error}.{kept}", _BY_HAND
+                ) from None
+            asked = "" if answer is None else answer.headers.get("Retry-After", "")
+            wait = min(float(asked), 120.0) if asked.isdigit() else FIRST_WAIT * 2 ** (failures - 1)
+            logger.info("%s: %s; trying again in %.0f s", url, error, wait)
+        time.sleep(wait)
+
+
+def _fetch(url: str, known: str | None, target: Path) -> None:
+    """Fetch the archive by pooch, which compares its checksum."""
+    pooch.get_logger().setLevel(logging.WARNING)
+    logger.info("%s to %s", url, target)
+    staging = target.parent / STAGING
+    staging.mkdir(exist_ok=True)
+    part = staging / f"{(known or ':unverified').partition(':')[2]}.part"
+    if known is None:  # nothing would show that both pieces are of one file
+        part.unlink(missing_ok=True)
+    for again in (True, False):
+        try:
+            pooch.retrieve(url, known, ARCHIVE, staging, downloader=_Resuming(part))
+            break
+        except ValueError as error:  # another checksum; pooch has deleted the file
+            if not again:
+                raise InputFormatError(
+                    f"{url} is not the archive that was expected, and was not kept: {error}",
+                    f"{_BY_HAND}; if another archive is meant, pass --checksum ALGORITHM:HEX",
+                ) from None
+            logger.warning("%s has another checksum; fetching it once more from the start", url)
+    (staging / ARCHIVE).replace(target)
+
+
+class _Resuming:
+    """A downloader for pooch that keeps what came in `part`, and continues there by HTTP Range."""
+
+    def __init__(self, part: Path) -> None:
+        self._part = part
+        self._validator = ""
+
+    def __call__(self, url: str, output_file: str, _: object) -> None:
+        _patiently(lambda: self._receive(url), url, ATTEMPTS, self._size)
+        self._part.replace(output_file)
+
+    def _size(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _receive(self, url: str) -> None:
+        start = self._size()
+        headers = {**_HEADERS, **({"Range": f"bytes={start}-"} if start else {})}
+        if start and self._validator:  # a file that was replaced comes whole
+            headers["If-Range"] = self._validator
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            place = answer.headers.get("Content-Range", "")
+            if answer.status_code == 416 and place == f"bytes */{start}":
+                return  # a call was killed when all had come
+            resumed = answer.status_code == 206 and place.startswith(f"bytes {start}-")
+            if answer.status_code in (206, 416) and not resumed:
+                self._part.unlink(missing_ok=True)
+                raise requests.ConnectionError(f"the server sent the wrong part ({place!r})")
+            answer.raise_for_status()
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                raise MissingInputError(
+                    f"{url} cannot be fetched: a web page came in place of the archive.", _BY_HAND
+                )
+            etag = answer.headers.get("ETag", "W/")
+            weak = etag.startswith("W/")
+            self._validator = answer.headers.get("Last-Modified", "") if weak else etag
+            length = answer.headers.get("Content-Length")
+            start *= resumed
+            total = start + int(length) if length else None
+            options: dict[str, Any] = {"unit": "B", "unit_scale": True, **_quiet()}
+            bar = tqdm(desc=ARCHIVE, initial=start, total=total, **options)
+            with self._part.open("ab" if resumed else "wb") as file, bar:
+                for block in answer.iter_content(1 << 14):
+                    file.write(block)
+                    bar.update(len(block))
+
+
+def _quiet() -> dict[str, Any]:
+    shown = sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+    return {"leave": False, "disable": not shown}
+
+
+def _unpack(
+    folder: Path,
+    archive: Path,
+    entry: dict[str, Any],
+    wanted: list[str] | None,
+    manifest: dict[str, Any],
+) -> list[str]:
+    """Unpack the wanted cell types and note them in the manifest; return their names."""
+    staging = folder / STAGING / "unpacked"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        found = _extract(archive, staging, wanted)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputFormatError(
+            f"{archive} is damaged, or no .tar.gz or .tar archive: {error}.",
+            f"delete {archive} and fetch it again",
+        ) from None
+    whole = sorted(name for name, splits in found.items() if len(splits) == len(SPLITS))
+    unknown, partial = sorted({*(wanted or ())} - {*found}), sorted({*found} - {*whole})
+    if unknown and found:
+        raise UnknownGeneError(
+            f"{archive.name} does not hold the cell type {first_names(unknown)}.",
+            f"choose among {first_names(sorted(found), 60) or 'those of another archive'}",
+        )
+    if not whole or {*(wanted or ())} & {*partial}:
+        raise InputFormatError(
+            f"{archive.name} does not hold train.csv, valid.csv and test.csv in "
+            f"{first_names(partial) or 'any folder such as E003/classification'}.",
+            "name other cell types, or fetch the archive from its publisher",
+        )
+    if partial:
+        logger.warning("%s: incomplete and not unpacked: %s", archive.name, first_names(partial))
+    files = dict(manifest.get("files", {}))
+    for name in wanted or whole:
+        files.update(_move(folder, staging, name))
+    manifest.update(
+        format=1, archive=entry, archive_cell_types=whole, files=dict(sorted(files.items()))
     )
+    write_json(manifest, folder / MANIFEST)
+    return wanted or whole
+
+
+def _extract(archive: Path, folder: Path, wanted: list[str] | None) -> dict[str, list[str]]:
+    """Write the wanted CSVs as E003/train.csv; return the splits of each cell type there is.
+
+    The archive is read front to back, to its end: only then is gzip's checksum compared.
+    """
+    found: dict[str, list[str]] = {}
+    with archive.open("rb") as raw:
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tqdm(tar, desc=f"unpacking {archive.name}", unit="file", **_quiet()):
+                if not (match := _CSV.fullmatch(member.name)):
+                    continue
+                cell_type, split = match.groups()
+                if not member.isreg() or split in found.setdefault(cell_type, []):
+                    raise tarfile.ReadError(f"{member.name!r} is no file, or there twice")
+                found[cell_type].append(split)
+                if wanted is None or cell_type in wanted:
+                    renamed = member.replace(name=f"{cell_type}/{split}.csv", deep=False)
+                    tar.extract(renamed, folder, set_attrs=False, filter="data")
+        while block := stream.read(1 << 20):
+            if block.strip(b"\0"):  # tarfile takes a broken header for the end
+                raise tarfile.ReadError("data after the end of the archive")
+    return found
+
+
+def _move(folder: Path, staging: Path, cell_type: str) -> dict[str, dict[str, Any]]:
+    """Give an unpacked cell type its place in one step; return the states of its files.
+
+    What is there with other content is kept as `classification.replaced`.
+    """
+    new, target = staging / cell_type, (folder / csv_name(cell_type, SPLITS[0])).parent
+    hashes = {split: pooch.file_hash(new / f"{split}.csv", "sha256") for split in SPLITS}
+    if target.exists():
+        old = {file.stem: pooch.file_hash(file, "sha256") for file in target.glob("*.csv")}
+        if old != hashes:
+            kept = target.with_name(f"{target.name}.replaced")
+            shutil.rmtree(kept, ignore_errors=True)
+            target.replace(kept)
+            logger.warning("%s was there with other content: moved to %s", target, kept)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new.replace(target)
+    return {
+        csv_name(cell_type, split): {
+            "bytes": (target / f"{split}.csv").stat().st_size,
+            "sha256": digest,
+            "mtime_ns": (target / f"{split}.csv").stat().st_mtime_ns,
+        }
+        for split, digest in hashes.items()
+    }

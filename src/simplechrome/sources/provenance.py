@@ -1,4 +1,4 @@
-"""Which bytes did a result come from? Reading them whole, and naming them for the record."""
+"""Read input files whole, with the size and SHA-256 by which a result names them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,12 @@ class Source(TypedDict):
 
 
 def fingerprint(name: str, data: bytes) -> Source:
-    """How will somebody know later that they hold the same file?
-
-    SHA-256 costs about a tenth of parsing the same bytes, and `sha256sum` checks it anywhere.
-    """
+    """Return name, size and SHA-256, by which the same file is recognized later."""
     return Source(name=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def read_bytes(path: Path) -> bytes:
-    """What does this file hold?
+    """Return the content of a file.
 
     Raises
     ------
@@ -40,12 +37,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def unreadable(path: Path, error: OSError) -> MissingInputError:
-    """Which error says that this file cannot be opened?"""
+    """Return the error for a file that the system does not open."""
     return MissingInputError(
-        f"{path} cannot be read.",
-        found=error.strerror or str(error),
-        expected="a file that this user may read",
-        remedy="check the spelling, the working directory and the file's permissions",
+        f"{path} cannot be read: {error.strerror or error}.",
+        "check the spelling, the working directory and the file's permissions",
     )
 
 

@@ -62,10 +62,11 @@ def test_other_files_are_named(tmp_path: Path, content: bytes, said: str) -> Non
 
 def test_addresses() -> None:
     assert kind_of("https://example.org/a.bigWig?download=1") == "bigwig"
+    assert kind_of("s3://bucket/a.bw") == "bigwig"
     with pytest.raises(MissingInputError, match="download it first"):
         kind_of("https://example.org/a.bam")
     with pytest.raises(MissingInputError, match="download it first"):
-        kind_of("s3://bucket/a.bw")
+        kind_of("ftp://host/a.bw")
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
@@ -17,8 +16,8 @@ import pybigtools
 from numpy.typing import NDArray
 
 from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
-from simplechrome.sources.download_http import Patience, looks_like_page
-from simplechrome.sources.tracks.remote import RangeFile, is_url, shown_url
+from simplechrome.sources.provenance import is_url
+from simplechrome.sources.remote import RemoteFile, looks_like_page, shown_url
 from simplechrome.sources.tracks.windows import (
     BinnedTrack,
     ChromWindows,
@@ -293,7 +292,6 @@ _TREE_BYTES = 32
 _INDEX_BYTES = 48
 _LARGEST_BLOCK = 1 << 28
 _LONGEST_NAME = 1 << 12
-_PATIENCE = Patience(attempts=3, longest_wait=8.0, longest_asked=60.0)
 
 _FOREIGN = {
     b"\xeb\xf2\x89\x87": "a bigBed, which holds regions without a signal",
@@ -441,7 +439,7 @@ def read_summary(reader: Any) -> BigWigSummary:
 @contextmanager
 def _bytes_of(path: str | Path, timeout: float) -> Iterator[BinaryIO]:
     if is_url(path):
-        with RangeFile(str(path), replace(_PATIENCE, timeout=timeout)) as remote:
+        with RemoteFile(str(path), timeout) as remote:
             yield cast(BinaryIO, remote)
         return
     path = Path(path)

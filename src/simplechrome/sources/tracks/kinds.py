@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from simplechrome.errors import InputFormatError, MissingInputError
 from simplechrome.sources.provenance import is_url, unreadable
+from simplechrome.sources.remote import PROTOCOLS
 from simplechrome.sources.text.open import open_text
 
 Kind = Literal["bigwig", "bam", "cram", "bedgraph", "reads"]
@@ -91,11 +92,11 @@ def _kind_of_address(path: str) -> Kind:
     except ValueError as error:
         raise MissingInputError(f"{path} is no address.", found=str(error)) from None
     kind = _SUFFIXES.get(Path(address.path).suffix.lower())
-    if address.scheme not in ("http", "https") or kind not in ("bigwig", None):
+    if address.scheme not in PROTOCOLS or kind not in ("bigwig", None):
         raise MissingInputError(
-            f"{path} cannot be read from afar.",
-            expected="the http or https address of a bigWig; other kinds as files",
-            remedy="download it first",
+            f"{path} cannot be read from its address: only a bigWig can, by "
+            f"{', '.join(PROTOCOLS[:-1])}.",
+            "download it first",
         )
     return "bigwig"
 
