@@ -27,7 +27,7 @@ import xarray as xr
 import simplechrome
 from simplechrome.evaluation.bootstrap import block_bootstrap, paired_block_bootstrap
 from simplechrome.metrics import auroc
-from simplechrome.runs.features import SOURCE_LENGTH
+from simplechrome.runs.predictions import SOURCE_LENGTH
 
 LABELS = (20, 50, 100, 200, 1000)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from simplechrome import from_arrays
 from simplechrome.errors import ModelFormatError
 from simplechrome.runs.adapt import (
-    BIN_SHARES,
-    LEVEL_SHARES,
+    BIN_FRACTIONS,
+    LEVEL_FRACTIONS,
     depth_factor,
     profile_signal,
     profile_track,
@@ -33,8 +33,8 @@ def test_levels_are_quantiles_of_window_means_and_bins_of_bins() -> None:
     signal = np.zeros((101, 4))
     signal[:, 0] = 4 * np.arange(101)  # means 0 to 100, three quarters of the bins 0
     track = profile_track(signal, 7)
-    np.testing.assert_allclose(track.levels, 100 * LEVEL_SHARES)
-    assert track.bins[BIN_SHARES.searchsorted(0.7)] == 0
+    np.testing.assert_allclose(track.levels, 100 * LEVEL_FRACTIONS)
+    assert track.bins[BIN_FRACTIONS.searchsorted(0.7)] == 0
     assert track.bins[-1] == 400
     assert track.depth == 7
 
@@ -75,8 +75,8 @@ def test_cell_type_is_compared_with_itself_and_others_with_the_mean() -> None:
     new = reference_track(profile, "C", "H3K4me3")
     assert own is not None
     assert new is not None
-    np.testing.assert_allclose(own.levels, 300 * LEVEL_SHARES)
-    np.testing.assert_allclose(new.levels, 200 * LEVEL_SHARES)
+    np.testing.assert_allclose(own.levels, 300 * LEVEL_FRACTIONS)
+    np.testing.assert_allclose(new.levels, 200 * LEVEL_FRACTIONS)
     assert (own.depth, new.depth) == (30, 20)
     assert reference_track(profile, "A", "H3K9me3") is None
 

@@ -9,14 +9,14 @@ import xarray as xr
 
 import simplechrome
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors
-from simplechrome.predictors.neighborhood import NeighborhoodPredictor
-from simplechrome.predictors.neighborhood_features import make_neighborhood_features
-from simplechrome.runs.ensemble import Ensemble
-from simplechrome.runs.neighbor_effects import (
+from simplechrome.explanation.neighbor_effects import (
     effects_by_distance,
     level_ranks,
     neighbor_effects,
 )
+from simplechrome.predictors.neighborhood import NeighborhoodPredictor
+from simplechrome.predictors.neighborhood_features import make_neighborhood_features
+from simplechrome.runs.ensemble import Ensemble
 
 
 def test_effects_by_distance_by_hand() -> None:

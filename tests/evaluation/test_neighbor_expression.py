@@ -22,8 +22,8 @@ from simplechrome.predictors.neighborhood_features import (
 )
 from simplechrome.predictors.registry import load_predictor
 from simplechrome.runs.apply import predict_with_run
-from simplechrome.runs.features import features_of, neighbor_expression_features
 from simplechrome.runs.fit import fit_run
+from simplechrome.runs.predictions import features_of, neighbor_expression_features
 
 
 def pairs(n: int) -> NeighborGraph:

@@ -20,9 +20,9 @@ from simplechrome.metrics import auroc
 from simplechrome.predictors.linear import LinearPredictor
 from simplechrome.pretrained import locate_run, pretrained_names
 from simplechrome.runs.apply import predict_with_run
-from simplechrome.runs.features import SOURCE_LENGTH, append_source_logit
 from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.load import load_run
+from simplechrome.runs.predictions import SOURCE_LENGTH, append_source_logit
 from tests.simulated_dataset import simulated_dataset
 
 

@@ -23,16 +23,16 @@ from simplechrome.evaluation.uncertainty import (
     write_uncertainty,
 )
 from simplechrome.predictors import network
-from simplechrome.runs import held_out as held_out_module
+from simplechrome.runs import ensemble as held_out_module
 from simplechrome.runs.apply import predict_with_run
-from simplechrome.runs.fit import Run, fit_run
-from simplechrome.runs.folder import describe_run
-from simplechrome.runs.held_out import (
+from simplechrome.runs.ensemble import (
     choose_as_whole,
     fit_and_hold_out,
     on_inner_folds,
     on_validation,
 )
+from simplechrome.runs.fit import Run, fit_run
+from simplechrome.runs.folder import describe_run
 from simplechrome.runs.load import load_run
 
 SMALL_MLP = {"name": "mlp", "hidden": [4], "epochs": 3, "n_folds": 2}

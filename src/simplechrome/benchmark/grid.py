@@ -27,7 +27,7 @@ from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.functional import FEWEST_CELL_TYPES
 from simplechrome.errors import ConfigError, MissingExpressionError
 from simplechrome.predictors.rows import known_targets, require_two_classes
-from simplechrome.runs.features import target_of
+from simplechrome.runs.predictions import target_of
 from simplechrome.runs.prepare import assign_genes
 from simplechrome.schema import UNKNOWN_LABEL
 

@@ -54,7 +54,7 @@ from simplechrome.predictors.neighborhood_features import (
     neighbor_means,
 )
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.runs.features import neighbor_expression_features
+from simplechrome.runs.predictions import neighbor_expression_features
 from simplechrome.work.files import whole_file
 from simplechrome.work.processes import available_cores, remembered, worker_processes
 

@@ -87,8 +87,8 @@ def command(
     graph = open_neighbors(dataset, names, dataset=data) if names else None
     explanation = None
     if explained:  # before anything is written: it may be refused
+        from simplechrome.explanation.neighbor_effects import explain_with_run
         from simplechrome.report.prediction_page import explanation_file, write_explanation
-        from simplechrome.runs.apply import explain_with_run
 
         path = explanation_file(output, overwrite=overwrite)
         explanation = explain_with_run(run, data, explained, graph, **depth), path

@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from simplechrome.evaluation.scores import score_predictions
+from simplechrome.explanation.neighbor_effects import level_ranks
 from simplechrome.report import page
 from simplechrome.report.figures.locus import locus_figure
 from simplechrome.report.figures.regression import CHANGE, predicted_figure
@@ -19,7 +20,6 @@ from simplechrome.report.figures.style import counted, write_svg
 from simplechrome.report.scores_section import CELL_TYPES_DRAWN, headline, score_section
 from simplechrome.report.signal_section import signal_section
 from simplechrome.runs.apply import CHANGED, fair_rows, task_of
-from simplechrome.runs.neighbor_effects import level_ranks
 from simplechrome.runs.predictions import write_table
 from simplechrome.version import __version__
 from simplechrome.work.files import check_free, whole_file

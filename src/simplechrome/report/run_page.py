@@ -18,6 +18,11 @@ from simplechrome.dataset.choose import name_pair
 from simplechrome.dataset.neighbors.graph import NeighborGraph, describe_graph
 from simplechrome.errors import ModelFormatError
 from simplechrome.evaluation.scores import NAMES, SHOWN, format_score
+from simplechrome.explanation.neighbor_effects import (
+    effects_by_distance,
+    level_ranks,
+    neighbor_effects,
+)
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
@@ -26,13 +31,8 @@ from simplechrome.report.figures.regression import CHANGE
 from simplechrome.report.latent_section import latent_blocks
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
-from simplechrome.runs.features import neighborhood_of
 from simplechrome.runs.load import Models, learned_genes, load_run
-from simplechrome.runs.neighbor_effects import (
-    effects_by_distance,
-    level_ranks,
-    neighbor_effects,
-)
+from simplechrome.runs.predictions import neighborhood_of
 from simplechrome.version import __version__
 
 _SHOWN = 2  # genes whose loci are drawn

@@ -1,58 +1,67 @@
-"""Are the data that a model is asked about like those that it was fitted on, or can they be?"""
+"""New tracks normalized to the training tracks of a run, and warnings where they still differ."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from simplechrome.dataset.choose import warn_of_imputed
 from simplechrome.dataset.transforms.signal import SignalTransform, present_marks
 from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.latent.window_encoder import align_marks
-from simplechrome.runs.folder import PROFILE_FILE
+from simplechrome.latent.window_encoder import align_marks, require_same_case
+from simplechrome.runs.folder import RunFolder
+from simplechrome.runs.load import Models, damaged, sides_of
+from simplechrome.runs.predictions import write_table
+from simplechrome.work.files import write_json
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
 
-
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
-
-from simplechrome.runs.folder import LEVELS_FILE
-from simplechrome.runs.predictions import write_table
-from simplechrome.work.files import write_json
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-
-LEVEL_SHARES = np.linspace(0.05, 0.95, 91)
-"""Of windows. Beyond both ends a few windows, or artifacts, decide."""
-BIN_SHARES = np.concatenate([np.linspace(0, 0.99, 100), [0.995, 0.999, 0.9999, 1]])
-"""Of bins, finer where the peaks are: a window's largest bins are a percent of all."""
+LEVEL_FRACTIONS = np.linspace(0.05, 0.95, 91)
+"""Quantiles over windows. Beyond both ends a few windows, or artifacts, decide."""
+BIN_FRACTIONS = np.concatenate([np.linspace(0, 0.99, 100), [0.995, 0.999, 0.9999, 1]])
+"""Quantiles over bins, finer at peaks: a window's largest bins are one percent of all."""
+LARGE_SHIFT = 0.25
+"""In standard deviations of a mark's bins in training; beyond it the depth or antibody differs."""
+SIMILAR_DEPTH = 1.1
+"""Tracks that differ from training by a smaller factor are not scaled."""
+SPARSE = 5.0
+"""Factor from which read counts are too low for scaling to restore the signal."""
+INCONSISTENT = 8.0
+"""Ratio of the factors for weak and strong windows beyond which no single factor fits."""
+FEWEST_SHARED = 50
+"""Genes in common below which levels are not compared over these genes."""
+FEW_WINDOWS = 100
+"""Windows below which the factor itself is uncertain."""
 
 _DIGITS = 6
-_BETWEEN = "\t"  # cell type and mark in the name of a column
+_SEPARATOR = "\t"  # cell type and mark in the name of a column
+_PROPORTIONAL = {"reads", "CPM"}  # to each other: one factor converts one to the other
 
 
 @dataclass(frozen=True)
 class TrackProfile:
-    """What is remembered of one track.
+    """Distribution of the signal of one track over the training windows.
 
     Attributes
     ----------
     levels : (91,)
-        Quantiles of the mean signal per bin of its windows, at `LEVEL_SHARES`.
+        Quantiles of the mean signal per bin of its windows, at `LEVEL_FRACTIONS`.
     bins : (104,)
-        Quantiles of the signal of its bins, at `BIN_SHARES`.
+        Quantiles of the signal of its bins, at `BIN_FRACTIONS`.
     depth
         Library size or total signal; NaN if unknown.
     """
@@ -63,11 +72,389 @@ class TrackProfile:
 
 
 SignalProfile: TypeAlias = Mapping[str, Mapping[str, TrackProfile]]
-"""cell type → mark → track; marks that were not assayed are not in it."""
+"""cell type -> mark -> track; marks that were not assayed are not in it."""
+
+
+class Adapted(NamedTuple):
+    """A dataset normalized to the training data of a model.
+
+    dataset : the one that was given, if nothing had to change
+    changes : (cell_type,), what was done to each, as `H3K4me3 x 2.4, H3K27me3 x 0.7`; empty where
+        nothing was
+    """
+
+    dataset: xr.Dataset
+    changes: list[str]
+
+
+def adapt_run(
+    models: Models,
+    dataset: xr.Dataset,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> tuple[Models, Adapted]:
+    """Return a run's models adapted to the tracks of a dataset, and the dataset normalized to them.
+
+    Remaining differences are logged as warnings. See `adapt_signal` for the options and errors.
+    """
+    models.encoder.require_windows(dataset)
+    warn_of_imputed(dataset)
+    require_same_case(dataset, models.encoder.marks_)
+    # An encoder adapts to new cell types on its training genes, if the dataset has enough of them.
+    train = sides_of(models.split, dataset["gene_id"].values) == "train"
+    genes = train if train.sum() >= FEW_WINDOWS else np.ones_like(train)
+    encoder = models.encoder.with_tracks(dataset.isel(gene=genes))
+    adapted = adapt_signal(
+        dataset,
+        encoder,
+        read_signal_profile(models.folder),
+        models.split.index[models.split == "train"].astype(str).tolist(),
+        read_levels(models.folder),
+        depth_scaling=depth_scaling,
+        match_distribution=match_distribution,
+    )
+    if adapted.dataset is not dataset:
+        encoder = models.encoder.with_tracks(adapted.dataset.isel(gene=genes))
+    warn_of_transfer(adapted.dataset, encoder)
+    return models._replace(encoder=encoder), adapted
+
+
+def adapt_signal(
+    dataset: xr.Dataset,
+    encoder: Encoder,
+    profile: SignalProfile | None,
+    train_genes: Sequence[str],
+    levels: pd.DataFrame | None = None,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> Adapted:
+    """Return the dataset at the sequencing depth, or with the distribution, of the training data.
+
+    Each track is multiplied by one factor before any logarithm, so that zero stays zero; see
+    `depth_factor`. A cell type of the training data is compared with itself, any other with the
+    mean of the training cell types. All changes are logged.
+
+    Parameters
+    ----------
+    dataset
+        To be encoded or predicted. Levels are compared over the training genes if it holds half
+        of these or more; otherwise over all genes in common with the run, by `levels`; if these
+        are few, over all of its windows, with a warning.
+    encoder
+        Fitted.
+    profile
+        Of its training windows; None for runs of older versions, which lack it.
+    train_genes
+        Ids of the training genes.
+    levels
+        Of all genes of the run; see `read_levels`.
+    depth_scaling
+        False leaves the signal unchanged.
+    match_distribution
+        Replace each bin's value by that of the same rank in training, in place of scaling: for
+        signal in other units.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the signal has other units than in training, and distributions are not to be matched.
+    ModelFormatError
+        If they are to be matched, and the run has no profile.
+    """
+    _require_units(dataset, encoder, depth_scaling, match_distribution)
+    untouched = Adapted(dataset, [""] * dataset.sizes["cell_type"])
+    if not (depth_scaling or match_distribution):
+        return untouched
+    if profile is None:
+        if match_distribution:
+            raise ModelFormatError(
+                "The run has no signal_profile.json, so distributions cannot be matched: it was "
+                "fitted by an older version.",
+                "fit it again with `simplechrome fit --overwrite`",
+            )
+        log.warning(
+            "The run has no signal_profile.json (it was fitted by an older version): depths are "
+            "not compared and not scaled; fit it again to have this"
+        )
+        return untouched
+    ids = pd.Index(dataset["gene_id"].values.astype(str))
+    compared = ids.isin(train_genes)
+    few_train_genes = 2 * compared.sum() < len(train_genes)
+    if few_train_genes:
+        compared[:] = True
+    signal, adapted = dataset["signal"].values, None
+    changes: list[_Change] = []
+    for row, column, cell_type, mark, seen in _tracks(dataset):
+        reference = _reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
+        # An encoder normalizes the tracks that it measured by itself.
+        measured = (cell_type, mark) in encoder.measured_ and not match_distribution
+        if reference is None or measured:
+            continue
+        sample = seen & compared if (seen & compared).any() else seen
+        if few_train_genes and levels is not None:
+            shared = _shared_genes(levels, cell_type, mark, ids, seen)
+            if shared is not None:
+                sample, quantiles = shared
+                reference = replace(reference, levels=quantiles)
+        values, windows = signal[row, seen, :, column], signal[row, sample, :, column]
+        if match_distribution:
+            new = match_values(values, windows, reference.bins)
+            change = _Change(cell_type, mark, len(windows))
+        else:
+            track = profile_track(windows, float(dataset["depth"].values[row, column]))
+            factor = depth_factor(track, reference)
+            if not np.isfinite(factor) or 1 / SIMILAR_DEPTH <= factor <= SIMILAR_DEPTH:
+                continue
+            new = values * np.float32(factor)
+            libraries = reference.depth / track.depth if track.depth else np.nan
+            spread = _spread_of_ratios(track, reference)
+            change = _Change(cell_type, mark, len(windows), factor, libraries, spread)
+        adapted = signal.astype(np.float32) if adapted is None else adapted
+        adapted[row, seen, :, column] = new
+        changes.append(change)
+    if adapted is None:
+        return untouched
+    _log_changes(changes, match_distribution)
+    attributes = {**dataset["signal"].attrs, "units": encoder.units_}
+    return Adapted(
+        dataset.assign(signal=(dataset["signal"].dims, adapted, attributes)),
+        [_changes_of(str(name), changes) for name in dataset["cell_type"].values],
+    )
+
+
+def _tracks(dataset: xr.Dataset) -> Iterator[tuple[int, int, str, str, np.ndarray]]:
+    """Yield row, column, cell type and mark of each track, and which genes have data, (gene,)."""
+    present = present_marks(dataset)
+    for row, cell_type in enumerate(dataset["cell_type"].values):
+        for column, mark in enumerate(dataset["mark"].values):
+            if present[row, :, column].any():
+                yield row, column, str(cell_type), str(mark), present[row, :, column]
+
+
+def _require_units(
+    dataset: xr.Dataset, encoder: Encoder, depth_scaling: bool, match_distribution: bool
+) -> None:
+    units = str(dataset["signal"].attrs.get("units", ""))
+    known = bool(units and encoder.units_)
+    proportional = depth_scaling and {units, encoder.units_} <= _PROPORTIONAL
+    if match_distribution or not known or units == encoder.units_ or proportional:
+        return
+    unnamed = "mean_signal" in (units, encoder.units_) and "reads" not in (units, encoder.units_)
+    cause = "perhaps --units was not passed when it was built" if unnamed else "no factor fits both"
+    raise ModelMismatchError(
+        f"The signal is in {units}, and the model was fitted on {encoder.units_}: {cause}.",
+        "build the dataset from the same kind of tracks with the same --units, fit a model on this "
+        "kind, or pass --match-distribution (match_distribution=True), which replaces the values "
+        "of each mark by those of the same rank in training",
+    )
+
+
+class _Change(NamedTuple):
+    """What was done to a track; the factor is NaN where values were matched.
+
+    windows : number of windows over which it was compared with training
+    libraries : ratio of the library sizes, for comparison; NaN if unknown
+    spread : see `_spread_of_ratios`
+    """
+
+    cell_type: str
+    mark: str
+    windows: int
+    factor: float = np.nan
+    libraries: float = np.nan
+    spread: float = np.nan
+
+    def describe(self) -> str:
+        if np.isnan(self.factor):
+            return f"{self.mark} matched"
+        known = f" (library sizes: x {self.libraries:.3g})" if np.isfinite(self.libraries) else ""
+        return f"{self.mark} x {self.factor:.3g}{known}"
+
+
+def _changes_of(cell_type: str, changes: Sequence[_Change]) -> str:
+    return ", ".join(change.describe() for change in changes if change.cell_type == cell_type)
+
+
+def _log_changes(changes: Sequence[_Change], matched: bool) -> None:
+    cell_types = list(dict.fromkeys(change.cell_type for change in changes))
+    each = _first([f"{name}: {_changes_of(name, changes)}" for name in cell_types])
+    if matched:
+        log.warning(
+            "The values of %d tracks were replaced by those of the same rank in training (%s). The "
+            "total signal and the height of peaks are now those of training: trust the ranks of "
+            "genes (AUROC) more than probabilities and intervals, which were calibrated on other "
+            "data",
+            *(len(changes), each),
+        )
+    else:
+        log.info(
+            "Depth scaling brought %d tracks to the level of training (%s); "
+            "--no-depth-scaling leaves them unchanged",
+            *(len(changes), each),
+        )
+    _warn(
+        "%d tracks have far fewer reads than in training (%s): scaling does not restore missing "
+        "reads, and probabilities remain biased",
+        [f"{c.cell_type} {c.mark} x {c.factor:.3g}" for c in changes if c.factor > SPARSE],
+    )
+    _warn(
+        "No single factor fits %d tracks: the factors of weak and strong windows differ (%s "
+        "times). The antibody or protocol may differ; compare with --no-depth-scaling",
+        [f"{c.cell_type} {c.mark}, by {c.spread:.2g}" for c in changes if c.spread > INCONSISTENT],
+    )
+    fewest = min(change.windows for change in changes)
+    if fewest < FEW_WINDOWS:
+        log.warning(
+            "Depths were compared over %d windows only, and are uncertain: pass all genes", fewest
+        )
+
+
+def _warn(message: str, texts: Sequence[str]) -> None:
+    """Log a message with the number of texts and the first of them, if there are any."""
+    if texts:
+        log.warning(message, len(texts), _first(texts))
+
+
+def _first(texts: Sequence[str], n: int = 5) -> str:
+    return "; ".join(texts[:n]) + ("; …" if len(texts) > n else "")
+
+
+def depth_factor(track: TrackProfile, reference: TrackProfile) -> float:
+    """Return the factor that brings a track to the depth of another one.
+
+    The median of the ratios of their windows' levels, quantile by quantile. A few windows with
+    very high signal, or a cell type with more windows that have the mark, change it little, unlike
+    the mean. Library sizes alone are not enough, since the fraction of reads in peaks differs from
+    experiment to experiment.
+
+    Returns
+    -------
+    NaN if one of the two is zero at all quantiles.
+
+    References
+    ----------
+    Anders & Huber, Genome Biology 2010 (median of ratios, there over genes).
+    """
+    ratios = _ratios(track, reference)
+    return float(np.exp(np.median(np.log(ratios)))) if ratios.size else float("nan")
+
+
+def _spread_of_ratios(track: TrackProfile, reference: TrackProfile) -> float:
+    """Return the largest ratio of their quantiles over the smallest, from 10 % to 90 %."""
+    ratios = _ratios(track, reference, (LEVEL_FRACTIONS > 0.1) & (LEVEL_FRACTIONS < 0.9))
+    return float(ratios.max() / ratios.min()) if ratios.size else float("nan")
+
+
+def _ratios(track: TrackProfile, reference: TrackProfile, where: Any = True) -> np.ndarray:
+    both = (track.levels > 0) & (reference.levels > 0) & where
+    return np.asarray(reference.levels[both] / track.levels[both])
+
+
+def match_values(signal: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Return the values that have the same rank in another distribution (quantile normalization).
+
+    Equal values share the middle of their ranks, and stay equal. The order is kept; ratios between
+    bins are not.
+
+    Parameters
+    ----------
+    signal
+        Any shape.
+    sample
+        Values of the same track, among which ranks are counted.
+    quantiles : (104,)
+        Of the other distribution, at `BIN_FRACTIONS`.
+
+    Returns
+    -------
+    float32, in the shape of `signal`.
+
+    References
+    ----------
+    Bolstad et al., Bioinformatics 2003 (quantile normalization).
+    """
+    values, where = np.unique(signal, return_inverse=True)
+    ordered = np.sort(sample, axis=None)
+    below = np.searchsorted(ordered, values, side="left")
+    up_to = np.searchsorted(ordered, values, side="right")
+    matched = np.interp((below + up_to) / (2 * ordered.size), BIN_FRACTIONS, quantiles)
+    return matched.astype(np.float32)[where].reshape(signal.shape)
+
+
+def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
+    """Log which cell types lack a mark of the model, or have other levels of it than in training.
+
+    A model that is applied to tracks of another depth still ranks genes, but its probabilities are
+    biased. Levels are compared with the mean over all training windows: an encoder that was fitted
+    on several cell types does not know the level of each, so one of these may be named too.
+
+    Parameters
+    ----------
+    dataset
+        To be encoded or predicted, as `adapt_signal` returns it.
+    encoder
+        Fitted. It warns by itself of marks that it does not know by name.
+    """
+    have = [str(mark) for mark in dataset["mark"].values]
+    shared = [mark for mark in encoder.marks_ if mark in have]
+    lacking: list[str] = []
+    far: list[str] = []
+    for row, cell_type in enumerate(dataset["cell_type"].values):
+        # One cell type at a time bounds the memory.
+        one = dataset.isel(cell_type=[row], mark=[have.index(mark) for mark in shared])
+        shifts = _shifts(one, encoder) if shared else {}
+        missing = [mark for mark in shared if mark not in shifts]
+        if missing:
+            lacking.append(f"{cell_type} lacks {', '.join(missing)}")
+        large = [
+            f"{name} {shift:+.2f}" for name, shift in shifts.items() if abs(shift) > LARGE_SHIFT
+        ]
+        if large and encoder.transform_.standardize:
+            far.append(f"{cell_type}: {', '.join(large)}")
+    of_all = f"of {dataset.sizes['cell_type']} cell types"
+    _warn(
+        f"%d {of_all} lack marks of the model, which are treated as not assayed (%s): their "
+        "predictions are less certain; a model fitted without these marks shows by how much",
+        lacking,
+    )
+    _warn(
+        f"%d {of_all} differ in level from the mean of the training windows, in standard "
+        "deviations of a bin (%s). Trust their ranks (AUROC) more than their probabilities, unless "
+        "they were trained on; or include them in the training data (`simplechrome merge`), which "
+        "the encoder can use without labels",
+        far,
+    )
+
+
+def _shifts(one: xr.Dataset, encoder: Encoder) -> dict[str, float]:
+    """Return mark -> mean of one cell type minus that of training, in standard deviations."""
+    fitted = encoder.transform_
+    if isinstance(fitted, TrackTransform):
+        # It brings each track to the track's own scale, where the training mean is 0.
+        windows = fitted.transform(align_marks(one, fitted.marks_))
+        training = dict.fromkeys(fitted.marks_, (0.0, 1.0))
+    else:
+        windows = SignalTransform(fitted.function, standardize=False).fit(one).transform(one)
+        moments = zip(fitted.mean_.tolist(), fitted.scale_.tolist(), strict=True)
+        every = dict(zip(fitted.marks_, moments, strict=True))
+        training = {str(mark): every[str(mark)] for mark in one["mark"].values}
+    shifts = {}
+    for column, (mark, (mean, scale)) in enumerate(training.items()):
+        seen = windows.present[0, :, column]
+        if seen.any():
+            shift = (float(windows.values[0, seen, :, column].mean(dtype="float64")) - mean) / scale
+            # Exactly 0 and 1 where no training window had the mark: nothing to compare with.
+            compared = (mean, scale) != (0, 1) or isinstance(fitted, TrackTransform)
+            shifts[mark] = shift if compared else 0.0
+    return shifts
+
+
+# What a run keeps of its training signal: quantiles of each track, and levels of all genes.
 
 
 def profile_track(signal: np.ndarray, depth: float = np.nan) -> TrackProfile:
-    """How is the signal of a track distributed?
+    """Return the distribution of a track's signal.
 
     Parameters
     ----------
@@ -76,31 +463,26 @@ def profile_track(signal: np.ndarray, depth: float = np.nan) -> TrackProfile:
     depth
         Library size, if known.
     """
-    levels = np.quantile(signal.mean(axis=1, dtype=np.float64), LEVEL_SHARES)
-    return TrackProfile(levels, np.quantile(signal, BIN_SHARES), float(depth))
+    levels = np.quantile(signal.mean(axis=1, dtype=np.float64), LEVEL_FRACTIONS)
+    return TrackProfile(levels, np.quantile(signal, BIN_FRACTIONS), float(depth))
 
 
 def profile_signal(dataset: xr.Dataset) -> SignalProfile:
-    """How is the signal of each track of these (training) windows distributed?"""
-    present = present_marks(dataset)
-    profile: dict[str, dict[str, TrackProfile]] = {}
-    for row, cell_type in enumerate(dataset["cell_type"].values):
-        profile[str(cell_type)] = {
-            str(mark): profile_track(
-                dataset["signal"].values[row, present[row, :, column], :, column],
-                float(dataset["depth"].values[row, column]),
-            )
-            for column, mark in enumerate(dataset["mark"].values)
-            if present[row, :, column].any()
-        }
+    """Return the distribution of the signal of each track of these (training) windows."""
+    profile: dict[str, dict[str, TrackProfile]] = {
+        str(cell_type): {} for cell_type in dataset["cell_type"].values
+    }
+    for row, column, cell_type, mark, seen in _tracks(dataset):
+        windows = dataset["signal"].values[row, seen, :, column]
+        depth = float(dataset["depth"].values[row, column])
+        profile[cell_type][mark] = profile_track(windows, depth)
     return profile
 
 
-def reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackProfile | None:
-    """With which track of training is this one to be compared?
+def _reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackProfile | None:
+    """Return the training track of the same cell type, or the mean quantiles of all that have it.
 
-    That of the same cell type; where training had no such cell type, the mean of their
-    quantiles. None where no cell type of the training had the mark.
+    None if no training cell type has the mark.
     """
     own = profile.get(cell_type, {}).get(mark)
     if own is not None:
@@ -115,494 +497,109 @@ def reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackP
     )
 
 
-def depth_factor(track: TrackProfile, reference: TrackProfile) -> float:
-    """With what must a track be multiplied to be as deep as another one?
+def _shared_genes(
+    levels: pd.DataFrame, cell_type: str, mark: str, ids: pd.Index, seen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return which genes have data here and in the run, and the run's quantiles over these.
 
-    The median of the ratios of their windows' levels, quantile by quantile: a few windows with
-    very much, or a cell type with more windows that have the mark, change it little, which
-    cannot be said of the mean. Library sizes alone do not tell it, since the share of reads that
-    lie in peaks differs from experiment to experiment.
-
-    Returns
-    -------
-    NaN where one of the two holds nothing but zeros at these quantiles.
-
-    References
-    ----------
-    Anders & Huber, Genome Biology 2010 (median of ratios, there over genes).
+    The run's levels are those of the same cell type, or the mean over all. None if they share too
+    few genes.
     """
-    both = (track.levels > 0) & (reference.levels > 0)
-    if not both.any():
-        return float("nan")
-    return float(np.exp(np.median(np.log(reference.levels[both] / track.levels[both]))))
+    if (cell_type, mark) in levels.columns:
+        own = levels[cell_type, mark].dropna()
+    else:
+        columns = [column for column in levels.columns if column[1] == mark]
+        own = levels[columns].mean(axis=1).dropna()
+    shared = seen & ids.isin(own.index)
+    if shared.sum() < FEWEST_SHARED:
+        return None
+    return shared, np.quantile(own.loc[ids[shared]], LEVEL_FRACTIONS)
 
 
 def write_levels(dataset: xr.Dataset, folder: str | Path) -> None:
-    """Keep the level of every gene in a run folder, as `signal_levels.parquet`.
+    """Write the mean signal of every gene in each track, as `signal_levels.parquet`.
 
-    Where other data hold few of the training genes, tracks are compared over the genes that both
-    have. Levels are of windows, and know no labels.
+    It serves to compare depths where other data hold few of the training genes. Levels are of
+    windows, without labels.
     """
-    present = present_marks(dataset)
     columns: dict[str, Any] = {"gene_id": dataset["gene_id"].values}
-    for row, cell_type in enumerate(dataset["cell_type"].values):
-        level = dataset["signal"].values[row].mean(axis=1, dtype=np.float64)
-        for column, mark in enumerate(dataset["mark"].values):
-            if present[row, :, column].any():
-                seen = present[row, :, column]
-                columns[f"{cell_type}{_BETWEEN}{mark}"] = np.where(
-                    seen, level[:, column], np.nan
-                ).astype(np.float32)
-    write_table(pd.DataFrame(columns), Path(folder) / LEVELS_FILE)
+    means = dataset["signal"].values.mean(axis=2, dtype=np.float64)
+    for row, column, cell_type, mark, seen in _tracks(dataset):
+        level = np.where(seen, means[row, :, column], np.nan)
+        columns[f"{cell_type}{_SEPARATOR}{mark}"] = level.astype(np.float32)
+    write_table(pd.DataFrame(columns), RunFolder(folder).signal_levels)
 
 
 def read_levels(folder: str | Path) -> pd.DataFrame | None:
-    """(gene_id, (cell_type, mark)) levels of a run's genes; None where it has no such file.
+    """Return the levels of a run's genes, (gene_id, (cell_type, mark)); None without such a file.
 
     Raises
     ------
     ModelFormatError
         If the file is damaged.
     """
-    path = Path(folder) / LEVELS_FILE
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_parquet(path).set_index("gene_id")
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
-        raise ModelFormatError(
-            f"{path} cannot be read.",
-            found=f"{type(error).__name__}: {error}",
-            expected="the levels that `simplechrome fit` wrote",
-            cause="a damaged or incomplete copy of the run folder",
-            remedy="copy the folder again, or delete the file: fewer genes are then compared",
-        ) from error
-    table.columns = pd.MultiIndex.from_tuples([tuple(c.split(_BETWEEN)) for c in table.columns])
+    return _read(RunFolder(folder).signal_levels, _read_level_table)
+
+
+def _read_level_table(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path).set_index("gene_id")
+    table.columns = pd.MultiIndex.from_tuples([tuple(c.split(_SEPARATOR)) for c in table.columns])
     return table
 
 
-def reference_levels(levels: pd.DataFrame, cell_type: str, mark: str) -> pd.Series:
-    """(gene_id,) level of each gene in the track that this one is to be compared with.
-
-    See `reference_track`. Empty where no cell type of the run had the mark.
-    """
-    if (cell_type, mark) in levels.columns:
-        return levels[cell_type, mark].dropna()
-    own = [column for column in levels.columns if column[1] == mark]
-    return levels[own].mean(axis=1).dropna() if own else pd.Series(dtype=float)
-
-
-def spread_of_ratios(track: TrackProfile, reference: TrackProfile) -> float:
-    """How many times larger is the largest ratio of their quantiles than the smallest?
-
-    From the 10th to the 90th percentile; NaN where one of the two holds zeros only.
-    """
-    middle = (LEVEL_SHARES > 0.1) & (LEVEL_SHARES < 0.9)
-    both = middle & (track.levels > 0) & (reference.levels > 0)
-    if not both.any():
-        return float("nan")
-    ratios = reference.levels[both] / track.levels[both]
-    return float(ratios.max() / ratios.min())
-
-
-def _plain(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.{_DIGITS}g}") for value in values]
+def _read(path: Path, read: Callable[[Path], T]) -> T | None:
+    try:
+        return read(path) if path.exists() else None
+    # pyarrow's errors are among these
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, error) from error
 
 
 def write_signal_profile(profile: SignalProfile, folder: str | Path) -> None:
-    """Keep it in a run folder, as `signal_profile.json`."""
+    """Write the profile of the training tracks, as `signal_profile.json`."""
     cell_types = {
         cell_type: {
             mark: {
                 "depth": track.depth if np.isfinite(track.depth) else None,
-                "levels": _plain(track.levels),
-                "bins": _plain(track.bins),
+                "levels": _rounded(track.levels),
+                "bins": _rounded(track.bins),
             }
             for mark, track in marks.items()
         }
         for cell_type, marks in profile.items()
     }
-    write_json({"cell_types": cell_types}, Path(folder) / PROFILE_FILE)
+    write_json({"cell_types": cell_types}, RunFolder(folder).signal_profile)
 
 
 def read_signal_profile(folder: str | Path) -> SignalProfile | None:
-    """What does a run folder say of the signal it was fitted on? None where it has no such file.
+    """Return the profile of a run's training tracks; None where it has no such file.
 
     Raises
     ------
     ModelFormatError
         If the file is damaged.
     """
-    path = Path(folder) / PROFILE_FILE
-    if not path.exists():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["cell_types"]
-        return {
-            cell_type: {mark: _read_track(track) for mark, track in marks.items()}
-            for cell_type, marks in stored.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFormatError(
-            f"{path} cannot be read.",
-            found=f"{type(error).__name__}: {error}",
-            expected="the quantiles that `simplechrome fit` wrote",
-            cause="a damaged or incomplete copy of the run folder, or an edit",
-            remedy="copy the folder again, or delete the file to predict without depth scaling",
-        ) from error
+    return _read(RunFolder(folder).signal_profile, _read_profile)
+
+
+def _read_profile(path: Path) -> SignalProfile:
+    stored = json.loads(path.read_text(encoding="utf-8"))["cell_types"]
+    return {
+        cell_type: {mark: _read_track(track) for mark, track in marks.items()}
+        for cell_type, marks in stored.items()
+    }
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in values]
 
 
 def _read_track(stored: Mapping[str, Any]) -> TrackProfile:
     depth = stored["depth"]
     levels, bins = (np.asarray(stored[name], np.float64) for name in ("levels", "bins"))
-    if levels.shape != LEVEL_SHARES.shape or bins.shape != BIN_SHARES.shape:
+    if levels.shape != LEVEL_FRACTIONS.shape or bins.shape != BIN_FRACTIONS.shape:
         raise ValueError(
             f"{levels.size} levels and {bins.size} bins instead of "
-            f"{LEVEL_SHARES.size} and {BIN_SHARES.size}"
+            f"{LEVEL_FRACTIONS.size} and {BIN_FRACTIONS.size}"
         )
     return TrackProfile(levels, bins, np.nan if depth is None else float(depth))
-
-
-LARGE_SHIFT = 0.25
-"""In standard deviations of a mark's bins in training; beyond it the depth or antibody differs."""
-NEAR = 1.1
-"""Tracks that differ by a smaller factor are as deep as those of training, and left as they are."""
-THIN = 5.0
-"""Factor from which counts are so few that no scaling makes up for it."""
-DISAGREEING = 8.0
-"""Ratio of the factors that weak and strong windows ask for, beyond which no one factor fits."""
-FEWEST_SHARED = 50
-"""Genes that both have, below which levels are not compared over these."""
-FEW_WINDOWS = 100
-"""Below which the factor itself is unsure."""
-
-_PROPORTIONAL = {"reads", "CPM"}  # to each other: one factor leads from one to the other
-_EXAMPLES = 5  # in a message
-
-
-class Adapted(NamedTuple):
-    """A dataset as a model is to see it.
-
-    dataset : the one that was given, where nothing had to change
-    changes : (cell_type,), what was done to each, as `H3K4me3 x 2.4, H3K27me3 x 0.7`; empty where
-        nothing was
-    """
-
-    dataset: xr.Dataset
-    changes: list[str]
-
-
-def adapt_signal(
-    dataset: xr.Dataset,
-    encoder: Encoder,
-    profile: SignalProfile | None,
-    train_genes: Sequence[str],
-    levels: pd.DataFrame | None = None,
-    *,
-    depth_scaling: bool = True,
-    match_distribution: bool = False,
-) -> Adapted:
-    """What are these data at the depth, or with the distribution, of the training?
-
-    Each mark of each cell type is multiplied with one factor, before any logarithm, so that zero
-    stays zero: `depth_factor`. A cell type that is in the training is compared with itself, others
-    with the mean of those that are. What is done is said in the log.
-
-    Parameters
-    ----------
-    dataset
-        What is to be encoded or predicted. Levels are compared over the training genes where it
-        has half of these or more; otherwise over all genes that it shares with the run, by
-        `levels`; where these are few, over all of its windows, with a warning.
-    encoder
-        Fitted.
-    profile
-        Of its training windows; None for runs that do not know it.
-    train_genes
-        Ids of the training genes.
-    levels
-        Of all genes of the run; see `read_levels`.
-    depth_scaling
-        False leaves the signal as it is.
-    match_distribution
-        Replace each bin's value by that of the same rank in training, in place of scaling: for
-        signal in other units.
-
-    Raises
-    ------
-    ModelMismatchError
-        If the signal has other units than the training's, and distributions are not to be matched.
-    ModelFormatError
-        If they are to be matched, and the run does not know the training's.
-    """
-    _require_units(dataset, encoder, depth_scaling, match_distribution)
-    untouched = Adapted(dataset, [""] * dataset.sizes["cell_type"])
-    if not (depth_scaling or match_distribution):
-        return untouched
-    if profile is None:
-        if match_distribution:
-            raise ModelFormatError(
-                "The run does not know the distribution of the signal it was fitted on.",
-                found=f"no {PROFILE_FILE} in the run folder",
-                cause="a run of an older version",
-                remedy="fit it again with `simplechrome fit --overwrite`",
-            )
-        log.warning(
-            "The run has no %s (it is of an older version): depths cannot be compared and are not "
-            "scaled; fit it again to have them",
-            PROFILE_FILE,
-        )
-        return untouched
-    changed = _Changes()
-    signal = dataset["signal"].values
-    present = present_marks(dataset)
-    ids = pd.Index(dataset["gene_id"].values.astype(str))
-    compared = ids.isin(train_genes)
-    partly = 2 * compared.sum() < len(train_genes)
-    if partly:
-        compared[:] = True
-    adapted: np.ndarray | None = None
-    for row, cell_type in enumerate(map(str, dataset["cell_type"].values)):
-        for column, mark in enumerate(map(str, dataset["mark"].values)):
-            then = reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
-            seen = present[row, :, column]
-            if then is None or not seen.any():
-                continue
-            sample = seen & compared if (seen & compared).any() else seen
-            depth = float(dataset["depth"].values[row, column])
-            if partly and levels is not None:
-                then, sample = _over_shared(then, levels, (cell_type, mark), ids, seen)
-            now = profile_track(signal[row, sample, :, column], depth)
-            if (cell_type, mark) in encoder.measured_ and not match_distribution:
-                continue  # the encoder brings it to its own scale
-            if match_distribution:
-                values = signal[row, seen, :, column]
-                new = match_values(values, signal[row, sample, :, column], then.bins)
-                text = f"{mark} matched"
-            else:
-                factor = depth_factor(now, then)
-                if not np.isfinite(factor) or 1 / NEAR <= factor <= NEAR:
-                    continue
-                new = signal[row, seen, :, column] * np.float32(factor)
-                text = changed.scaled(cell_type, mark, factor, now, then)
-            if adapted is None:
-                adapted = signal.astype(np.float32)
-            adapted[row, seen, :, column] = new
-            changed.add(cell_type, text, int(sample.sum()))
-    if adapted is None:
-        return untouched
-    changed.say(match_distribution)
-    attributes = {**dataset["signal"].attrs, "units": encoder.units_}
-    cells = [str(name) for name in dataset["cell_type"].values]
-    return Adapted(
-        dataset.assign(signal=(dataset["signal"].dims, adapted, attributes)),
-        [", ".join(changed.texts.get(name, [])) for name in cells],
-    )
-
-
-def _over_shared(
-    then: TrackProfile,
-    levels: pd.DataFrame,
-    track: tuple[str, str],
-    ids: pd.Index,
-    seen: np.ndarray,
-) -> tuple[TrackProfile, np.ndarray]:
-    """The training's track over the genes that both have, and which these are in the dataset."""
-    own = reference_levels(levels, *track)
-    shared = seen & ids.isin(own.index)
-    if shared.sum() < FEWEST_SHARED:
-        return then, seen
-    return replace(then, levels=np.quantile(own.loc[ids[shared]], LEVEL_SHARES)), shared
-
-
-def _require_units(
-    dataset: xr.Dataset, encoder: Encoder, depth_scaling: bool, match_distribution: bool
-) -> None:
-    """Is the signal in units that the model knows, or can it be brought to them?"""
-    units = str(dataset["signal"].attrs.get("units", ""))
-    known = bool(units and encoder.units_)
-    proportional = depth_scaling and {units, encoder.units_} <= _PROPORTIONAL
-    if match_distribution or not known or units == encoder.units_ or proportional:
-        return
-    raise ModelMismatchError(
-        f"The signal is in {units}, and the model was fitted on {encoder.units_}.",
-        found=units,
-        expected=encoder.units_,
-        cause="signal whose units were not named when the dataset was built (--units)"
-        if "mean_signal" in (units, encoder.units_) and "reads" not in (units, encoder.units_)
-        else "p-values and fold change are no read counts, and no factor makes them so",
-        remedy="build the dataset from the same kind of tracks and with the same --units, fit a "
-        "model on this kind, or pass --match-distribution (match_distribution=True), which "
-        "replaces values by those of the same rank in training, mark by mark",
-    )
-
-
-class _Changes:
-    """What was changed, and how much of it is worth a warning."""
-
-    def __init__(self) -> None:
-        self.texts: dict[str, list[str]] = {}
-        self._thin: list[str] = []
-        self._unsure: set[int] = set()
-        self._odd: list[str] = []
-
-    def add(self, cell_type: str, text: str, windows: int) -> None:
-        self.texts.setdefault(cell_type, []).append(text)
-        if windows < FEW_WINDOWS:
-            self._unsure.add(windows)
-
-    def scaled(
-        self, cell_type: str, mark: str, factor: float, now: TrackProfile, then: TrackProfile
-    ) -> str:
-        spread = spread_of_ratios(now, then)
-        if spread > DISAGREEING:
-            self._odd.append(f"{cell_type} {mark}, by {spread:.2g}")
-        if factor > THIN:
-            self._thin.append(f"{cell_type} {mark} x {factor:.3g}")
-        libraries = then.depth / now.depth if now.depth else np.nan
-        known = f" (library sizes: x {libraries:.3g})" if np.isfinite(libraries) else ""
-        return f"{mark} x {factor:.3g}{known}"
-
-    def say(self, matched: bool) -> None:
-        each = _some([f"{name}: {', '.join(texts)}" for name, texts in self.texts.items()])
-        n = sum(map(len, self.texts.values()))
-        if matched:
-            log.warning(
-                "The values of %d tracks were replaced by those of the same rank in training (%s). "
-                "How much of a mark there is in all, and how far peaks stand out, is now the "
-                "training's by force: trust the ranks of genes (AUROC) more than probabilities and "
-                "intervals, which were calibrated on other data",
-                *(n, each),
-            )
-        else:
-            log.info(
-                "Depth scaling brought %d tracks to the level of training (%s); "
-                "--no-depth-scaling leaves them as they are",
-                *(n, each),
-            )
-        if self._thin:
-            log.warning(
-                "%d tracks are very thin beside those of training (%s): scaling does not bring "
-                "back what few reads leave out, and probabilities stay off",
-                *(len(self._thin), _some(self._thin)),
-            )
-        if self._odd:
-            log.warning(
-                "No one factor fits %d tracks: weak and strong windows ask for factors that differ "
-                "(%s times). Another antibody or protocol, perhaps; look at --no-depth-scaling too",
-                *(len(self._odd), _some(self._odd)),
-            )
-        if self._unsure:
-            log.warning(
-                "Depths were compared over %d windows only, and are unsure: give it all genes",
-                min(self._unsure),
-            )
-
-
-def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
-    """Which cell types lack a mark of the model, or have other levels of it than in training?
-
-    Says so in the log, a line per matter: a model moved between tracks of different depth ranks
-    genes, but its probabilities are off. Marks that no cell type of the dataset knows by name are
-    said by the encoder itself.
-
-    Levels are compared with the mean over all training windows. An encoder that was fitted on
-    several cell types does not know the level of each, so one of these may be named too.
-
-    Parameters
-    ----------
-    dataset
-        What is to be encoded or predicted, as `adapt_signal` leaves it.
-    encoder
-        Fitted.
-    """
-    have = [str(mark) for mark in dataset["mark"].values]
-    shared = [mark for mark in encoder.marks_ if mark in have]
-    lacking: list[str] = []
-    far: list[str] = []
-    for row, cell_type in enumerate(dataset["cell_type"].values):
-        # Cell type by cell type: the memory of one, however many there are.
-        one = dataset.isel(cell_type=[row], mark=[have.index(mark) for mark in shared])
-        shifts = _shifts(one, encoder) if shared else {}
-        missing = [mark for mark in shared if mark not in shifts]
-        if missing:
-            lacking.append(f"{cell_type} lacks {', '.join(missing)}")
-        moved = [
-            f"{mark} {shift:+.2f}" for mark, shift in shifts.items() if abs(shift) > LARGE_SHIFT
-        ]
-        if moved and encoder.transform_.standardize:
-            far.append(f"{cell_type}: {', '.join(moved)}")
-    cells = dataset.sizes["cell_type"]
-    if lacking:
-        log.warning(
-            "%d of %d cell types lack marks of the model, which are treated as not assayed (%s): "
-            "their predictions are less sure; a model fitted without these marks shows by how much",
-            *(len(lacking), cells, _some(lacking)),
-        )
-    if far:
-        log.warning(
-            "%d of %d cell types differ in level from the mean of the training windows, in "
-            "standard deviations of a bin (%s). Trust their ranks (AUROC) more than their "
-            "probabilities, unless they were trained on; or fit again with them among the data "
-            "(`simplechrome merge`), which the encoder can use without labels",
-            *(len(far), cells, _some(far)),
-        )
-
-
-def _shifts(one: xr.Dataset, encoder: Encoder) -> dict[str, float]:
-    """How far the mean of each mark that one cell type has lies from the training mean."""
-    fitted = encoder.transform_
-    if isinstance(fitted, TrackTransform):
-        # It sees each track on the track's own scale, where the training mean is 0.
-        seen_by = fitted.transform(align_marks(one, fitted.marks_))
-        return {
-            mark: float(seen_by.values[0, seen, :, column].mean(dtype="float64"))
-            for column, mark in enumerate(fitted.marks_)
-            if (seen := seen_by.present[0, :, column]).any()
-        }
-    windows = SignalTransform(fitted.function, standardize=False).fit(one).transform(one)
-    shifts = {}
-    for column, mark in enumerate(map(str, one["mark"].values)):
-        seen = windows.present[0, :, column]
-        if seen.any():
-            at = fitted.marks_.index(mark)
-            mean = float(windows.values[0, seen, :, column].mean(dtype="float64"))
-            mean_then, scale = float(fitted.mean_[at]), float(fitted.scale_[at])
-            # Exactly 0 and 1 where no training window had the mark: nothing to compare with.
-            shifts[mark] = 0.0 if (mean_then, scale) == (0, 1) else (mean - mean_then) / scale
-    return shifts
-
-
-def _some(texts: Sequence[str]) -> str:
-    return "; ".join(texts[:_EXAMPLES]) + ("; …" if len(texts) > _EXAMPLES else "")
-
-
-def match_values(signal: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Which values have the same rank in another distribution?
-
-    Equal values have one rank, the middle of theirs, and stay equal. Order stays; how much more
-    one bin has than another does not.
-
-    Parameters
-    ----------
-    signal
-        Any shape.
-    sample
-        Values of the same track, among which ranks are counted.
-    quantiles : (104,)
-        Of the other distribution, at `BIN_SHARES`.
-
-    Returns
-    -------
-    float32, in the shape of `signal`.
-
-    References
-    ----------
-    Bolstad et al., Bioinformatics 2003 (quantile normalization).
-    """
-    values, where = np.unique(signal, return_inverse=True)
-    ordered = np.sort(sample, axis=None)
-    below = np.searchsorted(ordered, values, side="left")
-    up_to = np.searchsorted(ordered, values, side="right")
-    matched = np.interp((below + up_to) / (2 * ordered.size), BIN_SHARES, quantiles)
-    return matched.astype(np.float32)[where].reshape(signal.shape)

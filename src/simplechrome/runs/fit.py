@@ -1,12 +1,10 @@
-"""One run: fit an encoder and a predictor, score them once, and keep all of it in a folder."""
+"""One run: prepare the data, fit encoder and predictor, score them once, and write a folder."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable
-from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,55 +13,32 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.config.models import make_encoder, make_predictor
-from simplechrome.config.run import (
-    RunConfig,
-    make_config,
-    read_config,
-    write_config,
-)
-from simplechrome.dataset import splits
-from simplechrome.dataset.choose import (
-    choose_cell_types,
-    choose_marks,
-    has_data,
-    pair_dataset,
-    warn_of_imputed,
-    without_unobserved,
-)
+from simplechrome.config.run import RunConfig, read_config, write_config
+from simplechrome.dataset.choose import has_data
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
+    Uncertainty,
     describe_uncertainty,
     fit_uncertainty,
     write_uncertainty,
 )
 from simplechrome.latent.encoder import Encoder
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import known_targets, require_two_classes
 from simplechrome.runs.adapt import profile_signal, write_levels, write_signal_profile
-from simplechrome.runs.ensemble import Ensemble, save_ensemble
-from simplechrome.runs.features import features_of, require_graph, target_of
-from simplechrome.runs.folder import (
-    CHECKPOINTS,
-    ENVIRONMENT,
-    SOURCE,
-    dataset_checksum,
-    describe_environment,
-    describe_run,
-    read_metrics,
-    require_run_only,
+from simplechrome.runs.ensemble import (
+    Ensemble,
+    HeldOut,
+    checkpoint_options,
+    fit_and_hold_out,
+    save_ensemble,
 )
-from simplechrome.runs.held_out import fit_and_hold_out
-from simplechrome.runs.load import Models, adapt_run, load_run
-from simplechrome.runs.predictions import predict_genes, write_table
-from simplechrome.runs.prepare import assign_genes, warn_of_split
-from simplechrome.runs.start_from import (
-    models_checksum,
-    require_disjoint,
-    require_same_models,
-)
+from simplechrome.runs.folder import RunFolder, describe_environment, describe_run
+from simplechrome.runs.load import Models, load_run
+from simplechrome.config.models import make_encoder, make_predictor
+from simplechrome.runs.predictions import features_of, predict_genes, target_of, write_table
+from simplechrome.runs.prepare import DATASET_CHECKSUM, SOURCE_CHECKSUM, PreparedData, prepare
 from simplechrome.schema import UNKNOWN_LABEL
 from simplechrome.work.files import write_json
 from simplechrome.work.unfinished import differences, long_work, settle, unfinished_folder
@@ -71,12 +46,10 @@ from simplechrome.work.unfinished import differences, long_work, settle, unfinis
 log = logging.getLogger(__name__)
 
 EXCLUDED = "excluded"
-SOURCE_CHECKSUM = "source sha256"
-"""Among what a run was made from: the weights of the run that it was started from."""
 
 
 class Run(NamedTuple):
-    """A run that is finished.
+    """A finished run.
 
     predictions : see `predict_genes`
     metrics : test and validation scores, see `score_predictions`
@@ -92,18 +65,14 @@ class Run(NamedTuple):
     interrupted: bool
 
 
-def _labelled_genes(train: xr.Dataset, target: xr.DataArray, config: RunConfig) -> np.ndarray:
-    """Positions of the training genes that the predictor learns from; fails before long work."""
-    if config.labels is not None:
-        genes = splits.draw_labels(train, config.labels, config.seed, task=config.task)
-    else:
-        known = known_targets(target, config.task).reshape(target.shape)
-        genes = np.flatnonzero(known.any(axis=0))
-    drawn = target.isel(gene=genes)
-    known = known_targets(drawn, config.task)
-    if config.task == "classification":
-        require_two_classes(drawn.values.ravel()[known])
-    return genes
+class Fitted(NamedTuple):
+    """Models of a run, and their predictions for all of its genes."""
+
+    encoder: Encoder
+    predictor: Predictor | Ensemble
+    uncertainty: Uncertainty | None
+    predictions: pd.DataFrame
+    metrics: dict[str, Any]
 
 
 def fit_run(
@@ -117,16 +86,16 @@ def fit_run(
     source: Models | None = None,
     finish: Callable[[Run], object] | None = None,
 ) -> Run:
-    """How well can expression be predicted from these tracks, and by which model?
+    """Fit an encoder and a predictor, score them on held-out genes, and write a run folder.
 
-    The encoder sees the training windows (and, to know when to stop, the validation windows),
-    never labels. The predictor sees the labels of the training genes, or of the `labels` genes
-    drawn from them; nothing else chooses anything, but with all labels those of the validation
-    genes choose epochs and trees. Probabilities are calibrated on genes that did not fit the
-    predictor, see `fit_and_hold_out`. Test genes are scored once.
+    The encoder is fitted on the training windows (the validation windows choose when it stops),
+    without labels unless the configuration names a supervised axis. The predictor is fitted on the
+    labels of the training genes, or of `labels` of them; with all labels those of the validation
+    genes choose epochs and trees. Probabilities are calibrated on genes that the predictor was not
+    fitted on, see `fit_and_hold_out`. Test genes are scored once.
 
-    The work is done in `FOLDER.unfinished`, which becomes `folder` when all of it is there: killed
-    at any moment, `folder` is what it was, or the whole run.
+    The work is done in `FOLDER.unfinished`, which is renamed to `folder` at the end: a process that
+    is killed leaves the old run or the new one.
 
     Parameters
     ----------
@@ -135,271 +104,227 @@ def fit_run(
     config
         All options.
     folder
-        Becomes the run folder: config.toml, encoder/, predictor/, ensemble/ (its members from the
-        second on), calibration.json, signal_profile.json, history.csv, split.parquet,
-        environment.json, checkpoints/, predictions.parquet and metrics.json.
+        Becomes the run folder; see `RunFolder` for its files.
     overwrite
-        Replace a run folder that is there.
+        Replace an existing run folder.
     resume
-        Go on with a run that was stopped; on the same machine, with the same number of threads,
-        the result is bit for bit that of an undisturbed run. A run that is finished is returned
-        as it is, one that Ctrl-C cut short is trained to its end, and one that is not there is
-        begun.
+        Resume an interrupted run from the checkpoints of its networks; on the same machine, with
+        the same number of threads, the result is bit-identical to that of an undisturbed run. A
+        finished run is returned as it is, and an absent one is begun.
     graph
-        Neighbors of the dataset's genes, where the configuration names any.
+        Neighbors of the dataset's genes, if the configuration names any.
     source
-        What `load_run` returns of the run that the configuration names as its source. Its
-        encoder is taken as it is, told of the tracks of new cell types; no gene that it learned
-        from may be a validation or test gene here. What it says of genes that it learned from in
-        other cell types may be better than what it says of others: see `require_disjoint`.
+        `load_run(config.source)`, if the configuration names a run to fine-tune. Its encoder is
+        used as it is, adapted to the tracks of new cell types; none of the genes that it learned
+        from may be a validation or test gene here.
     finish
-        Called with the run before its folder takes its name; what it writes to `run.folder`
-        appears with the rest.
+        Called with the run before its folder is renamed; what it writes to `run.folder` appears
+        with the rest.
 
     Raises
     ------
     OutputExistsError
-        If a finished or unfinished run is there and neither `overwrite` nor `resume` is True, or
-        what is there is not a run folder.
+        If a finished or unfinished run exists and neither `overwrite` nor `resume` is True, or the
+        folder is not a run folder.
     OutputError
-        If another process is at work on the folder, or it cannot be written.
+        If another process works on the folder, or it cannot be written.
     ConfigError
-        If what is to be resumed was begun with other options or other data.
+        If options and data do not fit together, or differ from those of the run to be resumed.
     SplitError, MissingExpressionError, UndefinedScoreError, TrainingError
-        See the parts.
+        See `prepare` and the models.
     """
-    path = Path(folder)
-    if config.cell_types is not None:
-        dataset = choose_cell_types(dataset, config.cell_types)
-    if config.marks is not None:
-        dataset = choose_marks(dataset, config.marks)
-    require_graph(config, graph)
-    dataset = without_unobserved(dataset)
-    warn_of_imputed(dataset)
-    if (config.source is None) != (source is None):
+    done = RunFolder(folder)
+    if source is not None and done.path.resolve() == source.folder.resolve():
         raise ConfigError(
-            "A run that starts from another needs both its path and its models.",
-            found=f"source {config.source} and {'no models' if source is None else 'models'}",
-            expected="config.source = path, and source=load_run(path)",
+            f"A run cannot replace the one that it is fine-tuned from: both are {folder}.",
+            "choose another output folder",
         )
-    if source is not None and config.source is not None:
-        require_same_models(config, source.config, path)
-        source, (dataset, _) = adapt_run(
-            *(config.source, source, dataset), match_distribution=config.match_distribution
+    data = prepare(dataset, config, graph=graph, source=source)
+    settle(done.path)
+    begun = unfinished_folder(done.path).exists()
+    before = done.read_metrics() if resume and not begun else None
+    changed = [] if before is None else _differences(done, data.request)
+    if changed and not overwrite:
+        raise ConfigError(
+            f"{done.path} is finished, with other options or other data: {'; '.join(changed[:6])}.",
+            "choose another output path, or pass --overwrite as well to replace it",
         )
-    warn_of_split(config.split.kind)
-    assignment = assign_genes(dataset, config.split, config.seed)
-    parts = splits.apply_assignment(dataset, assignment)
-    asked = dataset if config.pair is None else pair_dataset(dataset, config.pair)
-    learned_from = splits.apply_assignment(asked, assignment).train
-    labelled = _labelled_genes(learned_from, target_of(learned_from, config.task), config)
-    # NumPy compares strings pair by pair: 4 s for 18,421 genes.
-    gene_ids = pd.Index(dataset["gene_id"].values)
-    chosen = parts.train["gene_id"].values[labelled]
-    drawn = gene_ids.isin(chosen)
-    if source is not None:
-        require_disjoint(source, dataset, parts, chosen, config)
-    checksum = dataset_checksum(dataset)
-    request = {
-        "config": config.model_dump(mode="json", exclude_none=True),
-        "dataset sha256": checksum,
-    }
-    if graph is not None:
-        request["neighbors sha256"] = graph.checksum()
-    if config.source is not None:
-        request[SOURCE_CHECKSUM] = models_checksum(config.source)
-    settle(path)
-    held = read_metrics(path) if resume and not unfinished_folder(path).exists() else None
-    cut_short = False
-    if held is not None:
-        lines = _differences_to_finished(path, request)
-        if not lines and not held.get("interrupted"):
-            log.info("%s is finished: there is nothing to resume", path)
-            return _finished_run(path)
-        if lines and not overwrite:
-            raise ConfigError(
-                f"{path} is finished, and was made with other options or other data.",
-                found="; ".join(lines[:6]),
-                expected="the same, or a new folder",
-                remedy="choose another output path, or pass --overwrite as well to replace it",
-            )
-        cut_short = not lines
+    interrupted = before is not None and not changed and before.get("interrupted", False)
+    if before is not None and not changed and not interrupted:
+        log.info("%s is finished: there is nothing to resume", done.path)
+        return _finished_run(done)
     with long_work(
-        path,
-        request,
+        done.path,
+        data.request,
         resume=resume,
-        overwrite=overwrite or cut_short,
+        overwrite=overwrite or interrupted,
         describe=describe_run,
-        require_ours=require_run_only,
-        # Everything else is made in seconds.
-        worth_keeping=lambda begun: (begun / CHECKPOINTS).is_dir(),
+        require_ours=lambda path: RunFolder(path).require_run_only(),
+        # Everything but networks is fitted again in seconds.
+        worth_keeping=lambda path: RunFolder(path).checkpoints.is_dir(),
     ) as work:
-        if cut_short and not work.resumed:
-            log.info("%s was cut short by Ctrl-C: going on from its checkpoints", path)
-            shutil.copytree(path / CHECKPOINTS, work.folder / CHECKPOINTS)
-            shutil.copy(path / ENVIRONMENT, work.folder / ENVIRONMENT)
-        write_config(config, work.folder / "config.toml")
-        if not (work.folder / ENVIRONMENT).is_file():
-            environment = describe_environment(dataset, checksum)
-            if SOURCE_CHECKSUM in request:
-                environment[SOURCE_CHECKSUM] = request[SOURCE_CHECKSUM]
-            write_json(environment, work.folder / ENVIRONMENT)
-        run = _fit(dataset, asked, config, work.folder, assignment, drawn, graph, source)
-        if run.interrupted and path.exists() and not cut_short:
-            # Who stops a replacement has not asked to lose what is there.
-            log.warning("%s stays as it was; --resume --overwrite goes on replacing it", path)
+        run = RunFolder(work.folder)
+        if interrupted and not work.resumed:
+            log.info("%s was cut short by Ctrl-C: resuming from its checkpoints", done.path)
+            shutil.copytree(done.checkpoints, run.checkpoints)
+            shutil.copy(done.environment, run.environment)
+        _write_request(data, run)
+        fitted = fit(data, run)
+        write(data, fitted, run)
+        result = Run(run.path, config, *fitted[:2], *fitted[3:], fitted.metrics["interrupted"])
+        if result.interrupted and done.path.exists() and not interrupted:
+            log.warning("%s is kept; --resume --overwrite resumes its replacement", done.path)
             raise KeyboardInterrupt
         if finish is not None:
-            finish(run)
-    return run._replace(folder=path)
+            finish(result)
+    return result._replace(folder=done.path)
 
 
-def _differences_to_finished(folder: Path, request: dict[str, Any]) -> list[str]:
-    """In what does the request differ from that of a finished run?"""
-    made: dict[str, Any] = {"config": read_config(folder / "config.toml").model_dump(mode="json")}
-    asked: dict[str, Any] = {"config": make_config(request["config"]).model_dump(mode="json")}
-    try:
-        environment = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-        made["dataset sha256"] = environment["dataset"]["sha256"]
-        asked["dataset sha256"] = request["dataset sha256"]
-        if SOURCE_CHECKSUM in request:
-            made[SOURCE_CHECKSUM] = environment[SOURCE_CHECKSUM]
-            asked[SOURCE_CHECKSUM] = request[SOURCE_CHECKSUM]
-    except (OSError, ValueError, KeyError, TypeError):
-        log.warning("%s does not say on which data it was fitted, or from which run", folder)
-    return differences(made, asked)
+def fit(data: PreparedData, run: RunFolder) -> Fitted:
+    """Return the fitted models of a run with predictions and scores of all its genes.
 
-
-def _finished_run(folder: Path) -> Run:
-    models = load_run(folder)
-    predictions = pq.read_table(folder / "predictions.parquet").to_pandas()
-    metrics = read_metrics(folder) or {}
-    return Run(folder, models.config, models.encoder, models.predictor, predictions, metrics, False)
-
-
-def _fit(
-    dataset: xr.Dataset,
-    asked: xr.Dataset,
-    config: RunConfig,
-    folder: Path,
-    assignment: np.ndarray,
-    drawn: np.ndarray,
-    graph: NeighborGraph | None,
-    source: Models | None,
-) -> Run:
-    """Fit, predict and score; a training that has begun goes on, all else is made anew.
-
-    `asked` is what is predicted of: the dataset, or a pair of its cell types.
+    Networks keep their checkpoints in `run.checkpoints`, and resume from them.
     """
-    parts = splits.apply_assignment(dataset, assignment)
-    named = np.where(assignment == "", EXCLUDED, assignment)
-    split = {"gene_id": dataset["gene_id"].values, "split": named, "labelled": drawn}
-    write_table(pd.DataFrame(split), folder / "split.parquet")
-    train, validation = (_with_data(part) for part in (parts.train, parts.validation))
-    if source is None:
-        encoder = make_encoder(config)
-        encoder_labels = _labels_for_encoder(train, dataset, drawn, config)
-        encoder.fit(train, encoder_labels, validation=validation, **_checkpoints(encoder, folder))
-        shown = (
-            None if encoder_labels is None else encoder.transform_labelled(train, encoder_labels)
-        )
-    else:
-        shown = None
-        encoder = source.encoder
-        save_ensemble(source.predictor, folder / SOURCE)
-    encoder.save(folder / "encoder", overwrite=True)
-    write_signal_profile(profile_signal(train), folder)
-    write_levels(dataset, folder)
-    if hasattr(encoder, "activity_"):
-        shares = ", ".join(f"{value:.2f}" for value in encoder.activity_)
-        log.info("Standard deviation of each latent over the training windows: %s", shares)
-    learned = drawn & (assignment == "train")
-    latents = encoder.transform(dataset)
-    if shown is not None:
-        # What the predictor learns from must not know its own genes' labels already.
-        at = pd.Index(dataset["gene_id"].values).get_indexer(shown["gene_id"].values)
-        latents.values[:, at] = shown.values
-    source_predictor = None if source is None else source.predictor
-    features = features_of(latents, dataset, config, graph, learned, source_predictor)
-    target = target_of(asked, config.task)
-    rows = np.flatnonzero(learned)
-    others = np.flatnonzero(assignment == "validation")
-    cut = getattr(encoder, "interrupted_", False)
+    config, learned = data.config, data.labelled & (data.assignment == "train")
+    encoder, latents = _fit_encoder(data, run)
+    pretrained = data.source and data.source.predictor
+    features = features_of(latents, data.dataset, config, data.graph, learned, pretrained)
+    target = target_of(data.predicted, config.task)
+    genes = np.flatnonzero(learned), np.flatnonzero(data.assignment == "validation")
+    train, validation = ((features.isel(gene=rows), target.isel(gene=rows)) for rows in genes)
+    interrupted = getattr(encoder, "interrupted_", False)
     predictor, held_out = fit_and_hold_out(
         lambda seed: make_predictor(config.model_copy(update={"seed": seed})),
-        config,
-        (features.isel(gene=rows), target.isel(gene=rows)),
-        (features.isel(gene=others), target.isel(gene=others)),
-        # Latents of an encoder that was cut short are not those that a resumed run trains on.
-        checkpoints=None if cut else folder / CHECKPOINTS,
-        interrupted=cut,
+        *(config, train, validation),
+        # A resumed run trains on other latents than those of an interrupted encoder.
+        run=None if interrupted else run,
+        interrupted=interrupted,
     )
-    save_ensemble(predictor, folder)
-    uncertainty = None
-    if held_out is not None:
-        uncertainty = fit_uncertainty(
-            *(held_out.predicted, held_out.truth, config.task),
-            coverage=config.coverage,
-            held_out=held_out.which,
-            cell_types=asked["cell_type"].values.tolist(),
-        )
-        write_uncertainty(uncertainty, folder)
-    history = getattr(encoder, "history_", None) or getattr(predictor, "history_", None)
-    if history:
-        write_table(pd.DataFrame(history), folder / "history.csv")
-    predictions = predict_genes(asked, features, predictor, named, uncertainty)
-    write_table(predictions, folder / "predictions.parquet", dataset.attrs.get("note", ""))
+    uncertainty = held_out and _calibrate(data, held_out)
+    parts = np.where(data.assignment == "", EXCLUDED, data.assignment)
+    predictions = predict_genes(data.predicted, features, predictor, parts, uncertainty)
     if "ensemble_sd" in predictions and np.allclose(predictions["ensemble_sd"], 0, atol=1e-12):
         log.warning(
-            "All members of the ensemble are equal: nothing in the predictor %s depends on its "
-            "seed here",
+            "All members of the ensemble are equal: the predictor %s does not depend on its seed "
+            "here",
             config.predictor.name,
         )
-    interrupted = any(getattr(model, "interrupted_", False) for model in (encoder, predictor))
-    # Ctrl-C in a fold that was to be held out leaves the predictor whole, but uncalibrated.
-    interrupted |= held_out is None
     metrics = {
         "task": config.task,
-        "n_labels": len(rows),
+        "n_labels": len(genes[0]),
         "seed": config.seed,
-        "note": dataset.attrs.get("note", ""),
-        "interrupted": interrupted,
+        "note": data.dataset.attrs.get("note", ""),
+        # Ctrl-C in a fold that was to be held out leaves the predictor whole, but uncalibrated.
+        "interrupted": interrupted or getattr(predictor, "interrupted_", False) or held_out is None,
         "ensemble": len(predictor.members) if isinstance(predictor, Ensemble) else 1,
         "uncertainty": uncertainty and describe_uncertainty(uncertainty),
     }
     for part in ("validation", "test"):
-        rows_of_part = predictions[predictions["split"] == part]
+        rows = predictions[predictions["split"] == part]
         circular = uncertainty is not None and uncertainty.held_out == f"{part} genes"
-        metrics[part] = score_predictions(rows_of_part, config.task, with_coverage=not circular)
-    if source_predictor is not None:
-        alone = predict_genes(dataset, latents, source_predictor, named)
-        alone = alone[alone["split"] == "test"]
-        metrics["source"] = {"test": score_predictions(alone, config.task)}
-    write_json(metrics, folder / "metrics.json")
-    return Run(folder, config, encoder, predictor, predictions, metrics, interrupted)
+        metrics[part] = score_predictions(rows, config.task, with_coverage=not circular)
+    if pretrained is not None:
+        before = predict_genes(data.dataset, latents, pretrained, parts)
+        before = before[before["split"] == "test"]
+        metrics["source"] = {"test": score_predictions(before, config.task)}
+    return Fitted(encoder, predictor, uncertainty, predictions, metrics)
 
 
-def _labels_for_encoder(
-    train: xr.Dataset, dataset: xr.Dataset, drawn: np.ndarray, config: RunConfig
-) -> np.ndarray | None:
-    """(cell_type, gene) of the training windows, unknown but for genes that are learned from."""
-    if not config.semi_supervised:
-        return None
-    target = target_of(train, config.task).transpose("cell_type", "gene").values
-    chosen = dataset["gene_id"].values[drawn]
-    unknown = UNKNOWN_LABEL if config.task == "classification" else np.nan
-    mine = pd.Index(train["gene_id"].values).isin(chosen)
+def _fit_encoder(data: PreparedData, run: RunFolder) -> tuple[Encoder, xr.DataArray]:
+    """Return the fitted (or pretrained) encoder, and the latents of all genes."""
+    if data.source is not None:
+        return data.source.encoder, data.source.encoder.transform(data.dataset)
+    encoder = make_encoder(data.config)
+    train, validation = _windows(data, "train"), _windows(data, "validation")
+    labels = _labels_for_encoder(train, data) if data.config.semi_supervised else None
+    states = checkpoint_options(encoder, run.checkpoints / run.encoder.name)
+    encoder.fit(train, labels, validation=validation, **states)
+    if hasattr(encoder, "activity_"):
+        deviations = ", ".join(f"{value:.2f}" for value in encoder.activity_)
+        log.info("Standard deviation of each latent over the training windows: %s", deviations)
+    latents = encoder.transform(data.dataset)
+    if labels is not None:
+        # Latents of training genes must not contain these genes' own labels.
+        shown = encoder.transform_labelled(train, labels)
+        at = pd.Index(data.dataset["gene_id"].values).get_indexer(shown["gene_id"].values)
+        latents.values[:, at] = shown.values
+    return encoder, latents
+
+
+def _windows(data: PreparedData, part: str) -> xr.Dataset:
+    """Return the genes of a part whose windows have data; all where none has."""
+    windows = data.dataset.isel(gene=np.flatnonzero(data.assignment == part))
+    seen = has_data(windows).any(axis=0)
+    return windows if seen.all() or not seen.any() else windows.isel(gene=seen)
+
+
+def _labels_for_encoder(train: xr.Dataset, data: PreparedData) -> np.ndarray:
+    """Return labels of the training windows, (cell_type, gene); unknown where not drawn."""
+    target = target_of(train, data.config.task).transpose("cell_type", "gene").values
+    drawn = data.dataset["gene_id"].values[data.labelled]
+    unknown = UNKNOWN_LABEL if data.config.task == "classification" else np.nan
+    mine = pd.Index(train["gene_id"].values).isin(drawn)
     return np.where(mine, target, np.asarray(unknown, target.dtype))
 
 
-def _with_data(part: xr.Dataset) -> xr.Dataset:
-    """The genes whose windows an encoder can learn from; all where there are none."""
-    seen = has_data(part).any(axis=0)
-    return part if seen.all() or not seen.any() else part.isel(gene=seen)
+def _calibrate(data: PreparedData, held_out: HeldOut) -> Uncertainty:
+    return fit_uncertainty(
+        *(held_out.predicted, held_out.truth, data.config.task),
+        coverage=data.config.coverage,
+        held_out=held_out.which,
+        cell_types=data.predicted["cell_type"].values.tolist(),
+    )
 
 
-def _checkpoints(encoder: Encoder, folder: Path) -> dict[str, Any]:
-    """Where an encoder that trains in epochs keeps its state; others know no such argument."""
-    if "checkpoints" not in signature(encoder.fit).parameters:
-        return {}
-    return {"checkpoints": folder / CHECKPOINTS / "encoder", "resume": True}
+def write(data: PreparedData, fitted: Fitted, run: RunFolder) -> None:
+    """Write models, tables and scores to a run folder."""
+    fitted.encoder.save(run.encoder, overwrite=True)
+    save_ensemble(fitted.predictor, run.path)
+    if data.source is not None:
+        save_ensemble(data.source.predictor, run.source)
+    if fitted.uncertainty is not None:
+        write_uncertainty(fitted.uncertainty, run.path)
+    write_signal_profile(profile_signal(_windows(data, "train")), run.path)
+    write_levels(data.dataset, run.path)
+    parts = np.where(data.assignment == "", EXCLUDED, data.assignment)
+    genes = {"gene_id": data.dataset["gene_id"].values, "split": parts, "labelled": data.labelled}
+    write_table(pd.DataFrame(genes), run.split)
+    history = getattr(fitted.encoder, "history_", None)
+    history = history or getattr(fitted.predictor, "history_", None)
+    if history:
+        write_table(pd.DataFrame(history), run.history)
+    write_table(fitted.predictions, run.predictions, data.dataset.attrs.get("note", ""))
+    write_json(fitted.metrics, run.metrics)
+
+
+def _write_request(data: PreparedData, run: RunFolder) -> None:
+    """Write the options and what the run is made with; the latter stays when it is resumed."""
+    write_config(data.config, run.config)
+    if not run.environment.is_file():
+        environment = describe_environment(data.dataset, data.request[DATASET_CHECKSUM])
+        if SOURCE_CHECKSUM in data.request:
+            environment[SOURCE_CHECKSUM] = data.request[SOURCE_CHECKSUM]
+        write_json(environment, run.environment)
+
+
+def _differences(run: RunFolder, request: dict[str, Any]) -> list[str]:
+    """Return how a request differs from that of a finished run, as far as this is recorded."""
+    environment = run.read_environment()
+    recorded = {
+        "config": read_config(run.config).model_dump(mode="json", exclude_none=True),
+        DATASET_CHECKSUM: environment.get("dataset", {}).get("sha256"),
+        SOURCE_CHECKSUM: environment.get(SOURCE_CHECKSUM),
+    }
+    if recorded[DATASET_CHECKSUM] is None:
+        log.warning("%s does not record the data that it was fitted on", run.path)
+    recorded = {name: value for name, value in recorded.items() if value and name in request}
+    return differences(recorded, {name: request[name] for name in recorded})
+
+
+def _finished_run(run: RunFolder) -> Run:
+    models = load_run(run.path)
+    predictions = pq.read_table(run.predictions).to_pandas()
+    metrics = run.read_metrics() or {}
+    return Run(
+        run.path, models.config, models.encoder, models.predictor, predictions, metrics, False
+    )

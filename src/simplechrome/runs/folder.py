@@ -1,4 +1,4 @@
-"""What a run folder holds, which of its files may be replaced, and how far a run has come."""
+"""A run's folder: the names of its files, what may be replaced, and how far a run has come."""
 
 from __future__ import annotations
 
@@ -24,85 +24,164 @@ from simplechrome.pretrained import locate_run
 from simplechrome.version import __version__
 from simplechrome.work.unfinished import unfinished_folder
 
-PROFILE_FILE = "signal_profile.json"
-LEVELS_FILE = "signal_levels.parquet"
-RUN_CONTENTS = frozenset(
-    {"config.toml", "environment.json", "split.parquet", "checkpoints", "encoder", "predictor"}
-    | {"history.csv", "predictions.parquet", "metrics.json", "report.html", "figures"}
-    | {"calibration.json", "ensemble", "source", PROFILE_FILE, LEVELS_FILE}
-    # What the demonstration adds.
-    | {"inputs", "demo.zarr", "benchmark", "label_efficiency.csv"}
-)
-"""Names that a run folder may hold, and may lose when it is overwritten."""
-CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
-SOURCE = "source"
-"""The predictor of the run that this one was started from."""
-HELD_OUT = "held_out"
-"""Among the checkpoints: predictions of folds of the labels, for calibration."""
+ENVIRONMENT = "environment.json"
+_DEMO = {"inputs", "demo.zarr", "benchmark", "label_efficiency.csv"}  # what the demonstration adds
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "xarray", "zarr", "torch")
 
 
-def require_run_only(folder: Path) -> None:
-    """Does the folder hold a run and nothing else? Else overwriting would delete what is not ours.
+class RunFolder:
+    """Paths of all files of a run; some are absent until it is finished, or in some kinds of run.
 
-    A `config.toml` alone does not say so: many programs call their configuration that.
-
-    Raises
-    ------
-    OutputExistsError
-        If it holds anything else, or no run.
+    Attributes
+    ----------
+    config, environment
+        The options, and the program, packages and data that the run was made with.
+    encoder, predictor, ensemble, source
+        Saved models: of an ensemble the first member is `predictor`, and the others are 2, 3, …
+        in `ensemble`. `source` holds the predictor of the run that was fine-tuned.
+    split, predictions, history, metrics, calibration
+        Tables and scores; see `fit_run`.
+    signal_profile, signal_levels
+        The signal of the training windows, to which new tracks are normalized.
+    report, figures
+        The page, and its figures as files.
+    checkpoints, held_out_checkpoints
+        States of training, of the models and of the folds that are fitted for calibration.
     """
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = sorted(name for name in held - RUN_CONTENTS if not name.startswith("."))
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.environment = self.path / ENVIRONMENT
+        self.split = self.path / "split.parquet"
+        self.encoder = self.path / "encoder"
+        self.predictor = self.path / "predictor"
+        self.ensemble = self.path / "ensemble"
+        self.source = self.path / "source"
+        self.history = self.path / "history.csv"
+        self.predictions = self.path / "predictions.parquet"
+        self.metrics = self.path / "metrics.json"
+        self.calibration = self.path / "calibration.json"
+        self.signal_profile = self.path / "signal_profile.json"
+        self.signal_levels = self.path / "signal_levels.parquet"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+        self.checkpoints = self.path / "checkpoints"
+        self.held_out_checkpoints = self.checkpoints / "held_out"
+
+    def read_metrics(self) -> dict[str, Any] | None:
+        """Return the scores of a finished run; None if it is not finished."""
+        return _read_json(self.metrics)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return what the run was made with; empty where it is not recorded."""
+        return _read_json(self.environment) or {}
+
+    def describe(self) -> str:
+        """Return how far the run has come, in a few words."""
+        if not self.path.is_dir():
+            return "a file"
+        metrics = self.read_metrics()
+        if metrics is not None:
+            try:
+                config = read_config(self.config)
+            except (ConfigError, MissingInputError):
+                return "scores of a run"
+            models = f"encoder {config.encoder.name}, predictor {config.predictor.name}"
+            if metrics.get("interrupted"):
+                return f"a run cut short by Ctrl-C ({models}), which --resume trains to its end"
+            return f"a finished run ({models})"
+        trained = self._describe_checkpoints()
+        if trained:
+            return "checkpoints of " + " and ".join(trained)
+        held = sorted(path.name for path in self.path.iterdir() if not path.name.startswith("."))
+        if set(held) <= {self.config.name, ENVIRONMENT}:
+            return "nothing trained yet"
+        return ", ".join(held[:12])
+
+    def _describe_checkpoints(self) -> list[str]:
+        from simplechrome.training.checkpoint import epochs_done  # torch: only where needed
+
+        return [
+            "folds for calibration"
+            if part == self.held_out_checkpoints
+            else f"{epochs_done(part)} epochs of the {part.name}"
+            for part in sorted(self.checkpoints.glob("*"))
+            if part.is_dir()
+        ]
+
+    def require_run_only(self) -> None:
+        """Refuse to overwrite a folder that holds anything but a run.
+
+        A `config.toml` alone is no proof: many programs name their configuration so.
+
+        Raises
+        ------
+        OutputExistsError
+            If it holds anything else, or no run.
+        """
+        ours = {path.name for path in vars(self).values()} | _DEMO
+        held = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        found = sorted(name for name in held - ours if not name.startswith("."))
+        try:
+            read_config(self.config)
+        except (ConfigError, MissingInputError):
+            found = found or ["no config.toml of a run"]
+        if found:
+            raise OutputExistsError(
+                f"{self.path} is not a run folder and is not overwritten: found "
+                f"{', '.join(found[:8])}.",
+                "choose another folder, or move away what you want to keep",
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        read_config(folder / "config.toml")
-        readable = True
-    except (ConfigError, MissingInputError):
-        readable = False
-    if foreign or not readable:
-        raise OutputExistsError(
-            f"{folder} is not a run folder, and is not overwritten.",
-            found=", ".join(foreign[:8]) if foreign else "no config.toml of a run",
-            expected="what `simplechrome fit` writes, or no folder",
-            remedy="choose another folder, or move away what you want to keep",
-        )
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def describe_run(folder: Path) -> str:
+    """Return how far a run has come, in a few words."""
+    return RunFolder(folder).describe()
 
 
 def begun_config(target: str | Path, *, or_finished: bool) -> Path | None:
-    """Where are the options of the run that would be resumed? None if there is none.
+    """Return the configuration of the run that would be resumed; None if there is none.
 
     Parameters
     ----------
     target
         The run folder.
     or_finished
-        Also those of a finished run, which is not to be replaced.
+        Also that of a finished run, which is not to be replaced.
     """
-    for folder in (unfinished_folder(target), *([Path(target)] if or_finished else [])):
-        if (folder / "config.toml").is_file():
-            return folder / "config.toml"
+    for folder in (unfinished_folder(target), *([target] if or_finished else [])):
+        config = RunFolder(folder).config
+        if config.is_file():
+            return config
     return None
 
 
 def require_outside(dataset: str | Path, target: str | Path) -> None:
-    """Does the dataset lie outside of what would be replaced?
+    """Refuse an output folder that holds the dataset: it would be replaced.
 
     Raises
     ------
     OutputExistsError
-        If it lies in the folder.
+        If the dataset lies in it.
     """
     if Path(dataset).resolve().is_relative_to(Path(target).resolve()):
         raise OutputExistsError(
-            f"{target} holds the dataset, and is not overwritten.",
-            found=str(dataset),
-            expected="a dataset outside of the output",
-            remedy="choose another output path, or move the dataset",
+            f"{target} holds the dataset {dataset} and is not overwritten.",
+            "choose another output path, or move the dataset",
         )
 
 
 def find_run(run: str | Path) -> Path:
-    """Where is this run? Pretrained ones are known by name.
+    """Return the folder of a run; pretrained ones are known by name (`pretrained:roadmap`).
 
     Raises
     ------
@@ -115,93 +194,41 @@ def find_run(run: str | Path) -> Path:
     begun = unfinished_folder(path)
     if not path.is_dir() and begun.is_dir():
         raise ModelFormatError(
-            f"{path} is not finished.",
-            found=f"{begun} with {describe_run(begun)}",
-            cause="`simplechrome fit` was stopped or killed, or is still at work",
-            remedy="the same command with --resume goes on from there",
+            f"{path} is not finished: `simplechrome fit` was interrupted or is still running, and "
+            f"{begun} holds {describe_run(begun)}.",
+            "repeat the same command with --resume",
         )
     if not path.is_dir():
         raise MissingInputError(
-            f"There is no run folder {path}.",
-            remedy="make one with `simplechrome fit`, or check the path",
+            f"There is no run folder {path}.", "make one with `simplechrome fit`, or check the path"
         )
     return path
 
 
 def require_startable(config: RunConfig, run: str) -> None:
-    """Can another run start from this one?
+    """Refuse to fine-tune a run whose predictor needs more than the latents of one gene.
 
     Raises
     ------
     ConfigError
-        If its predictor looks at more than the latents of one gene.
+        If it does.
     """
-    why = {
-        "looks at the windows themselves": config.encoder.name == "none",
-        "looks at neighbors": bool(config.neighbors),
+    reasons = {
+        "has no latents (encoder none)": config.encoder.name == "none",
+        "has neighborhood features": bool(config.neighbors),
         "predicts a difference": config.task == "difference",
-        "was started from another itself": config.source is not None,
+        "was itself fine-tuned from another run": config.source is not None,
     }
-    reasons = [reason for reason, holds in why.items() if holds]
-    if reasons:
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found:
         raise ConfigError(
-            "No run can be started from this one.",
-            found=f"{run}, which {' and '.join(reasons)}",
-            expected="a run whose predictor looks at the latents of each gene",
-            remedy=f"start from {config.source}" if config.source else "",
+            f"The run {run} cannot be fine-tuned: it {' and '.join(found)}.",
+            f"--init-from {config.source}" if config.source else "choose a run with latents only",
         )
 
 
-def read_metrics(folder: Path) -> dict[str, Any] | None:
-    """Which scores has a run? None if it is not finished."""
-    try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return metrics if isinstance(metrics, dict) else None
-
-
-def read_environment(folder: str | Path) -> dict[str, Any]:
-    """With what was a run made? Nothing where it does not say."""
-    try:
-        found = json.loads((Path(folder) / ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def describe_run(folder: Path) -> str:
-    """How far has a run come, in a few words?"""
-    if not folder.is_dir():
-        return "a file"
-    metrics = read_metrics(folder)
-    if metrics is not None:
-        try:
-            config = read_config(folder / "config.toml")
-        except (ConfigError, MissingInputError):
-            return "scores of a run"
-        models = f"encoder {config.encoder.name}, predictor {config.predictor.name}"
-        if metrics.get("interrupted"):
-            return f"a run cut short by Ctrl-C ({models}), which --resume trains to its end"
-        return f"a finished run ({models})"
-    trained = []
-    for part in sorted(path for path in (folder / CHECKPOINTS).glob("*") if path.is_dir()):
-        from simplechrome.training.checkpoint import epochs_done
-
-        if part.name == HELD_OUT:
-            trained.append(f"{len(list(part.glob('fold_*.json')))} folds held out")
-            continue
-        trained.append(f"{epochs_done(part)} epochs of the {part.name}")
-    if trained:
-        return "checkpoints of " + " and ".join(trained)
-    held = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if set(held) <= {"config.toml", ENVIRONMENT, "split.parquet"}:
-        return "nothing trained yet"
-    return ", ".join(held[:12])
-
-
 def dataset_checksum(dataset: xr.Dataset) -> str:
-    """Which data are these? SHA-256 of all names, shapes, types and values."""
+    """Return the SHA-256 of all names, shapes, types and values of a dataset."""
     digest = hashlib.sha256()
     for name in sorted(map(str, dataset.variables)):
         values = dataset[name].values
@@ -215,7 +242,7 @@ def dataset_checksum(dataset: xr.Dataset) -> str:
 
 
 def describe_environment(dataset: xr.Dataset, checksum: str) -> dict[str, Any]:
-    """With which program, packages and data is the run made?"""
+    """Return the program, packages, command and data of a run, as `environment.json` holds them."""
     return {
         "simplechrome": __version__,
         "python": platform.python_version(),

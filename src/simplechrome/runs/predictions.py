@@ -1,4 +1,4 @@
-"""What encoder and predictor say of every gene, as a table."""
+"""Features of a run's predictor, its target, and its predictions for every gene as a table."""
 
 from __future__ import annotations
 
@@ -11,29 +11,139 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xarray as xr
 
-from simplechrome.dataset.choose import has_data
+from simplechrome.config.run import RunConfig
+from simplechrome.dataset.choose import has_data, name_pair
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.uncertainty import LabelSets, LevelIntervals, name_label_sets
-from simplechrome.predictors.rows import feature_names
-from simplechrome.runs.ensemble import Ensemble, values_of
+from simplechrome.predictors.difference import pair_features
+from simplechrome.predictors.neighborhood_features import (
+    NeighborhoodFeatures,
+    make_neighborhood_features,
+    neighbor_means,
+)
+from simplechrome.predictors.predictor import Predictor
+from simplechrome.predictors.rows import PAIR, feature_names
+from simplechrome.runs.ensemble import Ensemble, known_pairs, values_of
 from simplechrome.work.files import whole_file
 
 if TYPE_CHECKING:
     from simplechrome.evaluation.uncertainty import Uncertainty
     from simplechrome.latent.encoder import Encoder
-    from simplechrome.predictors.predictor import Predictor
+
+SOURCE_LENGTH = 2.0
+"""Factor of the pretrained prediction as a feature; see docs/explanation/transfer.md."""
 
 _ENDINGS = (".parquet", ".csv", ".tsv")
 
 
+def target_of(dataset: xr.Dataset, task: str) -> xr.DataArray:
+    """Return the label, log2(expression + 1), or the change of a pair, (cell_type, gene)."""
+    if task == "classification":
+        return dataset["label"]
+    if task == "difference":
+        return dataset["change"]
+    levels: xr.DataArray = np.log2(dataset["expression"] + 1)  # type: ignore[assignment]
+    return levels
+
+
+def features_of(
+    latents: xr.DataArray,
+    dataset: xr.Dataset,
+    config: RunConfig,
+    graph: NeighborGraph | None,
+    learned: np.ndarray,
+    source: Predictor | Ensemble | None = None,
+) -> Any:
+    """Return the features of a run's predictor: latents, perhaps with those of other genes.
+
+    Parameters
+    ----------
+    latents : (cell_type, gene, latent)
+    dataset
+        Of these genes.
+    config
+        Of the run.
+    graph
+        Neighbors of the genes, if the run uses them.
+    learned : (gene,)
+        True for genes whose labels the predictor learns from. Only the expression of these may be
+        a feature of their neighbors.
+    source
+        Predictor of the run that this one is fine-tuned from: its prediction precedes the latents.
+    """
+    if config.pair is not None:
+        sides = [latents.sel(cell_type=[name]) for name in config.pair]
+        return pair_features(sides[0], sides[1], name_pair(config.pair))
+    if source is not None:
+        return append_source_logit(latents, source)
+    if not config.neighbors or graph is None:
+        return latents
+    features = neighborhood_of(latents, dataset, config, graph, learned)
+    return features if config.predictor.name == "neighborhood" else neighbor_means(features)
+
+
+def neighborhood_of(
+    latents: xr.DataArray,
+    dataset: xr.Dataset,
+    config: RunConfig,
+    graph: NeighborGraph,
+    learned: np.ndarray,
+) -> NeighborhoodFeatures:
+    """Return the neighborhood features of all genes; see `features_of`."""
+    expression = (
+        neighbor_expression_features(dataset, config.task, learned)
+        if config.neighbor_expression
+        else None
+    )
+    return make_neighborhood_features(latents, graph, dataset, expression)
+
+
+def neighbor_expression_features(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.ndarray:
+    """Return labels or levels of the genes that are learned from, (cell_type, gene); NaN elsewhere.
+
+    Parameters
+    ----------
+    dataset
+        With labels, or expression.
+    task
+        `classification` or `regression`.
+    learned : (gene,)
+        True for training genes whose labels are used.
+    """
+    target = target_of(dataset, task).transpose(*PAIR)
+    return np.where(known_pairs(target, task) & learned, target.values, np.nan)
+
+
+def append_source_logit(latents: xr.DataArray, source: Predictor | Ensemble) -> xr.DataArray:
+    """Return the latents after the prediction of a predictor that was fitted on other data.
+
+    Twice its logit (or level) is longer than any latent, so that a ridge penalty shrinks it least:
+    with few labels the prediction stays that of the source, with many it gives way.
+
+    Returns
+    -------
+    (cell_type, gene, latent), the first of which is `source`.
+    """
+    logit = SOURCE_LENGTH * values_of(source, latents).mean(axis=0)
+    score = xr.DataArray(
+        logit[..., np.newaxis].astype(np.float32),
+        dims=latents.dims,
+        coords={"latent": np.asarray(["source"], dtype=object)},
+    )
+    plain = latents.drop_vars([name for name in latents.coords if name != "latent"])
+    both = xr.concat([score, plain], dim="latent")
+    return both.assign_coords({n: c for n, c in latents.coords.items() if n != "latent"})
+
+
 def gene_columns(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Which columns name the (cell_type, gene) rows of a table?
+    """Return the columns that identify the (cell_type, gene) rows of a table.
 
     Returns
     -------
     gene_id, gene_name, chrom, tss and cell_type, each (cell_type × gene,); names and places are
-    empty (-1) where the dataset does not know them.
+    empty (-1) if the dataset lacks them.
     """
     cells, genes = dataset.sizes["cell_type"], dataset.sizes["gene"]
     empty = {"gene_name": "", "chrom": "", "tss": -1}
@@ -51,7 +161,7 @@ def predict_genes(
     split: np.ndarray,
     uncertainty: Uncertainty | None = None,
 ) -> pd.DataFrame:
-    """What is predicted for every gene, and how sure is it?
+    """Return the prediction for every gene, with its uncertainty.
 
     Parameters
     ----------
@@ -64,7 +174,7 @@ def predict_genes(
     split : (gene,)
         Part of the split that each gene is in; `excluded` where in none, `new` where unknown.
     uncertainty
-        Of this predictor; without it probabilities are as they come, and nothing is promised.
+        Of this predictor; without it probabilities are uncalibrated, without sets or intervals.
 
     Returns
     -------
@@ -81,24 +191,22 @@ def predict_genes(
     only, is the standard deviation of the members' probabilities (calibrated), levels or changes.
     Genes without data in the cell type have NaN, and an empty label_set.
     """
-    columns: dict[str, Any] = gene_columns(dataset)
-    columns["split"] = np.tile(split, dataset.sizes["cell_type"])
-    before = set(columns)
     values = values_of(predictor, latents)
     values = values.reshape(len(values), -1)
+    measured = "change" if "change" in dataset else "expression"
     if predictor.task == "classification":
-        columns |= _probabilities(values, uncertainty)
-    elif "change" in dataset:
-        columns |= _changes(values, uncertainty)
+        predicted = _probabilities(values, uncertainty)
     else:
-        columns |= _levels(values, uncertainty)
+        predicted = _levels(values, uncertainty, change=measured == "change")
     unseen = ~has_data(dataset).ravel()
     if unseen.any():
-        columns |= {n: _without(columns[n], unseen) for n in columns if n not in before}
-    columns["label"] = dataset["label"].values.ravel()
-    measured = "change" if "change" in dataset else "expression"
-    columns[measured] = dataset[measured].values.ravel()
-    return pd.DataFrame(columns)
+        predicted = {name: _without(column, unseen) for name, column in predicted.items()}
+    return pd.DataFrame(
+        gene_columns(dataset)
+        | {"split": np.tile(split, dataset.sizes["cell_type"])}
+        | predicted
+        | {name: dataset[name].values.ravel() for name in ("label", measured)}
+    )
 
 
 def _without(values: np.ndarray, unseen: np.ndarray) -> np.ndarray:
@@ -111,7 +219,7 @@ def _spread(values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _probabilities(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
-    """Columns from log odds (member, row)."""
+    """Return columns from log odds (member, row)."""
     log_odds, logistic = values.mean(axis=0), Calibration()
     if uncertainty is None:
         return {"probability": logistic.apply(log_odds)} | _spread(logistic.apply(values))
@@ -126,27 +234,19 @@ def _probabilities(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[
     return columns
 
 
-def _levels(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
-    """Columns from log2(expression + 1), (member, row)."""
+def _levels(
+    values: np.ndarray, uncertainty: Uncertainty | None, *, change: bool
+) -> dict[str, np.ndarray]:
+    """Return columns from log2(expression + 1), or log2 fold changes, (member, row)."""
     level = values.mean(axis=0)
-    columns = {
-        "predicted_expression": _expression(level),
-        "predicted_log2_expression": level,
-        **_spread(values),
-    }
+    columns = {} if change else {"predicted_expression": _expression(level)}
+    columns["predicted_change" if change else "predicted_log2_expression"] = level
+    columns |= _spread(values)
     if uncertainty is not None and isinstance(uncertainty.sets, LevelIntervals):
         low, high = uncertainty.sets.apply(level)
         columns |= {"interval_low": low, "interval_high": high}
-        columns |= {"expression_low": _expression(low), "expression_high": _expression(high)}
-    return columns
-
-
-def _changes(values: np.ndarray, uncertainty: Uncertainty | None) -> dict[str, Any]:
-    """Columns from log2 fold changes, (member, row)."""
-    change = values.mean(axis=0)
-    columns = {"predicted_change": change, **_spread(values)}
-    if uncertainty is not None and isinstance(uncertainty.sets, LevelIntervals):
-        columns["interval_low"], columns["interval_high"] = uncertainty.sets.apply(change)
+        if not change:
+            columns |= {"expression_low": _expression(low), "expression_high": _expression(high)}
     return columns
 
 
@@ -155,7 +255,7 @@ def _expression(level: np.ndarray) -> np.ndarray:
 
 
 def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:
-    """What are the latents of every gene, as a table?
+    """Return the latents of every gene as a table.
 
     Returns
     -------
@@ -170,9 +270,7 @@ def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:
 
 
 def check_table_path(path: str | Path) -> None:
-    """Does this file's ending say how to write a table?
-
-    Called before long work, as `simplechrome.work.files.check_free`.
+    """Refuse a table whose name does not end in .parquet, .csv or .tsv; called before long work.
 
     Raises
     ------
@@ -181,14 +279,12 @@ def check_table_path(path: str | Path) -> None:
     """
     if not str(path).endswith(_ENDINGS):
         raise ConfigError(
-            f"The ending of {path} does not say what to write.",
-            found=repr(Path(path).suffix),
-            expected=", ".join(_ENDINGS),
+            f"The format of the table {path} is unknown.", f"end its name in {', '.join(_ENDINGS)}"
         )
 
 
 def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
-    """Keep a table as parquet (or CSV/TSV, by the file's ending), whole or not at all.
+    """Write a table as parquet, CSV or TSV (by the file's ending), whole or not at all.
 
     Parameters
     ----------
@@ -197,12 +293,12 @@ def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
     path
         Ends in .parquet, .csv or .tsv.
     note
-        Goes into the parquet file's metadata under `note`.
+        For the metadata of a parquet file, under `note`.
 
     Raises
     ------
     ConfigError
-        If the ending says no format.
+        If the ending is another.
     """
     check_table_path(path)
     with whole_file(path) as temporary:
@@ -212,7 +308,6 @@ def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
             return
         arrow = pa.Table.from_pandas(table, preserve_index=False)
         if note:
-            arrow = arrow.replace_schema_metadata(
-                {**(arrow.schema.metadata or {}), b"note": note.encode()}
-            )
+            metadata = {**(arrow.schema.metadata or {}), b"note": note.encode()}
+            arrow = arrow.replace_schema_metadata(metadata)
         pq.write_table(arrow, temporary, compression="zstd")

@@ -1,38 +1,92 @@
-"""Which neighbors moved predictions, and by how much?"""
+"""Neighbors that moved the predictions of genes, by attention and by knock-out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from simplechrome.dataset.neighbors.graph import BANDS, BEYOND
+from simplechrome.dataset.lookup import find_gene
+from simplechrome.dataset.neighbors.graph import BANDS, BEYOND, NeighborGraph
+from simplechrome.errors import ConfigError
 from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures
 from simplechrome.predictors.predictor import Predictor
+from simplechrome.runs.adapt import adapt_run
 from simplechrome.runs.ensemble import Ensemble
+from simplechrome.runs.load import learned_genes, load_run
+from simplechrome.runs.predictions import neighborhood_of
+from simplechrome.runs.prepare import require_graph
 
 ELSEWHERE = "another chromosome"
 
 
+def explain_with_run(
+    folder: str | Path,
+    dataset: xr.Dataset,
+    genes: Sequence[str],
+    graph: NeighborGraph | None,
+    *,
+    depth_scaling: bool = True,
+    match_distribution: bool = False,
+) -> pd.DataFrame:
+    """Return how much each neighbor moved a run's predictions of some genes.
+
+    Parameters
+    ----------
+    folder
+        Of a run with the predictor `neighborhood`.
+    dataset, graph, depth_scaling, match_distribution
+        See `predict_with_run`.
+    genes
+        Ids, or names that only one gene has.
+
+    Returns
+    -------
+    See `neighbor_effects`.
+
+    Raises
+    ------
+    ConfigError
+        If the run's predictor does not attend to neighbors.
+    UnknownGeneError
+        If a gene is not in the dataset.
+    """
+    models = load_run(folder)
+    require_graph(models.config, graph)
+    if models.config.predictor.name != "neighborhood" or graph is None:
+        raise ConfigError(
+            f"The predictor {models.config.predictor.name} of this run does not attend to "
+            "neighbors, so that their effects are unknown.",
+            "fit a run with --predictor neighborhood --neighbors genomic",
+        )
+    ids = dataset["gene_id"].values
+    wanted = [str(ids[find_gene(dataset, gene)]) for gene in genes]
+    models, (adapted, _) = adapt_run(models, dataset, depth_scaling, match_distribution)
+    latents, learned = models.encoder.transform(adapted), learned_genes(models, adapted)
+    features = neighborhood_of(latents, adapted, models.config, graph, learned)
+    return neighbor_effects(models.predictor, features, wanted, dataset)
+
+
 def neighbor_effects(
     predictor: Predictor | Ensemble,
-    around: NeighborhoodFeatures,
+    features: NeighborhoodFeatures,
     genes: Sequence[str],
     dataset: xr.Dataset,
 ) -> pd.DataFrame:
-    """Which neighbors moved the predictions of these genes?
+    """Return how much each neighbor moved the predictions of some genes.
 
     Parameters
     ----------
     predictor
         A `NeighborhoodPredictor`, or an ensemble of these.
-    around
-        All genes.
+    features
+        Of all genes.
     genes
-        Ids of those that are asked about.
+        Ids of the genes to explain.
     dataset
         With the names of all genes.
 
@@ -42,7 +96,7 @@ def neighbor_effects(
     over its members.
     """
     members: Any = predictor.members if isinstance(predictor, Ensemble) else (predictor,)
-    tables = [member.explain(around, list(genes)) for member in members]
+    tables = [member.explain(features, list(genes)) for member in members]
     keys = ["gene_id", "cell_type", "neighbor_id", "kind"]
     table: pd.DataFrame = tables[0]
     for name in ("attention", "knock_out", "all_neighbors"):
@@ -58,11 +112,11 @@ def neighbor_effects(
 
 
 def level_ranks(dataset: xr.Dataset, cell_type: str) -> pd.DataFrame:
-    """How much of each mark has each gene, among all genes?
+    """Return the rank of each gene by the level of each mark, as a fraction of all genes.
 
     Returns
     -------
-    (gene_id, mark): the share of genes whose window holds no more of the mark; without the marks
+    (gene_id, mark): the fraction of genes whose window has no more of the mark; without the marks
     that the cell type lacks.
     """
     one = dataset.sel(cell_type=cell_type)
@@ -73,17 +127,17 @@ def level_ranks(dataset: xr.Dataset, cell_type: str) -> pd.DataFrame:
 
 
 def effects_by_distance(effects: pd.DataFrame) -> pd.DataFrame:
-    """Where are the neighbors that a model looks at, and those that move its predictions?
+    """Return attention and effect of the neighbors by their distance.
 
     Parameters
     ----------
     effects
-        As `neighbor_effects` gives them.
+        As `neighbor_effects` returns them.
 
     Returns
     -------
     One row a kind and band of distance: kind, distance, neighbors (their number), attention (the
-    mean share of a neighbor), effect (root mean square of the knock-out).
+    mean weight of a neighbor), effect (root mean square of the knock-out).
     """
     away = effects["distance"].abs().to_numpy(float)
     edges = [0, *(high for _, _, high in BANDS), np.inf]
