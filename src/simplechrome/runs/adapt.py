@@ -186,7 +186,7 @@ def adapt_signal(
     signal, adapted = dataset["signal"].values, None
     changes: list[_Change] = []
     for row, column, cell_type, mark, seen in _tracks(dataset):
-        reference = _reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
+        reference = reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
         # An encoder normalizes the tracks that it measured by itself.
         measured = (cell_type, mark) in encoder.measured_ and not match_distribution
         if reference is None or measured:
@@ -479,7 +479,7 @@ def profile_signal(dataset: xr.Dataset) -> SignalProfile:
     return profile
 
 
-def _reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackProfile | None:
+def reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackProfile | None:
     """Return the training track of the same cell type, or the mean quantiles of all that have it.
 
     None if no training cell type has the mark.

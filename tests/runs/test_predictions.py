@@ -120,8 +120,8 @@ def test_ending_says_the_separator(tmp_path: Path, ending: str, separator: str) 
 
 @pytest.mark.parametrize("name", ["t.xlsx", "t", "t.parquet.gz"])
 def test_ending_without_a_format_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"ending of .* does not say") as caught:
+    with pytest.raises(ConfigError, match="format of the table") as caught:
         write_table(TABLE, tmp_path / name)
-    assert caught.value.expected == ".parquet, .csv, .tsv"
+    assert ".parquet, .csv, .tsv" in caught.value.remedy
     assert list(tmp_path.iterdir()) == []
     check_table_path("any/where.csv")

@@ -102,9 +102,9 @@ def test_genes_that_the_source_learned_from_cannot_be_tested(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
     other = {"test_chroms": ["chr3"], "validation_chroms": ["chr4"]}
-    with pytest.raises(SplitError, match="has learned from test genes") as caught:
+    with pytest.raises(SplitError, match=r"has learned from \d+ of \d+ test genes") as caught:
         fit_from(three, source, tmp_path / "run", split=other)
-    assert "leave out the options on the split" in caught.value.remedy
+    assert "omit the options on the split" in caught.value.remedy
     assert not (tmp_path / "run").exists()
 
 
@@ -121,7 +121,7 @@ def test_options_are_those_of_the_source(source: Run) -> None:
 def test_source_and_its_path_belong_together(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="needs both its path and its models"):
+    with pytest.raises(ConfigError, match="no models are passed"):
         fit_run(three.isel(cell_type=[2]), start_from(source), tmp_path / "run")
 
 
@@ -133,7 +133,7 @@ def test_pretrained_models_are_found_by_name() -> None:
         MissingInputError, match="No pretrained model is called 'roadmpa'"
     ) as caught:
         locate_run("pretrained:roadmpa")
-    assert "pretrained:roadmap" in caught.value.expected
+    assert "pretrained:roadmap" in str(caught.value)
 
 
 def test_pretrained_model_is_small_and_whole() -> None:
@@ -165,15 +165,15 @@ def test_only_runs_that_look_at_latents_of_one_gene_are_started_from(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
     tuned = fit_from(three, source, tmp_path / "tuned", labels=30)
-    with pytest.raises(ConfigError, match="No run can be started") as caught:
+    with pytest.raises(ConfigError, match="cannot be fine-tuned") as caught:
         merge_options(None, {"source": str(tuned.folder)})
-    assert "was started from another itself" in caught.value.found
-    assert caught.value.remedy == f"start from {source.folder}"
+    assert "was itself fine-tuned" in caught.value.problem
+    assert caught.value.remedy == f"--init-from {source.folder}"
     windows = make_config({"encoder": {"name": "none"}, "labels": 40})
     fit_run(three.isel(cell_type=[0]), windows, tmp_path / "windows")
-    with pytest.raises(ConfigError, match="No run can be started") as caught:
+    with pytest.raises(ConfigError, match="cannot be fine-tuned") as caught:
         merge_options(None, {"source": str(tmp_path / "windows")})
-    assert "looks at the windows themselves" in caught.value.found
+    assert "has no latents" in caught.value.problem
 
 
 def test_file_of_options_that_asks_for_another_encoder_is_refused(
@@ -188,7 +188,7 @@ def test_genes_that_the_source_learned_from_cannot_calibrate(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
     other = {"validation_chroms": ["chr3"]}
-    with pytest.raises(SplitError, match="has learned from validation genes"):
+    with pytest.raises(SplitError, match=r"has learned from \d+ of \d+ validation genes"):
         fit_from(three, source, tmp_path / "run", split=other)
 
 
@@ -197,7 +197,7 @@ def test_random_split_of_another_seed_is_told_the_seed(three: xr.Dataset, tmp_pa
     run = fit_run(three.isel(cell_type=[0, 1]), make_config(chosen), tmp_path / "source")
     with pytest.raises(SplitError) as caught:
         fit_from(three, run, tmp_path / "run", split={"kind": "random"}, seed=3)
-    assert caught.value.remedy.startswith("--seed 0, as of that run")
+    assert caught.value.remedy.startswith("--seed 0, as in that run")
 
 
 def test_genes_that_the_source_does_not_know_are_said(
@@ -206,7 +206,7 @@ def test_genes_that_the_source_does_not_know_are_said(
     ids = [f"gene{k}" for k in range(three.sizes["gene"])]
     named = three.assign_coords(gene_id=("gene", np.asarray(ids, dtype=object)))
     fit_from(named, source, tmp_path / "run", labels=30)
-    assert "is known to the run by its id" in caplog.text
+    assert "The run knows none of the 600 genes by its id" in caplog.text
 
 
 def test_source_that_knows_its_genes_by_heart_is_said(
@@ -236,9 +236,8 @@ def test_resumed_run_knows_that_its_source_is_another(
     fit_run(new, config, tmp_path / "run", source=load_run(copied))
     other = make_config({"encoder": {"name": "consensus", "n_latent": 8}, "labels": 50})
     fit_run(three.isel(cell_type=[0, 1]), other, copied, overwrite=True)
-    with pytest.raises(ConfigError, match="made with other options or other data") as caught:
+    with pytest.raises(ConfigError, match="other options or other data: source sha256"):
         fit_run(new, config, tmp_path / "run", source=load_run(copied), resume=True)
-    assert "source sha256" in str(caught.value)
 
 
 def test_file_that_names_the_source_alone_says_it_all(source: Run, tmp_path: Path) -> None:
@@ -252,13 +251,13 @@ def test_other_models_than_those_of_the_source_are_refused(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
     for changed in ({"encoder": {"name": "pca"}}, {"task": "regression"}):
-        with pytest.raises(ConfigError, match="has its encoder and task"):
+        with pytest.raises(ConfigError, match="keeps the task and encoder"):
             fit_from(three, source, tmp_path / "run", **changed)
     assert not (tmp_path / "run").exists()
 
 
 def test_run_does_not_replace_its_source(three: xr.Dataset, source: Run) -> None:
-    with pytest.raises(ConfigError, match="cannot take the place"):
+    with pytest.raises(ConfigError, match="cannot replace the one"):
         fit_from(three, source, source.folder)
 
 

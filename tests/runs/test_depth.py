@@ -125,4 +125,4 @@ def test_damaged_profile_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "signal_profile.json").write_text(text)
     with pytest.raises(ModelFormatError, match=r"signal_profile\.json cannot be read") as caught:
         read_signal_profile(tmp_path)
-    assert "copy the folder again" in str(caught.value)
+    assert "copy the run folder again" in caught.value.remedy

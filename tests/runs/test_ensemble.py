@@ -46,7 +46,7 @@ def test_levels_of_members_are_averaged() -> None:
 
 
 def test_ensemble_of_nobody_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs members"):
+    with pytest.raises(ConfigError, match="has no members"):
         Ensemble([])
 
 
@@ -88,6 +88,5 @@ def test_members_survive_saving_and_a_smaller_ensemble_leaves_none_behind(tmp_pa
 def test_missing_member_is_said(tmp_path: Path) -> None:
     save_ensemble(fit_ensemble(make, 3, 0, features()), tmp_path)
     shutil.rmtree(tmp_path / "ensemble" / "2")
-    with pytest.raises(ModelFormatError, match="members of an ensemble") as caught:
+    with pytest.raises(ModelFormatError, match="holds 3 instead of the members 2, 3"):
         load_ensemble(tmp_path)
-    assert caught.value.found == "3"

@@ -231,7 +231,7 @@ def test_second_run_into_a_folder_is_refused_and_nothing_changes(
     before = snapshot(tmp_path / "run")
     with pytest.raises(OutputExistsError, match="exists already") as caught:
         fit_run(one, config(), tmp_path / "run")
-    assert "a finished run (encoder pca, predictor linear)" in caught.value.problem
+    assert "a finished run (encoder pca, predictor linear)" in str(caught.value)
     assert "--overwrite" in caught.value.remedy
     assert "--resume" in caught.value.remedy
     assert snapshot(tmp_path / "run") == before
@@ -271,7 +271,7 @@ def test_folder_that_is_no_run_is_not_overwritten(one: xr.Dataset, tmp_path: Pat
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter1.tex").write_text("years of work")
-    with pytest.raises(OutputExistsError, match="not a run folder, and is not overwritten"):
+    with pytest.raises(OutputExistsError, match="not a run folder and is not overwritten"):
         fit_run(one, config(), precious, overwrite=True)
     assert snapshot(precious) == {"chapter1.tex": b"years of work"}
 
@@ -361,7 +361,7 @@ def test_incomplete_run_names_what_it_lacks(run: Run, tmp_path: Path, name: str)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(ModelFormatError, match="not a finished run") as caught:
         load_run(tmp_path / "run")
-    assert caught.value.found == f"no {name}"
+    assert f"has no {name}." in caught.value.problem
 
 
 def test_damaged_split_is_said(run: Run, tmp_path: Path) -> None:
@@ -393,6 +393,6 @@ def test_overwrite_refuses_a_project_that_has_a_config_of_its_own(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.txt").write_text("precious")
     (tmp_path / "config.toml").write_text("x = 1\n")
-    with pytest.raises(OutputExistsError, match="found: data"):
+    with pytest.raises(OutputExistsError, match="found data"):
         fit_run(dataset, make_config({"encoder": {"name": "log_means"}}), tmp_path, overwrite=True)
     assert (tmp_path / "data" / "thesis.txt").read_text() == "precious"
