@@ -60,11 +60,11 @@ WRONG = {
     "output that is a file": ("fit {w}/one.zarr -o {w}/notes.txt", "exists already"),
     "overwriting what is no run": (
         "fit {w}/one.zarr -o {w}/folder --overwrite",
-        "is not a run folder, and is not overwritten",
+        "is not a run folder and is not overwritten",
     ),
     "overwriting a file": (
         "fit {w}/one.zarr -o {w}/notes.txt --overwrite",
-        "is not a run folder, and is not overwritten",
+        "is not a run folder and is not overwritten",
     ),
     "no such run": ("predict {o}/nowhere {w}/one.zarr -o {o}/p.csv", "There is no run folder"),
     "folder that is no run": ("predict {w}/folder {w}/one.zarr -o {o}/p.csv", "finished run"),
@@ -78,11 +78,11 @@ WRONG = {
     ),
     "table without a format": (
         "predict {run} {w}/one.zarr -o {o}/p.xlsx",
-        "does not say what to write",
+        "The format of the table",
     ),
     "encode: table without a format": (
         "encode {run} {w}/one.zarr -o {o}/latents",
-        "does not say what to write",
+        "The format of the table",
     ),
     "table over a dataset": ("encode {run} {w}/one.zarr -o {w}/one.zarr", "exists already"),
     "merge: no such dataset": ("merge {w}/one.zarr {o}/x.zarr -o {o}/y.zarr", "no dataset at"),

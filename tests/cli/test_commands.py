@@ -238,7 +238,7 @@ def test_ensemble_and_coverage_reach_predictions_and_metrics(
     assert ", coverage " in out.splitlines()[-2]
     code, _, err = call("predict", run, workshop / "one.zarr", "-o", output)
     assert code == 0, err
-    assert "lie inside of their label sets (promised: 80 %)" in err
+    assert "lie inside their label sets (nominal: 80 %)" in err
     table = pd.read_csv(output)
     assert {"uncalibrated_probability", "ensemble_sd", "label_set"} <= set(table.columns)
     code, _, err = call("fit", workshop / "one.zarr", "-o", run, "--coverage", 90, "--overwrite")

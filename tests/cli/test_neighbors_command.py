@@ -120,7 +120,7 @@ def test_neighbors_may_tell_their_expression(call: Call, dataset: Path, tmp_path
     run, output = tmp_path / "run", tmp_path / "p.tsv"
     fit = ("fit", dataset, "-o", run, "--encoder", "log_means", "--neighbor-expression")
     code, _, err = call(*fit)
-    assert (code, "none are named" in err) == (1, True)
+    assert (code, "none is named" in err) == (1, True)
     assert call(*fit, "--neighbors", "genomic")[0] == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "and neighbors (genomic; with their expression)" in page
@@ -163,7 +163,7 @@ def test_what_is_asked_of_neighbors_must_make_sense(
 ) -> None:
     fit = ("fit", dataset, "-o", tmp_path / "run")
     code, _, err = call(*fit, "--predictor", "neighborhood")
-    assert (code, "none are named" in err) == (1, True)
+    assert (code, "none is named" in err) == (1, True)
     code, _, err = call(*fit, "--encoder", "none", "--neighbors", "genomic")
     assert (code, "told by latents" in err) == (1, True)
     code, _, err = call(*fit, "--encoder", "pca", "--neighbors", "genomic")
