@@ -142,9 +142,7 @@ def test_validation_genes_stop_networks_only_with_all_labels(
     monkeypatch.setattr(held_out_module, "fit_ensemble", fit_ensemble)
     config = make_config({"labels": labels, "predictor": {"name": name}})
     kind = MLPPredictor if name == "mlp" else LinearPredictor
-    fit_and_hold_out(
-        lambda seed: kind(random_state=seed), config, genes(30), genes(20, seed=1)
-    )
+    fit_and_hold_out(lambda seed: kind(random_state=seed), config, genes(30), genes(20, seed=1))
     assert given == ([name == "mlp"] if labels is None else [False] * 6)
 
 

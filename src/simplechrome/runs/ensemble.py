@@ -234,7 +234,7 @@ def fit_and_hold_out(
     predictor = fit_ensemble(
         *(make, members, config.seed, labelled),
         validation=chosen_on,
-        checkpoints=run and run.checkpoints,
+        checkpoints=None if run is None else run.checkpoints,
     )
     if config.labels is None:
         return predictor, on_validation(predictor, validation)
@@ -249,7 +249,7 @@ def fit_and_hold_out(
             checkpoints=folder,
         )
 
-    folds = run and run.held_out_checkpoints
+    folds = None if run is None else run.held_out_checkpoints
     return predictor, on_inner_folds(fit, labelled, task, seed=config.seed, checkpoints=folds)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import xarray as xr
 
+from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.config.run import RunConfig, read_config, write_config
 from simplechrome.dataset.choose import has_data
 from simplechrome.dataset.neighbors.graph import NeighborGraph
@@ -36,7 +37,6 @@ from simplechrome.runs.ensemble import (
 )
 from simplechrome.runs.folder import RunFolder, describe_environment, describe_run
 from simplechrome.runs.load import Models, load_run
-from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.runs.predictions import features_of, predict_genes, target_of, write_table
 from simplechrome.runs.prepare import DATASET_CHECKSUM, SOURCE_CHECKSUM, PreparedData, prepare
 from simplechrome.schema import UNKNOWN_LABEL
