@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report.figures.locus import locus_figure
+from simplechrome.report.figures.neighbors import locus_figure
 
 EFFECTS = pd.DataFrame(
     {

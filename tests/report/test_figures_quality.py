@@ -11,7 +11,7 @@ import xarray as xr
 from simulated_dataset import simulated_dataset
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report.figures.quality import correlation_figure, coverage_figure
+from simplechrome.report.figures.signal import correlation_figure, coverage_figure
 from simplechrome.report.figures.style import inline_svg
 from simplechrome.report.quality_page import inspect_command, write_quality_page
 

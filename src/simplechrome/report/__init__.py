@@ -2,11 +2,12 @@
 
 from simplechrome.report.figures.benchmark import label_efficiency_figure
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
-from simplechrome.report.figures.regression import residual_figure, scatter_expression_figure
 from simplechrome.report.figures.scores import (
     calibration_figure,
     precision_recall_figure,
+    residual_figure,
     roc_figure,
+    scatter_expression_figure,
 )
 from simplechrome.report.figures.signal import (
     difference_figure,

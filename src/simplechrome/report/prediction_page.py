@@ -14,8 +14,8 @@ import xarray as xr
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.explanation.neighbor_effects import level_ranks
 from simplechrome.report import page
-from simplechrome.report.figures.locus import locus_figure
-from simplechrome.report.figures.regression import CHANGE, predicted_figure
+from simplechrome.report.figures.neighbors import locus_figure
+from simplechrome.report.figures.scores import CHANGE, predicted_figure
 from simplechrome.report.figures.style import counted, write_svg
 from simplechrome.report.scores_section import CELL_TYPES_DRAWN, headline, score_section
 from simplechrome.report.signal_section import signal_section

@@ -13,7 +13,7 @@ import xarray as xr
 from simplechrome.dataset.inspect import describe, level_correlations
 from simplechrome.dataset.transforms.signal import present_marks
 from simplechrome.report import page
-from simplechrome.report.figures.quality import correlation_figure, coverage_figure
+from simplechrome.report.figures.signal import correlation_figure, coverage_figure
 from simplechrome.report.signal_section import signal_section
 from simplechrome.version import __version__
 

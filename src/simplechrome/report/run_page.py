@@ -26,8 +26,8 @@ from simplechrome.explanation.neighbor_effects import (
 from simplechrome.latent.encoder import Encoder
 from simplechrome.report import page
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
-from simplechrome.report.figures.locus import locus_figure
-from simplechrome.report.figures.regression import CHANGE
+from simplechrome.report.figures.neighbors import locus_figure
+from simplechrome.report.figures.scores import CHANGE
 from simplechrome.report.latent_section import latent_blocks
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section

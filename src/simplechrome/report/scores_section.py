@@ -9,11 +9,12 @@ import pandas as pd
 
 from simplechrome.evaluation.scores import NAMES, SHOWN, format_uncertainty, known_rows, levels_of
 from simplechrome.report import page
-from simplechrome.report.figures.regression import residual_figure, scatter_expression_figure
 from simplechrome.report.figures.scores import (
     calibration_figure,
     precision_recall_figure,
+    residual_figure,
     roc_figure,
+    scatter_expression_figure,
 )
 from simplechrome.report.figures.style import counted
 
