@@ -113,7 +113,7 @@ def test_loss_axis_follows_the_later_epochs_where_the_first_dwarf_them() -> None
 def test_loss_history_without_a_column_or_row_is_refused() -> None:
     with pytest.raises(InputFormatError, match="no column validation_loss"):
         loss_figure(history().drop(columns="validation_loss"))
-    with pytest.raises(InputFormatError, match="0 rows"):
+    with pytest.raises(InputFormatError, match="0 epochs"):
         loss_figure(history(0))
     drawn(loss_figure(history(train_loss=np.nan, validation_loss=np.nan)))
 
@@ -206,7 +206,7 @@ def test_latent_map_refuses_what_does_not_fit(latents: Latents) -> None:
         latent_map_figure(latents, np.ones(59))
     with pytest.raises(InputFormatError, match=r"dims = \(0, 3\)"):
         latent_map_figure(latents, np.ones(60), dims=(0, 3))
-    with pytest.raises(InputFormatError, match="one value per latent"):
+    with pytest.raises(InputFormatError, match="`activity` has shape"):
         latent_map_figure(latents, np.ones(60), activity=[1.0])
 
 
@@ -392,7 +392,7 @@ def test_many_curves_put_the_legend_below() -> None:
 
 
 def test_curves_refuse_strange_labels_and_lengths() -> None:
-    with pytest.raises(InputFormatError, match=r"labels of raw hold other values.*\n.*found: 2"):
+    with pytest.raises(InputFormatError, match="labels of raw hold 2"):
         roc_figure({"raw": ([0, 2], [0.1, 0.2])})
     with pytest.raises(InputFormatError, match="not of the same genes"):
         roc_figure({"raw": ([0, 1], [0.1])})
@@ -499,9 +499,9 @@ def test_label_efficiency_of_one_number_of_labels_and_without_intervals() -> Non
 
 
 def test_label_efficiency_refuses_missing_columns_and_no_labels() -> None:
-    with pytest.raises(InputFormatError, match="no column high"):
+    with pytest.raises(InputFormatError, match="without high"):
         label_efficiency_figure(efficiency(["raw"]).drop(columns="high"))
-    with pytest.raises(InputFormatError, match="n_labels of 1 or more"):
+    with pytest.raises(InputFormatError, match="n_labels from 1 up"):
         label_efficiency_figure(efficiency(["raw"], n_labels=(0, 20)))
 
 

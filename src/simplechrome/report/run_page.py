@@ -297,10 +297,7 @@ def write_run_report(
         predictions = pq.read_table(path / "predictions.parquet").to_pandas()
     except (OSError, ValueError) as error:
         raise ModelFormatError(
-            f"{path} is not a finished run.",
-            found=str(error),
-            expected="metrics.json, environment.json and predictions.parquet",
-            remedy="fit it again with --overwrite",
+            f"{path} is not a finished run: {error}.", "fit it again with --overwrite"
         ) from error
     cells = [str(name) for name in dataset["cell_type"].values]
     shown = ", ".join(cells[:3]) + (f" and {len(cells) - 3} more" if len(cells) > 3 else "")

@@ -60,10 +60,8 @@ def label_efficiency_figure(scores: pd.DataFrame, *, score_name: str = "AUROC") 
     missing = [name for name in columns if name not in scores.columns]
     if missing or scores.empty or not (scores["n_labels"] >= 1).all():
         raise InputFormatError(
-            "The scores cannot be drawn over the number of labels.",
-            found=f"{len(scores)} rows with columns {', '.join(map(str, scores.columns))}",
-            expected=f"rows with {', '.join(columns)}, and n_labels of 1 or more",
-            cause=f"no column {', '.join(missing)}" if missing else "",
+            f"The scores cannot be drawn: {len(scores)} rows"
+            + (f" without {', '.join(missing)}" if missing else ", n_labels from 1 up expected")
         )
     figure = new_figure(FULL_WIDTH, 3.8)
     axes = figure.subplots()

@@ -29,6 +29,7 @@ from simplechrome.report.figures.style import (
     INK,
     MUTED,
     SURFACE,
+    check_shapes,
     counted,
     label_ends,
     mark_colors,
@@ -115,10 +116,8 @@ def loss_figure(history: pd.DataFrame) -> Figure:
     ]
     if missing or history.empty:
         raise InputFormatError(
-            "The training history cannot be drawn.",
-            found=f"{len(history)} rows with columns {', '.join(map(str, history.columns))}",
-            expected="one row per epoch with epoch, train_loss and validation_loss",
-            cause=f"no column {', '.join(missing)}" if missing else "training ended before epoch 1",
+            f"The training history cannot be drawn: {len(history)} epochs"
+            + (f", no column {', '.join(missing)}." if missing else ".")
         )
     parts = [name for name in ("reconstruction", "kl") if name in history.columns]
     figure = new_figure(FULL_WIDTH if parts else 5.2, 3.0)
@@ -230,18 +229,15 @@ def latent_map_figure(
         len(other) != len(points) for other in (log_expression, classes) if other is not None
     ):
         raise InputFormatError(
-            "Latents and expression are not of the same genes.",
-            found=f"latents {points.shape}, expression {log_expression.shape}"
-            + ("" if classes is None else f", label {classes.shape}"),
-            expected="(gene, latent), (gene,) and (gene,)",
+            f"Latents {points.shape}, expression {log_expression.shape}"
+            + ("" if classes is None else f" and label {classes.shape}")
+            + " are not of the same genes: (gene, latent) and (gene,) expected."
         )
     n_latents = points.shape[1]
     pair = _pair_to_show(points) if dims is None else dims
     if any(not 0 <= dim < n_latents for dim in pair):
         raise InputFormatError(
-            "A latent to be drawn does not exist.",
-            found=f"dims = {pair}",
-            expected=f"two numbers from 0 to {n_latents - 1}",
+            f"dims = {pair} names a latent that does not exist: 0 to {n_latents - 1} expected."
         )
     names = [short_name(name) for name in latent_names] or [
         f"latent {i + 1}" for i in range(n_latents)
@@ -366,12 +362,7 @@ def _expression_bar(figure: Figure, axes: Axes, scale: ScalarMappable, name: str
 def _activity_panel(
     axes: Axes, activity: Floats, names: Sequence[str], pair: tuple[int, int], name: str
 ) -> None:
-    if activity.shape != (len(names),):
-        raise InputFormatError(
-            "`activity` does not fit the latents.",
-            found=f"shape {activity.shape}",
-            expected=f"({len(names)},), one value per latent",
-        )
+    check_shapes({"latent": len(names)}, activity=activity)
     colors = [ACCENT if i in pair else MUTED for i in range(len(names))]
     place = np.arange(len(names))
     axes.barh(place, np.nan_to_num(activity), height=0.7, color=colors)

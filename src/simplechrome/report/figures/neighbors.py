@@ -128,7 +128,7 @@ def locus_figure(
         If there are no neighbors.
     """
     if effects.empty:
-        raise InputFormatError(f"{gene} has no neighbors.", expected="one or more")
+        raise InputFormatError(f"{gene} has no neighbors to draw.")
     known = np.isfinite(effects["distance"].to_numpy(float))
     far = effects[~known]
     far = far.iloc[np.argsort(-np.abs(far["knock_out"].to_numpy()))[:elsewhere]]

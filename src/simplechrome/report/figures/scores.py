@@ -103,16 +103,14 @@ def _known(label: ArrayLike, probability: ArrayLike, name: str) -> tuple[Floats,
     labels, probabilities = np.asarray(label, dtype=float), np.asarray(probability, dtype=float)
     if labels.shape != probabilities.shape or labels.ndim != 1:
         raise InputFormatError(
-            f"Labels and probabilities of {name} are not of the same genes.",
-            found=f"{labels.shape} and {probabilities.shape}",
-            expected="(gene,) and (gene,)",
+            f"Labels {labels.shape} and probabilities {probabilities.shape} of {name} are not of "
+            "the same genes: (gene,) expected for both."
         )
     strange = np.setdiff1d(labels, (-1, 0, 1))
     if strange.size:
         raise InputFormatError(
-            f"The labels of {name} hold other values than 1 (high), 0 (low), -1 (unknown).",
-            found=", ".join(f"{value:g}" for value in strange[:5]),
-            expected="-1, 0, 1",
+            f"The labels of {name} hold {', '.join(f'{value:g}' for value in strange[:5])}; "
+            "expected 1 (high), 0 (low) and -1 (unknown)."
         )
     known = (labels >= 0) & np.isfinite(probabilities)
     return labels[known], probabilities[known]
@@ -409,7 +407,7 @@ def predicted_figure(values: Mapping[str, ArrayLike], label: str, *, middle: flo
     """
     rows = {name: np.asarray(each, dtype=float) for name, each in values.items()}
     if not rows or any(each.size == 0 for each in rows.values()):
-        raise InputFormatError("There are no predictions to draw.", found=f"{len(rows)} cell types")
+        raise InputFormatError("There are no predictions to draw.")
     everything = np.concatenate(list(rows.values()))
     low, high = float(everything.min()), float(everything.max())
     if low >= 0 and high <= 1:
@@ -431,9 +429,8 @@ def _known_levels(observed: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Fl
     measured, answered = np.asarray(observed, dtype=float), np.asarray(predicted, dtype=float)
     if measured.shape != answered.shape or measured.ndim != 1:
         raise InputFormatError(
-            "Observed and predicted expression are not of the same genes.",
-            found=f"{measured.shape} and {answered.shape}",
-            expected="(gene,) and (gene,)",
+            f"Observed {measured.shape} and predicted {answered.shape} expression are not of the "
+            "same genes: (gene,) expected for both."
         )
     known = np.isfinite(measured) & np.isfinite(answered)
     return measured[known], answered[known]

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
-from simplechrome.errors import InputFormatError
 from simplechrome.report.figures.style import (
     ACCENT,
     CLASS_COLORS,
@@ -23,6 +22,7 @@ from simplechrome.report.figures.style import (
     INK,
     LOW,
     MUTED,
+    check_shapes,
     mark_colors,
     new_figure,
     series_lines,
@@ -71,13 +71,8 @@ def mean_profile_figure(
     means = np.asarray(profiles, dtype=float)
     starts = np.asarray(bin_start, dtype=float)
     shades = [] if band is None else [np.asarray(edge, dtype=float) for edge in band]
-    expected = (len(class_names), len(starts), len(marks))
-    if any(array.shape != expected for array in (means, *shades)) or 0 in expected:
-        raise InputFormatError(
-            "Profiles do not fit the names of classes, bins and marks.",
-            found=", ".join(str(array.shape) for array in (means, *shades)),
-            expected=f"(class, bin, mark) = {expected}, none of them 0",
-        )
+    sizes = {"class": len(class_names), "bin": len(starts), "mark": len(marks)}
+    check_shapes(sizes, profiles=means, **{f"band_{i}": edge for i, edge in enumerate(shades)})
     n = len(marks)
     n_columns = n if n <= 4 else 3 if n in (5, 6, 9) else 4
     n_rows = -(-n // n_columns)
@@ -180,13 +175,8 @@ def difference_figure(
     """
     values = np.asarray(difference, dtype=float)
     starts = np.asarray(bin_start, dtype=float)
-    expected = (len(cell_types), len(starts), len(marks))
-    if values.shape != expected or 0 in expected:
-        raise InputFormatError(
-            "Differences do not fit the names of cell types, bins and marks.",
-            found=str(values.shape),
-            expected=f"(cell_type, bin, mark) = {expected}, none of them 0",
-        )
+    sizes = {"cell_type": len(cell_types), "bin": len(starts), "mark": len(marks)}
+    check_shapes(sizes, difference=values)
     n = len(marks)
     n_columns = min(n, 6)
     n_rows = -(-n // n_columns)
@@ -261,14 +251,8 @@ def quality_figure(
     """
     level = np.asarray(mean_level, dtype=float)
     present = np.asarray(mark_present, dtype=bool)
-    expected = (len(cell_types), len(marks))
-    if level.shape != expected or present.shape != expected or 0 in expected:
-        raise InputFormatError(
-            "Mark levels do not fit the names of cell types and marks.",
-            found=f"levels {level.shape}, mark_present {present.shape}",
-            expected=f"(cell_type, mark) = {expected}, none of them 0",
-        )
-    n_rows, n_columns = expected
+    n_rows, n_columns = len(cell_types), len(marks)
+    check_shapes({"cell_type": n_rows, "mark": n_columns}, mean_level=level, mark_present=present)
     figure = new_figure(
         float(np.clip(1.3 + 0.95 * n_columns, 3.4, FULL_WIDTH)), 0.26 * n_rows + 0.85
     )
@@ -276,7 +260,7 @@ def quality_figure(
     shown = present & np.isfinite(level)
     shade = np.log1p(np.where(shown, level, 0).clip(min=0))
     shade = 0.05 + 0.5 * shade / max(float(shade.max()), 1e-9)
-    for row, column in np.ndindex(expected):
+    for row, column in np.ndindex(n_rows, n_columns):
         field = Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, linewidth=0)
         axes.add_patch(field)
         if not shown[row, column]:
@@ -370,20 +354,14 @@ def coverage_figure(
     """
     share = np.asarray(observed, dtype=float)
     present = np.asarray(mark_present, dtype=bool)
-    expected = (len(cell_types), len(marks))
-    if share.shape != expected or present.shape != expected or 0 in expected:
-        raise InputFormatError(
-            "Shares of data do not fit the names of cell types and marks.",
-            found=f"observed {share.shape}, mark_present {present.shape}",
-            expected=f"(cell_type, mark) = {expected}, none of them 0",
-        )
-    n_rows, n_columns = expected
+    n_rows, n_columns = len(cell_types), len(marks)
+    check_shapes({"cell_type": n_rows, "mark": n_columns}, observed=share, mark_present=present)
     figure = new_figure(
         float(np.clip(1.3 + 1.1 * n_columns, 3.4, FULL_WIDTH)), 0.26 * n_rows + 0.75
     )
     axes = figure.subplots()
     colors = mark_colors(marks)
-    for row, column in np.ndindex(expected):
+    for row, column in np.ndindex(n_rows, n_columns):
         left = column - 0.46
         if not present[row, column]:
             axes.add_patch(
@@ -450,12 +428,7 @@ def correlation_figure(
     """
     values = np.asarray(correlations, dtype=float)
     n = len(tracks)
-    if n == 0 or values.shape != (n, n) or not {mark for _, mark in tracks} <= set(marks):
-        raise InputFormatError(
-            "Correlations do not fit the names of tracks.",
-            found=f"{values.shape}, marks {', '.join(sorted({mark for _, mark in tracks}))}",
-            expected=f"(track, track) = {(n, n)}, none of them 0; marks {', '.join(marks)}",
-        )
+    check_shapes({"track": n, "other track": n}, correlations=values)
     rank = {mark: k for k, mark in enumerate(marks)}
     order = sorted(range(n), key=lambda k: rank[tracks[k][1]])
     values, ordered = values[np.ix_(order, order)], [tracks[k] for k in order]

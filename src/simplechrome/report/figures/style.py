@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -23,6 +23,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
+
+from simplechrome.errors import InputFormatError
 
 PIXELS_PER_INCH = 100
 """How large an inch of a figure is on the page: 9 points of text come out as 12.5 pixels."""
@@ -157,6 +159,17 @@ def mark_colors(marks: Sequence[str]) -> list[str]:
     others = [mark for mark in marks if mark.lower() not in PALETTE]
     extra = {mark: _SERIES[i % len(_SERIES)] for i, mark in enumerate(others)}
     return [PALETTE[extra.get(mark, mark.lower())].light for mark in marks]
+
+
+def check_shapes(sizes: Mapping[str, int], **arrays: np.ndarray) -> None:
+    """Raise `InputFormatError` unless every array has these sizes, by dimension, and none is 0."""
+    expected = tuple(sizes.values())
+    for name, array in arrays.items():
+        if array.shape != expected or 0 in expected:
+            dims = ", ".join(sizes)
+            raise InputFormatError(
+                f"`{name}` has shape {array.shape}; expected ({dims}) = {expected}, none of them 0."
+            )
 
 
 def short_name(name: object, length: int = 24) -> str:
