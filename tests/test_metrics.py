@@ -3,14 +3,19 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_benchmark import made_up_results
 from scipy import stats
 from sklearn import metrics as oracle
 
 from simplechrome import metrics
+from simplechrome.benchmark.summary import resample_benchmark, summarize
 from simplechrome.errors import ConfigError, InputFormatError, UndefinedScoreError
+from simplechrome.evaluation.bootstrap import by_rows
+from simplechrome.evaluation.scores import NAMES, score_predictions
 
 OF_LABEL_AND_PROBABILITY = (
     metrics.accuracy,
@@ -46,11 +51,6 @@ def expression_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 def test_auroc_counts_pairs_won_and_half_of_ties() -> None:
     # high .9, .5; low .5, .1: (.9>.5) (.9>.1) (.5=.5) (.5>.1) = 1 + 1 + 1/2 + 1 of 4 pairs
     assert metrics.auroc([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]) == 3.5 / 4
-
-
-def test_auroc_with_weights_counts_copies() -> None:
-    # high: .9 once, .3 three times; low: .5 twice. Pairs won: 1 * 2 of 4 * 2
-    assert metrics.auroc([1, 1, 0], [0.9, 0.3, 0.5], weight=[1, 3, 2]) == 2 / 8
 
 
 def test_auprc_averages_precision_over_high_genes() -> None:
@@ -167,20 +167,6 @@ def test_regression_scores_equal_scipy_and_scikit_learn(
     )
 
 
-@given(labels_and_scores(), st.data())
-@settings(max_examples=80, deadline=None)
-def test_whole_weights_equal_repeated_genes_exactly(
-    pair: tuple[np.ndarray, np.ndarray], data: st.DataObject
-) -> None:
-    label, score = pair
-    copies = np.array(
-        data.draw(st.lists(st.integers(0, 4), min_size=len(label), max_size=len(label)))
-    )
-    copies[:2] += 1  # both classes stay
-    repeated = metrics.auroc(np.repeat(label, copies), np.repeat(score, copies))
-    assert metrics.auroc(label, score, weight=copies) == repeated
-
-
 @given(labels_and_scores(), st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_scores_do_not_depend_on_the_order_of_genes(
@@ -211,15 +197,6 @@ def test_calibration_error_in_one_bin_is_the_gap_of_means(
     assert metrics.expected_calibration_error(label, probability) >= gap - 1e-12
 
 
-def test_auroc_of_resamples_is_auroc_of_every_column_with_nan_where_undefined() -> None:
-    label, score = np.array([1, 0, 1, 0]), np.array([0.7, 0.7, 0.2, 0.1])
-    weight = np.array([[1, 2, 0], [1, 0, 1], [1, 1, 0], [1, 3, 1]])
-    values = metrics.auroc_of_resamples(label, score, weight)
-    assert values[:2].tolist() == [metrics.auroc(label, score, weight[:, i]) for i in (0, 1)]
-    assert np.isnan(values[2])  # low genes only
-    assert np.isnan(metrics.auroc_of_resamples([], [], np.empty((0, 3)))).all()
-
-
 # Undefined scores
 
 
@@ -230,11 +207,6 @@ def test_auroc_of_resamples_is_auroc_of_every_column_with_nan_where_undefined() 
 def test_one_class_has_no_ranking_score(score, label: int, named: str) -> None:
     with pytest.raises(UndefinedScoreError, match=f"all 3 genes are {named}"):
         score(np.full(3, label), [0.1, 0.2, 0.3])
-
-
-def test_one_class_left_by_the_weights_has_no_auroc() -> None:
-    with pytest.raises(UndefinedScoreError, match="all 1 genes are high"):
-        metrics.auroc([1, 0], [0.9, 0.1], weight=[2, 0])
 
 
 @pytest.mark.parametrize("score", [*OF_LABEL, *OF_EXPRESSION], **BY_NAME)
@@ -262,7 +234,7 @@ def test_constant_expression_has_no_regression_score(score) -> None:
 @pytest.mark.parametrize("score", [*OF_LABEL, *OF_EXPRESSION], **BY_NAME)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_refused(score, bad: float) -> None:
-    with pytest.raises(InputFormatError, match=r"1 values that are not finite[\s\S]*position 2"):
+    with pytest.raises(InputFormatError, match=r"1 values that are not finite.*position 2"):
         score([0, 1, 1], [0.1, 0.2, bad])
     with pytest.raises(InputFormatError, match=r"not finite[\s\S]*position 0"):
         score([bad, 1, 1], [0.1, 0.2, 0.3])
@@ -276,7 +248,7 @@ def test_different_lengths_are_refused(score) -> None:
 
 @pytest.mark.parametrize("score", OF_LABEL, **BY_NAME)
 def test_unknown_labels_are_refused(score) -> None:
-    with pytest.raises(InputFormatError, match=r"2 values that are no label[\s\S]*-1, 0\.5"):
+    with pytest.raises(InputFormatError, match=r"2 values that are not .*: -1, 0\.5"):
         score([0, 1, -1, 0.5], [0.1, 0.2, 0.3, 0.4])
 
 
@@ -295,18 +267,6 @@ def test_two_columns_of_predict_proba_are_refused_with_the_way_out() -> None:
 def test_text_is_no_score() -> None:
     with pytest.raises(InputFormatError, match="`score` does not hold numbers"):
         metrics.auroc([0, 1], ["low", "high"])
-
-
-@pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [1]])
-def test_weights_must_be_one_nonnegative_number_per_gene(weight: list[float]) -> None:
-    with pytest.raises(InputFormatError, match="weight"):
-        metrics.auroc([0, 1], [0.1, 0.2], weight=weight)
-
-
-@pytest.mark.parametrize("weight", [np.ones(2), np.ones((3, 5)), -np.ones((2, 5))])
-def test_weights_of_resamples_must_fit(weight: np.ndarray) -> None:
-    with pytest.raises(InputFormatError, match="weight"):
-        metrics.auroc_of_resamples([0, 1], [0.1, 0.2], weight)
 
 
 def test_options_without_sense_are_refused() -> None:
@@ -354,3 +314,94 @@ def test_regression_scores_are_collected() -> None:
     assert scores["n_genes"] == 3
     assert set(scores["undefined"]) == {"pearson", "spearman"}
     assert "undefined" not in metrics.score_regression([1, 2, 3], [1, 2, 2])
+
+
+# All resamples at once, by block
+
+
+def drawn_blocks(seed: int, n: int, metric: metrics.Metric) -> tuple[np.ndarray, ...]:
+    """Target, prediction, block of each gene, and how often each resample holds each block."""
+    random = np.random.default_rng(seed)
+    block, times = random.integers(0, 5, n), random.integers(0, 3, (5, 4)).astype(float)
+    if metric.tasks == ("classification",):
+        # Few distinct probabilities, so that there are ties.
+        return random.integers(0, 2, n).astype(float), random.integers(0, 6, n) / 5, block, times
+    return random.normal(size=n), random.integers(-3, 4, n) / 2, block, times
+
+
+BLOCKED = [m for m in map(metrics.METRICS.get, metrics.METRICS.names()) if m.by_block]
+
+
+@pytest.mark.parametrize("metric", BLOCKED, ids=lambda metric: metric.name)
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 30))
+@settings(max_examples=40, deadline=None)
+def test_score_of_a_resample_is_that_of_its_genes(
+    metric: metrics.Metric, seed: int, n: int
+) -> None:
+    target, predicted, block, times = drawn_blocks(seed, n, metric)
+    if not metric.by_block_exact:
+        times = np.ones_like(times)
+    values = metric.by_block(target, predicted, block, times)
+    expected = by_rows(metric.function)(target, predicted, block, times)
+    np.testing.assert_allclose(values, expected, atol=2e-6)
+
+
+def test_calibration_error_of_a_resample_by_hand() -> None:
+    # Two distinct probabilities make two bins: .8 with labels 1 and 0, .2 with 0 and 0.
+    label, probability = np.array([1.0, 0, 0, 0]), np.array([0.8, 0.8, 0.2, 0.2])
+    # The second resample holds the first gene twice and the last twice:
+    # |2 (.8 - 1)| + |2 (.2 - 0)| = .8, over four genes .2.
+    times = np.array([[1, 2], [1, 0], [1, 0], [1, 2]], dtype=float)
+    error = metrics.EXPECTED_CALIBRATION_ERROR.by_block(label, probability, np.arange(4), times)
+    # The first: |.8 - 1 + .8| + |.4| = 1.0, over four genes .25.
+    np.testing.assert_allclose(error, [0.25, 0.2])
+
+
+# The registry
+
+
+def test_every_metric_is_registered_under_its_own_name() -> None:
+    assert all(metrics.METRICS.get(name).name == name for name in metrics.METRICS.names())
+    leading = {task: metrics.metrics_of(task)[0].name for task in metrics.TASKS}
+    assert leading == {"classification": "auroc", "regression": "pearson", "difference": "pearson"}
+    assert all(metrics.metrics_of(task)[0] in metrics.headline_metrics(task) for task in leading)
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "message"),
+    [
+        ("auroc", ("classification",), "a metric called 'auroc' already"),
+        ("mine", ("ranking",), "for the tasks ranking"),
+        ("mine", (), "for the tasks none"),
+    ],
+)
+def test_metric_of_taken_name_or_unknown_task_is_refused(name, tasks, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        metrics.register_metric(metrics.Metric(name, "mine", tasks, metrics.auroc))
+
+
+def test_plain_metric_from_outside_is_scored_with_interval_and_in_benchmarks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics.METRICS, "_loaded", {**metrics.METRICS._loaded})
+
+    def matthews(label: np.ndarray, probability: np.ndarray) -> float:
+        return float(oracle.matthews_corrcoef(label == 1, probability > 0.5))
+
+    metrics.register_metric(
+        metrics.Metric("mcc", "Matthews", ("classification",), matthews, bounds=(-1, 1))
+    )
+    results = made_up_results()
+    resamples = resample_benchmark(results, n_resamples=20)
+    [(_, scored)] = results.test_sets.items()
+    label = scored.genes["target"].to_numpy()
+    expected = [matthews(label, each) for each in scored.predictions]
+    np.testing.assert_allclose(resamples.values["mcc"], expected, atol=1e-6)
+    summary = summarize(resamples).query("metric == 'mcc'")
+    assert (summary["low"] <= summary["mean"]).all()
+    frame = pd.DataFrame(
+        {"gene_id": scored.genes["gene_id"], "cell_type": "C0", "label": label.astype(int)}
+    ).assign(probability=scored.predictions[0].astype(float))
+    scores = score_predictions(frame, "classification")
+    assert scores["mcc_low"] < scores["mcc"] < scores["mcc_high"]
+    assert NAMES["mcc"] == "Matthews"

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from simplechrome.latent.registry import register_encoder as register_encoder
     from simplechrome.latent.vae import VAE as VAE
     from simplechrome.latent.with_log_means import WithLogMeans as WithLogMeans
+    from simplechrome.metrics import register_metric as register_metric
     from simplechrome.predictors.attentivechrome import AttentiveChrome as AttentiveChrome
     from simplechrome.predictors.boosting import BoostingPredictor as BoostingPredictor
     from simplechrome.predictors.deepchrome import DeepChrome as DeepChrome
@@ -110,6 +111,7 @@ _HOME = {
     "open_dataset": "simplechrome.dataset.store",
     "save_dataset": "simplechrome.dataset.store",
     "run_benchmark": "simplechrome.benchmark.run",
+    "register_metric": "simplechrome.metrics",
     "export_run": "simplechrome.export.run",
     "ConsensusEncoder": "simplechrome.latent.consensus.encoder",
     "impute": "simplechrome.latent.impute",

@@ -1,136 +1,243 @@
-"""How good are predictions? Pure functions on one-dimensional arrays, one value per gene.
+"""Scores of predictions, and the registry of metrics that all tables and reports read.
 
-A score that has no value for the genes given raises `UndefinedScoreError` in place of NaN.
-Only `auroc_of_resamples` returns NaN, for the single resamples that have no value.
+Functions take one-dimensional arrays, one value per gene. A score that is not defined for these
+genes raises `UndefinedScoreError` instead of returning NaN. Most have a second form, by block:
+a bootstrap draws blocks of genes, so a resample is given by how often it holds each block. All
+that such a score needs is counted once per block, and the resamples are products of matrices with
+some fifty rows: a thousand resamples take as long as a few scores of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from simplechrome.errors import ConfigError, InputFormatError, UndefinedScoreError
+from simplechrome.work.registry import Registry
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Score = Callable[..., float]
+ByBlock = Callable[..., Floats]
+"""(*arrays (gene,), block of each gene (gene,), how often each resample holds each block
+(block, resample)) -> (resample,); NaN where a resample has no score."""
 
-_RANGES = {"probability": (0.0, 1.0), "weight": (0.0, float(np.finfo(np.float64).max))}
+TASKS = ("classification", "regression", "difference")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score, and all that tables, summaries and reports need to know about it.
+
+    Parameters
+    ----------
+    name
+        In files and options, as `auroc`.
+    title
+        In tables and figures, as `AUROC`.
+    tasks
+        Tasks that it is computed for, of `TASKS`.
+    function
+        (truth, prediction), each (gene,), -> number. Labels (1 or 0) and probabilities in
+        classification; log2(expression + 1) or its change, measured and predicted, in the others.
+        `UndefinedScoreError` or NaN where it is not defined.
+    by_block
+        The same for all resamples of a bootstrap at once, see `ByBlock`. Without it the function
+        is called for each resample.
+    by_block_exact
+        False if the form by block approximates that of resampled genes; only benchmarks use it
+        then.
+    bounds
+        Smallest and largest value.
+    larger_is_better
+        False for errors.
+    chance
+        Its value for predictions that carry no information; None if that depends on the genes.
+    needs_probability
+        It judges the scale of probabilities: it is also computed before calibration.
+    headline
+        Tasks in which it is among the few scores shown first. The first metric is the leading one.
+    phrase
+        In sentences, as `an AUROC`; the title if empty.
+    """
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]
+    function: Score
+    by_block: ByBlock | None = None
+    by_block_exact: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+    larger_is_better: bool = True
+    chance: float | None = None
+    needs_probability: bool = False
+    headline: tuple[str, ...] = ()
+    phrase: str = ""
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric",
+    {
+        name: f"simplechrome.metrics:{name.upper()}"
+        for name in (
+            *("auroc", "auprc", "accuracy", "balanced_accuracy", "brier"),
+            *("expected_calibration_error", "pearson", "spearman", "r_squared", "sign_auroc"),
+        )
+    },
+    "simplechrome.metrics",
+)
+
+
+def register_metric(metric: Metric) -> Metric:
+    """Add a metric: `fit`, `predict`, `benchmark` and all reports compute it from then on.
+
+    Raises
+    ------
+    ConfigError
+        If its name is taken, or a task is unknown.
+    """
+    if not metric.tasks or set(metric.tasks) - set(TASKS):
+        raise ConfigError(
+            f"The metric {metric.name} is for the tasks {', '.join(metric.tasks) or 'none'}.",
+            f"choose from {', '.join(TASKS)}",
+        )
+    return METRICS.register(metric.name, metric)
+
+
+def metrics_of(task: str) -> list[Metric]:
+    """Return the metrics that are computed for a task, the leading one first."""
+    return [metric for metric in map(METRICS.get, METRICS.names()) if task in metric.tasks]
+
+
+def headline_metrics(task: str) -> list[Metric]:
+    """Return the metrics of a task that are shown first."""
+    return [metric for metric in metrics_of(task) if task in metric.headline]
+
+
+def collect(
+    measures: Mapping[str, tuple[Score, tuple[Any, ...]]],
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Compute scores by name from (function, arrays): values, and why some are not defined."""
+    scores: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    for name, (function, arrays) in measures.items():
+        try:
+            value = float(function(*arrays))
+        except UndefinedScoreError as error:
+            scores[name], undefined[name] = None, error.problem
+        else:
+            scores[name] = None if np.isnan(value) else value
+            if np.isnan(value):
+                undefined[name] = f"The {name} is NaN for these genes."
+    return scores, undefined
+
+
+# ------------------------------------------------------------------------------ checks
 
 
 def require_genes(name: str, values: Floats) -> None:
-    """Are there genes to score? `UndefinedScoreError` if not."""
+    """Raise `UndefinedScoreError` if there are no genes to score."""
     if values.size == 0:
         raise UndefinedScoreError(
             f"The {name} has no value: there are no genes to score.",
-            cause="a split, cell type or filter left no gene with a known label or expression",
+            "choose a split, cell types or filters that leave genes with a known label or level",
         )
 
 
-def require_both_classes(name: str, label: Floats) -> None:
-    """Are there genes of both classes? `UndefinedScoreError` if not."""
+def _require_both_classes(name: str, label: Floats) -> None:
     require_genes(name, label)
     if label.min() == label.max():
         raise UndefinedScoreError(
             f"The {name} has no value: all {label.size} genes are "
             + ("high (label 1)." if label[0] else "low (label 0)."),
-            expected="genes of both classes",
-            cause="too few genes, or labels by a rule that does not divide them",
-            remedy="score more genes at once; `simplechrome inspect` shows the class balance",
+            "score more genes at once; `simplechrome inspect` shows the class balance",
         )
 
 
-def require_variation(name: str, **sides: Floats) -> None:
-    """Does each side differ between genes? `UndefinedScoreError` if not."""
+def _require_variation(name: str, **sides: Floats) -> None:
     for side, values in sides.items():
         require_genes(name, values)
         if values.min() == values.max():
             raise UndefinedScoreError(
                 f"The {name} has no value: `{side}` is {values[0]:g} for all {values.size} genes.",
-                expected="values that differ between genes",
-                cause="too few genes, or a model that learned nothing",
+                "score more genes at once, or fit a model whose predictions differ between genes",
             )
 
 
 def checked_scores(**arrays: ArrayLike) -> tuple[Floats, ...]:
-    """What are these arrays as floats, finite, of one length, labels 0 or 1?"""
+    """Return arrays as floats, after checks by name: `label` is 0 or 1, `probability` 0 to 1.
+
+    Raises
+    ------
+    InputFormatError
+        If one is not a one-dimensional array of finite numbers in the range that its name
+        implies, or their lengths differ.
+    """
     numbers = {name: _finite_numbers(name, values) for name, values in arrays.items()}
     if len({array.size for array in numbers.values()}) > 1:
+        sizes = ", ".join(f"`{name}` {array.size}" for name, array in numbers.items())
         raise InputFormatError(
-            "Arrays that belong together have different lengths.",
-            found=", ".join(f"`{name}` {array.size}" for name, array in numbers.items()),
-            expected="one value per gene in each",
+            f"Arrays that belong together have different lengths: {sizes}.",
+            "pass one value per gene in each",
         )
-    for name, array in numbers.items():
-        require_in_range(name, array)
-    if "label" in numbers:
-        label = numbers["label"]
-        strange = label[(label != 0) & (label != 1)]
-        if strange.size:
-            raise InputFormatError(
-                f"`label` holds {strange.size} values that are no label.",
-                found=", ".join(f"{value:g}" for value in np.unique(strange)[:5]),
-                expected="1 (high) or 0 (low)",
-                remedy="drop genes of unknown label (-1) first: keep = label >= 0",
-            )
+    label, probability = numbers.get("label"), numbers.get("probability")
+    if label is not None and (strange := label[(label != 0) & (label != 1)]).size:
+        values = ", ".join(f"{value:g}" for value in np.unique(strange)[:5])
+        raise InputFormatError(
+            f"`label` holds {strange.size} values that are not 1 (high) or 0 (low): {values}.",
+            "drop genes of unknown label (-1) first: keep = label >= 0",
+        )
+    if probability is not None and ((probability < 0) | (probability > 1)).any():
+        raise InputFormatError(
+            f"`probability` holds values from {probability.min():g} to {probability.max():g}, "
+            "not from 0 to 1.",
+            "pass probabilities, not logits",
+        )
     return tuple(numbers.values())
-
-
-def require_in_range(name: str, array: Floats) -> None:
-    """Are the values finite, and in the range of what the name says? `InputFormatError` if not."""
-    low, high = _RANGES.get(name, (-np.inf, np.inf))
-    # Two passes and no temporary, for weights may be a large matrix; NaN fails as well.
-    if array.size and not (array.min() >= low and array.max() <= high):
-        raise InputFormatError(
-            f"`{name}` holds values out of range.",
-            found=f"{array.min():g} to {array.max():g}",
-            expected="finite numbers from 0 up" if name == "weight" else "0 to 1",
-            cause="scores on another scale, as logits" if name == "probability" else "",
-        )
 
 
 def _finite_numbers(name: str, values: ArrayLike) -> Floats:
     array = np.asarray(values)
     if array.ndim != 1:
+        two_columns = "of predict_proba's two columns pass the second: probability[:, 1]"
         raise InputFormatError(
-            f"`{name}` is not a one-dimensional array.",
-            found=f"shape {array.shape}",
-            expected="one value per gene",
-            remedy="of predict_proba's two columns pass the second: probability[:, 1]"
-            if array.shape[1:] == (2,)
-            else "",
+            f"`{name}` has shape {array.shape}, but one value per gene is expected.",
+            two_columns if array.shape[1:] == (2,) else "pass a one-dimensional array",
         )
     try:
         array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InputFormatError(
-            f"`{name}` does not hold numbers.", found=str(error), expected="one number per gene"
+            f"`{name}` does not hold numbers: {error}.", "pass one number per gene"
         ) from error
     finite = np.isfinite(array)
     if not finite.all():
         first = int(np.argmin(finite))
         raise InputFormatError(
-            f"`{name}` holds {np.count_nonzero(~finite)} values that are not finite.",
-            found=f"{array[first]} at position {first}",
-            expected="finite numbers",
-            remedy="drop genes without a measurement or prediction before scoring",
+            f"`{name}` holds {np.count_nonzero(~finite)} values that are not finite, the first "
+            f"({array[first]}) at position {first}.",
+            "drop genes without a measurement or prediction before scoring",
         )
     return array
 
 
-def auroc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -> float:
-    """How often does a high gene score above a low one?
+# ----------------------------------------------------------------- scores of one set of genes
 
-    The share of (high, low) pairs in which the high gene has the larger score; a tie counts
-    one half.
+
+def auroc(label: ArrayLike, score: ArrayLike) -> float:
+    """Return the fraction of (high, low) pairs of genes in which the high one scores higher.
+
+    A tie counts one half.
 
     Parameters
     ----------
     label : (gene,), 1 high, 0 low
     score : (gene,), larger means more likely high; any scale
-    weight : (gene,), >= 0
-        A whole number counts as that many copies of the gene. One each if None.
 
     Returns
     -------
@@ -139,59 +246,25 @@ def auroc(label: ArrayLike, score: ArrayLike, weight: ArrayLike | None = None) -
     Raises
     ------
     InputFormatError
-        If lengths differ, a label is neither 0 nor 1, a score is not finite or a weight is
-        negative.
+        If lengths differ, a label is neither 0 nor 1 or a score is not finite.
     UndefinedScoreError
-        If only one class is there (with a weight above 0).
+        If there is only one class.
 
     References
     ----------
     Hanley and McNeil, Radiology 1982 (AUROC as the Mann-Whitney statistic).
     """
     labels, scores = checked_scores(label=label, score=score)
-    weights = np.ones_like(labels)
-    if weight is not None:
-        labels, weights = checked_scores(label=labels, weight=weight)
-    require_both_classes("AUROC", labels[weights > 0])
-    return float(_auroc_per_column(labels, scores, weights[:, np.newaxis])[0])
-
-
-def auroc_of_resamples(label: ArrayLike, score: ArrayLike, weight: ArrayLike) -> Floats:
-    """What is the AUROC of each of many resamples of the same genes?
-
-    The genes are sorted once for all resamples: the fast way through a bootstrap.
-
-    Parameters
-    ----------
-    label, score : (gene,), as in `auroc`
-    weight : (gene, resample), how often each gene was drawn, >= 0
-
-    Returns
-    -------
-    (resample,), NaN where a resample holds only one class.
-
-    Raises
-    ------
-    InputFormatError
-        As in `auroc`, or if the shape of `weight` does not fit.
-    """
-    labels, scores = checked_scores(label=label, score=score)
-    weights = np.asarray(weight, dtype=np.float64)
-    if weights.ndim != 2 or len(weights) != labels.size:
-        raise InputFormatError(
-            "`weight` does not fit the genes.",
-            found=f"shape {weights.shape}",
-            expected=f"({labels.size}, number of resamples)",
-        )
-    require_in_range("weight", weights)
-    return _auroc_per_column(labels, scores, weights)
+    _require_both_classes("AUROC", labels)
+    n_high = labels.sum()
+    won = rankdata(scores)[labels == 1].sum() - n_high * (n_high + 1) / 2
+    return float(won / (n_high * (labels.size - n_high)))
 
 
 def auprc(label: ArrayLike, score: ArrayLike) -> float:
-    """How pure are the genes on top of the ranking, averaged over the high genes?
+    """Return the average precision: precision at each distinct score, weighted by recall gained.
 
-    Average precision: the precision at each distinct score, weighted with the recall gained
-    there. Genes that tie enter together, so their order does not matter.
+    Genes that tie enter together, so their order does not matter.
 
     Parameters
     ----------
@@ -200,7 +273,7 @@ def auprc(label: ArrayLike, score: ArrayLike) -> float:
 
     Returns
     -------
-    AUPRC, 0 to 1; chance is the share of high genes.
+    AUPRC, 0 to 1; chance is the fraction of high genes.
 
     Raises
     ------
@@ -211,20 +284,17 @@ def auprc(label: ArrayLike, score: ArrayLike) -> float:
     ----------
     Davis and Goadrich, ICML 2006 (why the curve must not be interpolated linearly).
     """
+    from sklearn.metrics import average_precision_score  # half a second that few need
+
     labels, scores = checked_scores(label=label, score=score)
-    require_both_classes("AUPRC", labels)
-    order = np.argsort(-scores)
-    ranked = scores[order]
-    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
-    found = np.cumsum(labels[order])[last_of_tie]
-    gained = np.diff(found, prepend=0)
-    return float(gained @ (found / (last_of_tie + 1)) / found[-1])
+    _require_both_classes("AUPRC", labels)
+    return float(average_precision_score(labels, scores))
 
 
 def accuracy(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> float:
-    """What share of genes is called right?
+    """Return the fraction of genes whose class is predicted correctly.
 
-    A gene is called high where its probability is *above* the threshold, as in scikit-learn's
+    A gene is predicted high where its probability is *above* the threshold, as in scikit-learn's
     `predict`.
 
     Parameters
@@ -246,26 +316,34 @@ def accuracy(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -
     UndefinedScoreError
         If there are no genes.
     """
-    labels, right = _called_right(label, probability, threshold)
+    labels, correct = _correct(label, probability, threshold)
     require_genes("accuracy", labels)
-    return float(right.mean())
+    return float(correct.mean())
 
 
 def balanced_accuracy(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -> float:
-    """What share is called right if high and low genes count as equally many?
+    """Return the mean of sensitivity and specificity; .5 is chance.
 
-    The mean of the share of high genes called high and of low genes called low; .5 is chance.
-    Parameters and errors are those of `accuracy`; undefined if only one class is there.
+    Parameters and errors are those of `accuracy`; undefined if there is only one class.
     """
-    labels, right = _called_right(label, probability, threshold)
-    require_both_classes("balanced accuracy", labels)
-    return float((right[labels == 1].mean() + right[labels == 0].mean()) / 2)
+    labels, correct = _correct(label, probability, threshold)
+    _require_both_classes("balanced accuracy", labels)
+    return float((correct[labels == 1].mean() + correct[labels == 0].mean()) / 2)
+
+
+def _correct(
+    label: ArrayLike, probability: ArrayLike, threshold: float
+) -> tuple[Floats, NDArray[np.bool_]]:
+    labels, probabilities = checked_scores(label=label, probability=probability)
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"The threshold {threshold} is not between 0 and 1.")
+    return labels, (probabilities > threshold) == (labels == 1)
 
 
 def brier(label: ArrayLike, probability: ArrayLike) -> float:
-    """How far are the probabilities from what was observed, in mean squared distance?
+    """Return the mean squared difference of probability and label.
 
-    From 0 (perfect) to 1; always answering .5 gives .25 (Brier, Monthly Weather Review 1950).
+    From 0 (perfect) to 1; a constant .5 gives .25 (Brier, Monthly Weather Review 1950).
     Parameters and errors are those of `accuracy`.
     """
     labels, probabilities = checked_scores(label=label, probability=probability)
@@ -274,14 +352,13 @@ def brier(label: ArrayLike, probability: ArrayLike) -> float:
 
 
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins: int = 15) -> float:
-    """By how much do stated probabilities and observed shares differ, on average?
+    """Return the mean absolute difference of predicted probability and observed fraction.
 
     Genes are ranked by probability and cut into bins of equal mass; each bin's mean
-    probability is compared with its share of high genes. Genes with the same probability
+    probability is compared with its fraction of high genes. Genes with the same probability
     share their mean rank and so always fall into one bin: the order of genes does not matter,
-    bins may then differ in size, and a constant prediction makes a single bin. Empty bins
-    count nothing; with fewer genes than bins each distinct probability is a bin of its own,
-    and the error says little.
+    bins may then differ in size, and a constant prediction makes a single bin. With fewer genes
+    than bins each distinct probability is a bin of its own, and the error means little.
 
     Parameters
     ----------
@@ -306,27 +383,22 @@ def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins:
     """
     labels, probabilities = checked_scores(label=label, probability=probability)
     if n_bins < 1:
-        raise ConfigError(
-            "The calibration error needs bins.", found=f"n_bins = {n_bins}", expected="1 or more"
-        )
+        raise ConfigError(f"n_bins = {n_bins}, but the calibration error needs 1 or more bins.")
     require_genes("expected calibration error", labels)
     # Whole numbers throughout: in floats a gene on the edge of a bin may fall to either side.
-    bin_of_gene = n_bins * (_doubled_ranks(probabilities) - 1) // (2 * labels.size)
+    doubled = (2 * rankdata(probabilities)).astype(np.int64)
+    bin_of_gene = n_bins * (doubled - 1) // (2 * labels.size)
     gap = np.bincount(bin_of_gene, weights=probabilities - labels)
     return float(np.abs(gap).sum() / labels.size)
 
 
 def pearson(expression: ArrayLike, predicted: ArrayLike) -> float:
-    """How close to a line are measured and predicted expression?
+    """Return Pearson's correlation of measured and predicted expression, -1 to 1.
 
     Parameters
     ----------
     expression : (gene,), measured, as log2(RPKM + 1)
     predicted : (gene,), same scale
-
-    Returns
-    -------
-    Pearson's correlation, -1 to 1.
 
     Raises
     ------
@@ -335,39 +407,56 @@ def pearson(expression: ArrayLike, predicted: ArrayLike) -> float:
     UndefinedScoreError
         If there are no genes, or all values of one side are the same.
     """
-    measured, answered = checked_scores(expression=expression, predicted=predicted)
-    require_variation("Pearson correlation", expression=measured, predicted=answered)
-    return _correlation(measured, answered)
+    measured, values = checked_scores(expression=expression, predicted=predicted)
+    _require_variation("Pearson correlation", expression=measured, predicted=values)
+    return _correlation(measured, values)
 
 
 def spearman(expression: ArrayLike, predicted: ArrayLike) -> float:
-    """How alike are the rankings of measured and predicted expression?
+    """Return Spearman's correlation: Pearson's of the ranks, where ties share their mean rank.
 
-    Pearson's correlation of the ranks; ties share their mean rank. Parameters and errors are
-    those of `pearson`.
+    Parameters and errors are those of `pearson`.
     """
-    measured, answered = checked_scores(expression=expression, predicted=predicted)
-    require_variation("Spearman correlation", expression=measured, predicted=answered)
-    return _correlation(_doubled_ranks(measured), _doubled_ranks(answered))
+    measured, values = checked_scores(expression=expression, predicted=predicted)
+    _require_variation("Spearman correlation", expression=measured, predicted=values)
+    return _correlation(2 * rankdata(measured), 2 * rankdata(values))
 
 
 def r_squared(expression: ArrayLike, predicted: ArrayLike) -> float:
-    """What share of the variance of expression do the predictions take away?
+    """Return the fraction of the variance of expression that the predictions explain.
 
     1 - SSE / SST, with SST around the mean of the genes scored: negative for predictions
     worse than that mean, and not the square of a correlation. Parameters and errors are those
     of `pearson`, but a constant prediction has a value here.
     """
-    measured, answered = checked_scores(expression=expression, predicted=predicted)
-    require_variation("R squared", expression=measured)
+    measured, values = checked_scores(expression=expression, predicted=predicted)
+    _require_variation("R squared", expression=measured)
     deviation = measured - measured.mean()
     scale = np.abs(deviation).max()  # keeps the squares of tiny or huge units inside the floats
-    deviation, residual = deviation / scale, (measured - answered) / scale
+    deviation, residual = deviation / scale, (measured - values) / scale
     return float(1 - (residual @ residual) / (deviation @ deviation))
 
 
+def sign_auroc(change: ArrayLike, predicted: ArrayLike) -> float:
+    """Return the AUROC of predicted changes for rising against falling genes.
+
+    Genes that do not change are not counted. Errors are those of `pearson` and `auroc`.
+    """
+    measured, values = checked_scores(change=change, predicted=predicted)
+    moves = measured != 0
+    return auroc((measured[moves] > 0).astype(np.int8), values[moves])
+
+
+def _correlation(first: Floats, second: Floats) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    # Scaled before squaring, so that tiny or huge units neither vanish nor overflow.
+    first, second = first / np.abs(first).max(), second / np.abs(second).max()
+    value = (first @ second) / np.sqrt((first @ first) * (second @ second))
+    return float(np.clip(value, -1, 1))  # rounding may step over the end
+
+
 def score_classification(label: ArrayLike, probability: ArrayLike) -> dict[str, Any]:
-    """How good are predicted probabilities, by every score at once?
+    """Return all scores of predicted probabilities.
 
     Parameters
     ----------
@@ -376,9 +465,8 @@ def score_classification(label: ArrayLike, probability: ArrayLike) -> dict[str, 
 
     Returns
     -------
-    `auroc`, `auprc`, `accuracy`, `balanced_accuracy`, `brier`, `expected_calibration_error`,
-    `share_high` (share of genes with label 1) and `n_genes`. A score without a value is None,
-    and then a further key `undefined` holds {score: reason}.
+    Every metric of the task by name, `share_high` (fraction of genes with label 1) and `n_genes`.
+    A score that is not defined is None, and then a further key `undefined` holds {score: reason}.
 
     Raises
     ------
@@ -386,82 +474,210 @@ def score_classification(label: ArrayLike, probability: ArrayLike) -> dict[str, 
         As in `accuracy`.
     """
     labels, probabilities = checked_scores(label=label, probability=probability)
-    functions: dict[str, Callable[..., float]] = {
-        "auroc": auroc,
-        "auprc": auprc,
-        "accuracy": accuracy,
-        "balanced_accuracy": balanced_accuracy,
-        "brier": brier,
-        "expected_calibration_error": expected_calibration_error,
-        "share_high": _share_high,
-    }
-    return _collect(functions, labels, probabilities)
+    return _score_all("classification", labels, probabilities, share_high=_mean_label)
 
 
 def score_regression(expression: ArrayLike, predicted: ArrayLike) -> dict[str, Any]:
-    """How good is predicted expression, by every score at once?
+    """Return all scores of predicted expression, and `n_genes`, as `score_classification` does.
 
-    Returns `pearson`, `spearman`, `r_squared` and `n_genes`; None and `undefined` are as in
-    `score_classification`. Parameters are those of `pearson`.
+    Parameters are those of `pearson`.
     """
-    measured, answered = checked_scores(expression=expression, predicted=predicted)
-    functions = {"pearson": pearson, "spearman": spearman, "r_squared": r_squared}
-    return _collect(functions, measured, answered)
+    measured, values = checked_scores(expression=expression, predicted=predicted)
+    return _score_all("regression", measured, values)
 
 
-def _collect(functions: dict[str, Callable[..., float]], *arrays: Floats) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
-    undefined: dict[str, str] = {}
-    for name, function in functions.items():
-        try:
-            scores[name] = function(*arrays)
-        except UndefinedScoreError as error:
-            scores[name] = None
-            undefined[name] = error.problem
+def _score_all(task: str, *arrays: Floats, **more: Score) -> dict[str, Any]:
+    functions = {metric.name: metric.function for metric in metrics_of(task)} | more
+    scores, undefined = collect({name: (score, arrays) for name, score in functions.items()})
     scores["n_genes"] = int(arrays[0].size)
     return {**scores, "undefined": undefined} if undefined else scores
 
 
-def _share_high(label: Floats, _: Floats) -> float:
-    require_genes("share of high genes", label)
+def _mean_label(label: Floats, _: Floats) -> float:
+    require_genes("fraction of high genes", label)
     return float(label.mean())
 
 
-def _auroc_per_column(label: Floats, score: Floats, weight: Floats) -> Floats:
-    """AUROC for every column of weight (gene, resample); NaN where a class has no weight."""
+# -------------------------------------------------------- scores of many resamples, by block
+
+
+def _sums(values: Floats, block: Integers, times: Floats) -> Floats:
+    """Sums over the genes of each resample: (gene, value) -> (value, resample)."""
+    sums = [np.bincount(block, column, minlength=len(times)) for column in values.T]
+    return np.stack(sums) @ times
+
+
+def _one_hot(block: Integers, n_blocks: int) -> NDArray[np.float32]:
+    """(gene, block) in f32: counts stay exact up to 16 million genes."""
+    held = np.zeros((block.size, n_blocks), dtype=np.float32)
+    held[np.arange(block.size), block] = 1
+    return held
+
+
+def _ratio(part: Floats, whole: Floats, where: NDArray[np.bool_] | None = None) -> Floats:
+    defined = whole > 0 if where is None else (whole > 0) & where
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=defined)
+
+
+def _auroc_by_block(label: Floats, score: Floats, block: Integers, times: Floats) -> Floats:
+    """Pairs of a high and a low gene are won by pairs of blocks: a quadratic form of blocks."""
     high = label == 1
-    order = np.flatnonzero(~high)[np.argsort(score[~high])]
-    below = np.zeros((order.size + 1, weight.shape[1]))
-    np.cumsum(weight[order], axis=0, out=below[1:])
+    order = np.flatnonzero(~high)[np.argsort(score[~high], kind="stable")]
+    below = np.zeros((order.size + 1, len(times)), dtype=np.float32)
+    np.cumsum(_one_hot(block[order], len(times)), axis=0, out=below[1:])
     # Low genes under each high gene, and those up to it; their mean counts a tie one half.
     under = np.searchsorted(score[order], score[high], side="left")
     up_to = np.searchsorted(score[order], score[high], side="right")
-    weight_high = weight[high]
-    won_twice = np.einsum("ij,ij->j", weight_high, below[under] + below[up_to])
-    pairs = weight_high.sum(axis=0) * below[-1]
-    return np.divide(won_twice, 2 * pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)
+    won_twice = _one_hot(block[high], len(times)).T @ (below[under] + below[up_to])
+    won = np.einsum("ij,ij->j", times, won_twice.astype(np.float64) @ times)
+    size = np.bincount(block[high], minlength=len(times)) @ times
+    return _ratio(won, 2 * size * (below[-1].astype(np.float64) @ times))
 
 
-def _called_right(
-    label: ArrayLike, probability: ArrayLike, threshold: float
-) -> tuple[Floats, NDArray[np.bool_]]:
-    labels, probabilities = checked_scores(label=label, probability=probability)
-    if not 0 <= threshold <= 1:
-        raise ConfigError(
-            "The threshold is no probability.", found=str(threshold), expected="0 to 1"
-        )
-    return labels, (probabilities > threshold) == (labels == 1)
+def _auprc_by_block(label: Floats, score: Floats, block: Integers, times: Floats) -> Floats:
+    order = np.argsort(-score, kind="stable")
+    ranked, high = score[order], label[order] == 1
+    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
+    held = _one_hot(block[order], len(times))
+    found = np.cumsum(held * high[:, np.newaxis], axis=0)[last_of_tie]
+    seen = np.cumsum(held, axis=0)[last_of_tie]
+    # Where no high gene enters, nothing is gained.
+    gains = np.flatnonzero(np.diff(found.sum(axis=1), prepend=0))
+    counts = times.astype(np.float32)
+    found_drawn, seen_drawn = found[gains] @ counts, seen[gains] @ counts
+    gained = np.diff(found_drawn, axis=0, prepend=0)
+    precision = np.divide(found_drawn, seen_drawn, out=gained * 0, where=seen_drawn > 0)
+    total = np.einsum("ij,ij->j", gained, precision, dtype=np.float64)
+    n_high, n = (part[-1].astype(np.float64) @ times for part in (found, seen))
+    return _ratio(total, n_high, where=n > n_high)
 
 
-def _doubled_ranks(values: Floats) -> NDArray[np.int64]:
-    """Twice the rank from 1 up, ties sharing the mean; doubled, it is a whole number."""
-    _, position, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (2 * np.cumsum(count) - count + 1)[position]
+def _accuracy_by_block(
+    label: Floats, probability: Floats, block: Integers, times: Floats
+) -> Floats:
+    correct = (probability > 0.5) == (label == 1)
+    return _ratio(*_sums(np.stack([correct, np.ones(correct.size)], axis=1), block, times))
 
 
-def _correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
-    first, second = first - first.mean(), second - second.mean()
-    # Scaled before squaring, so that tiny or huge units neither vanish nor overflow.
-    first, second = first / np.abs(first).max(), second / np.abs(second).max()
-    value = (first @ second) / np.sqrt((first @ first) * (second @ second))
-    return float(np.clip(value, -1, 1))  # rounding may step over the end
+def _balanced_accuracy_by_block(
+    label: Floats, probability: Floats, block: Integers, times: Floats
+) -> Floats:
+    classes = [label == which for which in (0, 1)]
+    of_class = [_accuracy_by_block(label[c], probability[c], block[c], times) for c in classes]
+    return np.asarray(np.mean(of_class, axis=0))
+
+
+def _brier_by_block(label: Floats, probability: Floats, block: Integers, times: Floats) -> Floats:
+    values = np.stack([np.square(probability - label), np.ones(label.size)], axis=1)
+    return _ratio(*_sums(values, block, times))
+
+
+def _calibration_error_by_block(
+    label: Floats, probability: Floats, block: Integers, times: Floats, n_bins: int = 15
+) -> Floats:
+    """Bins are those of all genes.
+
+    A resample differs from its own calibration by chance too, so resampled errors are larger than
+    that of the genes as they are.
+    """
+    rank = rankdata(probability)  # ties share their mean, and so a bin
+    bins = ((rank - 0.5) * n_bins / rank.size).astype(int)
+    gap = np.zeros((rank.size, n_bins))
+    gap[np.arange(rank.size), bins] = probability - label
+    error = np.abs(_sums(gap, block, times)).sum(axis=0)
+    return _ratio(error, np.bincount(block, minlength=len(times)) @ times)
+
+
+def _pearson_by_block(
+    expression: Floats, predicted: Floats, block: Integers, times: Floats
+) -> Floats:
+    x, y = expression - expression.mean(), predicted - predicted.mean()
+    moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+    n, sx, sy, sxx, syy, sxy = _sums(moments, block, times)
+    of_x, of_y = n * sxx - sx**2, n * syy - sy**2
+    # The difference of two equal numbers is not 0 to the last digit.
+    varies = (of_x > 1e-12 * n * sxx) & (of_y > 1e-12 * n * syy)
+    spread = np.sqrt(np.maximum(of_x, 0)) * np.sqrt(np.maximum(of_y, 0))
+    return _ratio(n * sxy - sx * sy, spread, where=varies)
+
+
+def _spearman_by_block(
+    expression: Floats, predicted: Floats, block: Integers, times: Floats
+) -> Floats:
+    """Ranks are those among all genes, not among the resample's."""
+    return _pearson_by_block(rankdata(expression), rankdata(predicted), block, times)
+
+
+def _r_squared_by_block(
+    expression: Floats, predicted: Floats, block: Integers, times: Floats
+) -> Floats:
+    x = expression - expression.mean()
+    moments = np.stack([np.ones_like(x), x, x * x, np.square(expression - predicted)], axis=1)
+    n, sx, sxx, error = _sums(moments, block, times)
+    spread = sxx - _ratio(sx**2, n)
+    return 1 - _ratio(error, spread, where=spread > 1e-12 * sxx)
+
+
+# ---------------------------------------------------------------------------- the records
+
+_OF_LABELS, _OF_LEVELS = ("classification",), ("regression", "difference")
+
+AUROC = Metric(
+    *("auroc", "AUROC", _OF_LABELS, auroc, _auroc_by_block),
+    chance=0.5,
+    headline=_OF_LABELS,
+    phrase="an AUROC",
+)
+AUPRC = Metric(
+    *("auprc", "AUPRC", _OF_LABELS, auprc, _auprc_by_block),
+    headline=_OF_LABELS,
+    phrase="an AUPRC",
+)
+ACCURACY = Metric(
+    *("accuracy", "accuracy", _OF_LABELS, accuracy, _accuracy_by_block),
+    headline=_OF_LABELS,
+    phrase="an accuracy",
+)
+BALANCED_ACCURACY = Metric(
+    *("balanced_accuracy", "balanced accuracy", _OF_LABELS, balanced_accuracy),
+    _balanced_accuracy_by_block,
+    chance=0.5,
+)
+BRIER = Metric(
+    *("brier", "Brier score", _OF_LABELS, brier, _brier_by_block),
+    larger_is_better=False,
+    needs_probability=True,
+)
+EXPECTED_CALIBRATION_ERROR = Metric(
+    *("expected_calibration_error", "calibration error", _OF_LABELS, expected_calibration_error),
+    _calibration_error_by_block,
+    by_block_exact=False,
+    larger_is_better=False,
+    needs_probability=True,
+    headline=_OF_LABELS,
+)
+PEARSON = Metric(
+    *("pearson", "Pearson", _OF_LEVELS, pearson, _pearson_by_block),
+    bounds=(-1.0, 1.0),
+    chance=0.0,
+    headline=_OF_LEVELS,
+    phrase="a Pearson correlation",
+)
+SPEARMAN = Metric(
+    *("spearman", "Spearman", _OF_LEVELS, spearman, _spearman_by_block),
+    by_block_exact=False,
+    bounds=(-1.0, 1.0),
+    chance=0.0,
+    headline=_OF_LEVELS,
+    phrase="a Spearman correlation",
+)
+R_SQUARED = Metric(
+    *("r_squared", "R²", _OF_LEVELS, r_squared, _r_squared_by_block),
+    bounds=(-np.inf, 1.0),
+    headline=("regression",),
+)
+SIGN_AUROC = Metric(
+    *("sign_auroc", "AUROC of the sign", ("difference",), sign_auroc),
+    chance=0.5,
+    headline=("difference",),
+)

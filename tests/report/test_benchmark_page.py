@@ -17,7 +17,7 @@ from simplechrome.benchmark.grid import conditions, genes_of, make_grid, targets
 from simplechrome.benchmark.run import Benchmark, run_benchmark
 from simplechrome.benchmark.summary import BenchmarkResults, TestSet
 from simplechrome.report.benchmark_page import write_benchmark_files, write_benchmark_page
-from simplechrome.report.score_tables import SHOWN_IN_TEXTS, ScoreTables, make_score_tables
+from simplechrome.report.score_tables import ScoreTables, make_score_tables, table_metrics
 
 Found = tuple[Benchmark, Findings, ScoreTables]
 
@@ -67,7 +67,7 @@ def made_up(folder: Path, task: str, n_cell_types: int = 1, **options: Any) -> F
     results = BenchmarkResults(task, test_sets, pd.DataFrame(), reasons)
     benchmark = Benchmark(folder, dataset, config, grid, results)
     findings = find(results, config.baseline)
-    metrics = SHOWN_IN_TEXTS[task]
+    metrics = table_metrics(task)
     return benchmark, findings, make_score_tables(findings.resamples, findings.summary, metrics)
 
 
@@ -176,7 +176,7 @@ def test_scores_below_chance_are_pointed_at(
 ) -> None:
     assert "below chance" not in text
     found = find(benchmark.results, "raw:linear")
-    tables = make_score_tables(found.resamples, found.summary, SHOWN_IN_TEXTS["classification"])
+    tables = make_score_tables(found.resamples, found.summary, table_metrics("classification"))
     for (_, metric), table in tables.items():
         entry = table.rows["pca:linear"][0]
         if metric == "auroc" and entry is not None:

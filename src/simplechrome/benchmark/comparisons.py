@@ -27,14 +27,8 @@ from simplechrome.benchmark.summary import (
     score_table,
     summarize,
 )
+from simplechrome.metrics import METRICS, metrics_of
 
-METRICS = {
-    "auroc": "an AUROC",
-    "auprc": "an AUPRC",
-    "accuracy": "an accuracy",
-    "pearson": "a Pearson correlation",
-}
-"""Those that sentences speak of, where larger is better."""
 _HEADS = {
     "linear": "the linear head",
     "mlp": "an MLP",
@@ -141,7 +135,7 @@ def find_claims(resamples: Resamples, place: tuple[Any, ...], metric: str) -> li
     place
         cell_type, protocol, trained_on and split, as in `summarize`.
     metric
-        One of `METRICS`.
+        Name of a registered metric.
     """
     cells = resamples.cells
     models = list(dict.fromkeys(cells["representation"] + ":" + cells["predictor"]))
@@ -177,7 +171,7 @@ def _claim(place: tuple[Any, ...], metric: str, first: str, second: str, row: An
         float(row.low),
         float(row.high),
         verdict,
-        f"With {labels} labels, {name_model(first)} scored {METRICS[metric]} "
+        f"With {labels} labels, {name_model(first)} scored {METRICS.get(metric).phrase} "
         f"{abs(row.difference):.4f} {'higher' if row.difference >= 0 else 'lower'} than "
         f"{name_model(second)} ({interval.replace('-', '−')}): "
         f"{verdict}.",
@@ -312,7 +306,7 @@ def find_gains(
     places
         cell_type, protocol, trained_on and split, as in `summarize`.
     metric
-        One of `METRICS`.
+        Name of a registered metric.
     """
     cells = resamples.cells
     models = list(dict.fromkeys(cells["representation"] + ":" + cells["predictor"]))
@@ -336,7 +330,7 @@ def _gain(place: tuple[Any, ...], metric: str, pair: NeighborPair, row: Any) -> 
     sentence = (
         f"With {labels} labels and {_HEAD_SENTENCES.get(pair.predictor, pair.predictor)}, "
         f"{pair.choice.name} neighbors beside {pair.own} "
-        f"brought {METRICS[metric]} {abs(row.difference):.4f} "
+        f"brought {METRICS.get(metric).phrase} {abs(row.difference):.4f} "
         f"{'higher' if row.difference >= 0 else 'lower'} {other} (95 % interval {interval}): "
         f"{verdict}."
     )
@@ -372,10 +366,6 @@ def gain_table(gains: Sequence[NeighborGain]) -> pd.DataFrame:
     return pd.DataFrame([(*gain.place, *gain[1:]) for gain in gains], columns=columns)
 
 
-LEADING = {"classification": "auroc", "regression": "pearson"}
-"""The score that a benchmark comes down to, by task."""
-
-
 class Findings(NamedTuple):
     """Scores, their summary, controls and claims.
 
@@ -408,7 +398,7 @@ def find(results: BenchmarkResults, baseline: str) -> Findings:
         `representation:predictor` that all others are compared with.
     """
     resamples = resample_benchmark(results)
-    metric = LEADING[results.task]
+    metric = metrics_of(results.task)[0].name
     claims = [
         claim for place in places(resamples) for claim in find_claims(resamples, place, metric)
     ]

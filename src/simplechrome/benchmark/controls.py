@@ -10,9 +10,8 @@ from scipy.stats import rankdata, t
 from threadpoolctl import threadpool_limits
 
 from simplechrome.benchmark.summary import CONDITION, MODEL, BenchmarkResults, TestSet
+from simplechrome.metrics import metrics_of
 
-CHANCE = {"classification": 0.5, "regression": 0.0}
-"""AUROC, and Pearson correlation, of a model that knows nothing."""
 TRAINED, TESTED = "trained on permuted labels", "scored on permuted labels"
 FEWEST = 10
 """Trainings on permuted labels, below which the interval is so wide that it could not fail."""
@@ -47,7 +46,7 @@ def control_table(
     (Student's t); of others, the range of 99 % of the permutations.
     """
     rows = []
-    chance = CHANCE[results.task]
+    chance = metrics_of(results.task)[0].chance or 0.0
     keys = [*CONDITION, *MODEL, "n_labels"]
     if len(results.controls):
         for name, own in results.controls.groupby(keys, sort=False)["value"]:

@@ -46,7 +46,7 @@ from simplechrome.benchmark.worker import (
 )
 from simplechrome.dataset.choose import choose_cell_types, without_unobserved
 from simplechrome.errors import ConfigError, OutputExistsError
-from simplechrome.metrics import auroc, pearson
+from simplechrome.metrics import metrics_of
 from simplechrome.predictors.rows import known_targets
 from simplechrome.runs.folder import (
     ENVIRONMENT,
@@ -316,7 +316,7 @@ def _collect(
     test_sets: dict[tuple[str, str, str, str, int], TestSet] = {}
     controls: list[dict[str, Any]] = []
     notes: Counter[str] = Counter()
-    score = auroc if config.task == "classification" else pearson
+    score = metrics_of(config.task)[0].function
     for place in conditions(dataset, config):
         genes = genes_of(dataset, config, place)
         own = [cell for cell in grid.cells if cell.condition == place]

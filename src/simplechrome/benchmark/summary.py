@@ -12,8 +12,8 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from simplechrome.benchmark.config import OPTIMISTIC_SPLITS
-from simplechrome.evaluation.block_scores import block_scores
-from simplechrome.evaluation.bootstrap import draw_blocks, lay_out_blocks
+from simplechrome.evaluation.bootstrap import by_rows, draw_blocks, lay_out_blocks
+from simplechrome.metrics import METRICS, metrics_of
 
 CONDITION = ("cell_type", "protocol", "trained_on", "split", "fold")
 """What tells test sets apart.
@@ -72,8 +72,6 @@ class BenchmarkResults(NamedTuple):
 
 Floats = NDArray[np.float64]
 
-_BOUNDS = {"pearson": (-1.0, 1.0), "spearman": (-1.0, 1.0), "r_squared": (-np.inf, 1.0)}
-"""Least and largest value of scores that do not lie between 0 and 1."""
 MEAN = "mean"
 """In the place of the cell type: the mean over all of a protocol."""
 SCORES = [
@@ -113,7 +111,7 @@ def resample_benchmark(
     n_resamples, block, seed
         See `block_bootstrap`.
     """
-    functions = block_scores(results.task)
+    functions = {m.name: m.by_block or by_rows(m.function) for m in metrics_of(results.task)}
     tables: list[pd.DataFrame] = []
     values: dict[str, list[Floats]] = {name: [] for name in functions}
     resampled: dict[str, list[Floats]] = {name: [] for name in functions}
@@ -279,8 +277,8 @@ def _mean_of_places(
 
 
 def _describe(group: Group, seed: int, metric: str) -> dict[str, Any]:
-    least, most = _BOUNDS.get(metric, (0.0, 1.0))
-    low, high = np.clip(_interval(group.values, group.resampled, seed), least, most)
+    bounds = METRICS.get(metric).bounds
+    low, high = np.clip(_interval(group.values, group.resampled, seed), *bounds)
     several = len(group.repeats) > 1
     return {
         "mean": float(group.values.mean()),

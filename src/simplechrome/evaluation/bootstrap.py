@@ -1,4 +1,4 @@
-"""How sure are a score, and the difference of two scores, on one set of test genes?
+"""Confidence intervals of a score, or of the difference of two, by a bootstrap of blocks of genes.
 
 Neighboring genes share chromatin, so they are not independent and must not be resampled one
 by one: runs of consecutive genes are drawn together.
@@ -7,11 +7,13 @@ by one: runs of consecutive genes are drawn together.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from simplechrome.errors import (
     ConfigError,
@@ -19,22 +21,24 @@ from simplechrome.errors import (
     MissingCoordinatesError,
     UndefinedScoreError,
 )
-from simplechrome.metrics import auroc, auroc_of_resamples
+from simplechrome.metrics import METRICS, ByBlock, Floats, Integers, Score
 
 logger = logging.getLogger(__name__)
-
-Integers = NDArray[np.int64]
 
 FEWEST_BLOCKS = 20
 """With fewer blocks, percentile intervals are too narrow (k blocks: by about 1 - 1/k, and by the
 tails of Student's t), so blocks are shortened before their number falls below this."""
+MAX_UNDEFINED_FRACTION = 0.1
+"""With more undefined resamples than this, the remaining ones are a biased sample."""
+_MOST_BLOCKS = 1000  # beyond, matrices of (gene, block) cost more than scoring each resample
+_CHUNK_ELEMENTS = 1 << 22  # of (block, resample): 32 MB
 
 
 class Blocks(NamedTuple):
-    """Which block each row belongs to, and among which blocks each block is drawn."""
+    """The block of each row, and the stratum of each block, within which it is drawn."""
 
     of_row: Integers
-    stratum: Integers  # of each block
+    stratum: Integers
 
 
 def lay_out_blocks(
@@ -44,24 +48,11 @@ def lay_out_blocks(
     gene: ArrayLike | None,
     block: int,
 ) -> Blocks:
-    """Which rows are drawn together?
-
-    Parameters
-    ----------
-    n_rows
-        How many there are.
-    chrom, tss, gene, block
-        As in `block_bootstrap`.
-
-    Raises
-    ------
-    UndefinedScoreError, MissingCoordinatesError, InputFormatError
-        As in `block_bootstrap`.
-    """
+    """Return which rows are drawn together; parameters and errors as in `block_bootstrap`."""
     if (chrom is None) != (tss is None):
         raise MissingCoordinatesError(
             "Only one of `chrom` and `tss` is given.",
-            expected="both, or neither for blocks of single genes",
+            "pass both, or neither for blocks of single genes",
         )
     first_row, gene_of_row = np.arange(n_rows), np.arange(n_rows)
     if gene is not None:
@@ -69,9 +60,8 @@ def lay_out_blocks(
         _, first_row, gene_of_row = np.unique(names, return_index=True, return_inverse=True)
     if first_row.size < 2:
         raise UndefinedScoreError(
-            "An interval needs genes to resample.",
-            found=f"{first_row.size} genes",
-            expected="2 or more, and hundreds for an interval that says something",
+            f"An interval cannot be made from {first_row.size} genes.",
+            "score 2 or more, and hundreds for a useful interval",
         )
     if chrom is None or tss is None:
         return Blocks(gene_of_row, np.zeros(first_row.size, dtype=np.int64))
@@ -84,11 +74,10 @@ def lay_out_blocks(
     if scattered.size:
         row = scattered[0]
         raise InputFormatError(
-            f"{np.unique(own[scattered]).size} genes lie in more than one place.",
-            found=f"the gene of row {row} at {names[row]}:{starts[row]:.0f} and, in row "
-            f"{own[row]}, at {names[own[row]]}:{starts[own[row]]:.0f}",
-            expected="one chromosome and TSS per gene",
-            cause="ids that are not unique, or places in another order than the rows",
+            f"{np.unique(own[scattered]).size} genes lie in more than one place: the gene of row "
+            f"{row} at {names[row]}:{starts[row]:.0f} and, in row {own[row]}, at "
+            f"{names[own[row]]}:{starts[own[row]]:.0f}.",
+            "pass unique ids, and places in the order of the rows",
         )
     block_of_gene, stratum = cut_into_blocks(names[first_row], starts[first_row], block)
     return Blocks(block_of_gene[gene_of_row], stratum)
@@ -97,7 +86,9 @@ def lay_out_blocks(
 def cut_into_blocks(
     chrom: NDArray[Any], tss: NDArray[Any], block: int
 ) -> tuple[Integers, Integers]:
-    """The block of each gene and the stratum of each block; genes without a place are blocks.
+    """Return the block of each gene and the stratum of each block.
+
+    Genes without a place are blocks of their own.
 
     Blocks are fixed and do not overlap. Moving blocks would give a somewhat steadier width
     (Lahiri, Annals of Statistics 1999), but with fixed ones every gene is equally likely without
@@ -125,7 +116,7 @@ def cut_into_blocks(
 
 
 def _pool_single_blocks(stratum: Integers) -> Integers:
-    """Chromosomes of one block would come out the same in every resample: draw among them."""
+    """Pool chromosomes of one block, which would be the same in every resample."""
     sizes = np.bincount(stratum)
     pooled = np.flatnonzero(sizes == 1)
     if pooled.size == 1:  # nothing to exchange it with but the next larger chromosome
@@ -134,7 +125,7 @@ def _pool_single_blocks(stratum: Integers) -> Integers:
 
 
 def draw_blocks(stratum: Integers, n_resamples: int, random: np.random.Generator) -> Integers:
-    """How often does each resample hold each block? (block, resample)"""
+    """Return how often each resample holds each block, (block, resample)."""
     by_stratum = np.argsort(stratum, kind="stable")
     sizes = np.bincount(stratum)
     first = np.cumsum(sizes) - sizes
@@ -148,7 +139,7 @@ def draw_blocks(stratum: Integers, n_resamples: int, random: np.random.Generator
 
 
 def as_rows(*arrays: ArrayLike) -> tuple[NDArray[Any], ...]:
-    """Make arrays of what belongs together row by row.
+    """Return arrays of one row per gene, or gene and cell type.
 
     Raises
     ------
@@ -157,36 +148,54 @@ def as_rows(*arrays: ArrayLike) -> tuple[NDArray[Any], ...]:
     """
     rows = tuple(np.atleast_1d(np.asarray(array)) for array in arrays)
     if len({len(array) for array in rows}) != 1:
+        found = ", ".join(str(len(array)) for array in rows) or "no arrays"
         raise InputFormatError(
-            "Arrays that belong together have different numbers of rows.",
-            found=", ".join(str(len(array)) for array in rows) or "no arrays",
-            expected="one row per gene, or per gene and cell type, in each",
+            f"Arrays that belong together have different numbers of rows: {found}.",
+            "pass one row per gene, or per gene and cell type, in each",
         )
     return rows
 
 
-Statistic = Callable[..., float]
+def by_rows(statistic: Score) -> ByBlock:
+    """Return a score's form by block that computes it for each resample, from its rows."""
 
-LARGEST_UNDEFINED_SHARE = 0.1
-"""With more undefined resamples than this, those that are left are no fair sample."""
+    def score(*arguments: Any) -> Floats:
+        *arrays, block, times = arguments
+        values = np.full(times.shape[1], np.nan)
+        for resample, drawn in enumerate(times.astype(np.int64).T):
+            rows = np.repeat(np.arange(block.size), drawn[block])
+            with suppress(UndefinedScoreError):
+                values[resample] = statistic(*(array[rows] for array in arrays))
+        return values
 
-_CHUNK_ELEMENTS = 1 << 20  # of a weight matrix: 8 MB, which stays near the cache
+    return score
+
+
+def _form_by_block(statistic: Score, n_blocks: int) -> ByBlock:
+    """The fast form of a registered metric where it gives the same numbers."""
+    if n_blocks <= _MOST_BLOCKS:
+        for metric in map(METRICS.get, METRICS.names()):
+            if metric.function is statistic and metric.by_block and metric.by_block_exact:
+                return metric.by_block
+    return by_rows(statistic)
 
 
 class Interval(NamedTuple):
-    """A value and the range in which it would lie for other genes of the same kind."""
+    """A value and its confidence interval.
+
+    level : nominal coverage, as .95
+    n_resamples : resamples that the interval is based on, without undefined ones
+    """
 
     value: float
     low: float
     high: float
     level: float
-    """Share of such intervals that should hold the true value, as .95."""
     n_resamples: int
-    """Resamples that the interval rests on; undefined ones are not among them."""
 
 
 def block_bootstrap(
-    statistic: Statistic,
+    statistic: Score,
     *arrays: ArrayLike,
     chrom: ArrayLike | None = None,
     tss: ArrayLike | None = None,
@@ -196,13 +205,13 @@ def block_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Between which values does a score lie, given that neighboring genes are alike?
+    """Return a score and its confidence interval, given that neighboring genes are dependent.
 
     Genes are sorted by TSS within chromosomes and cut into blocks of consecutive genes; each
     chromosome's blocks are drawn with replacement among themselves, and the interval runs
     between percentiles of the resampled scores. Rows of one gene (in several cell types) are
     drawn together. Genes without a place, and all genes where `chrom` and `tss` are None, are
-    drawn one by one: such an interval takes them for independent and is rather too narrow.
+    drawn one by one: such an interval assumes independent genes and is rather too narrow.
     So is one of tracks that cover a few regions, whose genes share all around them: pass the
     regions as `gene`, without places, and each is drawn as one.
 
@@ -210,23 +219,23 @@ def block_bootstrap(
     ----------
     statistic
         Called as ``statistic(*arrays)``, returns one number; `UndefinedScoreError` or NaN
-        marks a resample without a value. `metrics.auroc` itself takes a fast way; any other
-        function is called once per resample.
+        marks a resample without a value. Functions of registered metrics with an exact form by
+        block are fast; any other is called once per resample.
     arrays : (row, ...) each
         Usually label and score. A row is a gene, or a gene in one cell type.
     chrom : (row,), chromosome; empty if unknown
     tss : (row,), 0-based; negative or NaN if unknown
     gene : (row,)
-        Ids that say which rows are the same gene. Each row is a gene if None.
+        Ids of the rows' genes. Each row is a gene if None.
     n_resamples
         Number of resamples.
     block
-        Most genes in a block. Shortened, with a note to the log, where there are so few genes
-        that fewer than `FEWEST_BLOCKS` blocks would be left.
+        Largest number of genes in a block. Shortened, with a note to the log, where there are so
+        few genes that fewer than `FEWEST_BLOCKS` blocks would be left.
     seed
         The same seed and genes give the same resamples.
     level
-        Share of such intervals that should hold the true value.
+        Nominal coverage of the interval.
 
     Returns
     -------
@@ -242,108 +251,30 @@ def block_bootstrap(
     InputFormatError
         If lengths differ, or one gene's rows lie in several places.
     ConfigError
-        If `n_resamples`, `block` or `level` make no sense.
+        If `n_resamples`, `block` or `level` are out of range.
 
     References
     ----------
     Carlstein, Annals of Statistics 1986 (blocks that do not overlap); Efron and Tibshirani,
     An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
     """
-    _check_options(n_resamples, block, level)
-    samples = (as_rows(*arrays),)
-    blocks = lay_out_blocks(len(samples[0][0]), chrom, tss, gene, block)
-    value = float(statistic(*samples[0]))
-    values = _resampled(statistic, samples, blocks, n_resamples, seed)[0]
-    return _percentile_interval(value, values, level)
-
-
-class GroupResamples(NamedTuple):
-    """The scores of several groups of rows, as cell types, on the same resamples of genes."""
-
-    values: dict[str, float]
-    """Group -> its score on the rows as they are."""
-    resampled: dict[str, NDArray[np.float64]]
-    """Group -> its score on each resample, NaN where it has none."""
-    level: float
-
-    def interval(self, group: str) -> Interval:
-        """Between which values does one group's score lie? Errors as in `block_bootstrap`."""
-        return _percentile_interval(self.values[group], self.resampled[group], self.level)
-
-    def mean(self) -> Interval:
-        """Between which values does the mean over groups lie?
-
-        A resample in which any group has no score has no mean: the mean of the others would be
-        one of other groups. Errors as in `block_bootstrap`.
-        """
-        value = float(np.mean(list(self.values.values())))
-        resampled = np.mean(list(self.resampled.values()), axis=0)
-        return _percentile_interval(value, resampled, self.level)
-
-
-def block_bootstrap_of_groups(
-    statistic: Statistic,
-    *arrays: ArrayLike,
-    group: ArrayLike,
-    gene: ArrayLike,
-    chrom: ArrayLike | None = None,
-    tss: ArrayLike | None = None,
-    n_resamples: int = 1000,
-    block: int = 50,
-    seed: int = 0,
-    level: float = 0.95,
-) -> GroupResamples:
-    """How sure are the scores of several cell types, and their mean, on the same genes?
-
-    Genes, not rows, are drawn, and the same blocks of genes in all groups: what is hard about a
-    gene is hard in most cell types, so their scores rise and fall together, and their mean is
-    less sure than that of as many independent ones.
-
-    Parameters
-    ----------
-    statistic, arrays, chrom, tss, n_resamples, block, seed, level
-        As in `block_bootstrap`. The statistic is computed within each group.
-    group : (row,), name of the group, as the cell type, of each row
-    gene : (row,), ids that say which rows are the same gene
-
-    Raises
-    ------
-    UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
-        As in `block_bootstrap`; the score must have a value in each group.
-    """
-    _check_options(n_resamples, block, level)
-    *rows, groups = as_rows(*arrays, group)
-    blocks = lay_out_blocks(len(groups), chrom, tss, gene, block)
-    values, resampled = {}, {}
-    for name in dict.fromkeys(groups.tolist()):
-        members = np.flatnonzero(groups == name)
-        sample = tuple(array[members] for array in rows)
-        # The draw depends on the seed and on all blocks, not on the rows: it is the same for
-        # every group.
-        own = Blocks(blocks.of_row[members], blocks.stratum)
-        values[str(name)] = float(statistic(*sample))
-        resampled[str(name)] = _resampled(statistic, (sample,), own, n_resamples, seed)[0]
-    return GroupResamples(values, resampled, level)
+    rows = as_rows(*arrays)
+    draw = _Draw(len(rows[0]), chrom, tss, gene, n_resamples, block, seed, level)
+    return draw.interval(float(statistic(*rows)), draw.resample(statistic, rows))
 
 
 def paired_block_bootstrap(
-    statistic: Statistic,
+    statistic: Score,
     label: ArrayLike,
     first: ArrayLike,
     second: ArrayLike,
     *others: ArrayLike,
-    chrom: ArrayLike | None = None,
-    tss: ArrayLike | None = None,
-    gene: ArrayLike | None = None,
-    n_resamples: int = 1000,
-    block: int = 50,
-    seed: int = 0,
-    level: float = 0.95,
+    **options: Any,
 ) -> Interval:
-    """By how much does the first method score above the second, on the same genes?
+    """Return by how much the first method scores above the second, on the same genes.
 
     Both are scored on the same resamples, so that what makes a resample easy or hard for
-    both cancels. All else is as in `block_bootstrap`.
+    both cancels.
 
     Parameters
     ----------
@@ -352,8 +283,8 @@ def paired_block_bootstrap(
     label : (row, ...), the truth: label or expression
     first, second : (row, ...), scores or predictions of the two methods
     others : (row, ...) each, what else the statistic needs, as the cell type of each row
-    chrom, tss, gene, n_resamples, block, seed, level
-        As in `block_bootstrap`.
+    options
+        chrom, tss, gene, n_resamples, block, seed and level, as in `block_bootstrap`.
 
     Returns
     -------
@@ -364,78 +295,131 @@ def paired_block_bootstrap(
     UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
         As in `block_bootstrap`; a resample is undefined if either score is.
     """
-    _check_options(n_resamples, block, level)
     truth, one, other, *rest = as_rows(label, first, second, *others)
+    draw = _Draw(len(truth), **options)
     samples = ((truth, one, *rest), (truth, other, *rest))
-    blocks = lay_out_blocks(len(truth), chrom, tss, gene, block)
     value = float(statistic(*samples[0])) - float(statistic(*samples[1]))
-    values = _resampled(statistic, samples, blocks, n_resamples, seed)
-    return _percentile_interval(value, values[0] - values[1], level)
+    resampled = [draw.resample(statistic, sample) for sample in samples]
+    return draw.interval(value, resampled[0] - resampled[1])
 
 
-def _resampled(
-    statistic: Statistic,
-    samples: tuple[tuple[NDArray[Any], ...], ...],
-    blocks: Blocks,
-    n_resamples: int,
-    seed: int,
-) -> NDArray[np.float64]:
-    """The statistic of every sample on the same resamples: (sample, resample), NaN if undefined."""
-    random = np.random.default_rng(seed)
-    values = np.full((len(samples), n_resamples), np.nan)
-    size = max(1, _CHUNK_ELEMENTS // blocks.of_row.size)
-    for start in range(0, n_resamples, size):
-        stop = min(start + size, n_resamples)
-        times = draw_blocks(blocks.stratum, stop - start, random)
-        if statistic is auroc and len(samples[0]) == 2:
-            weight = times.astype(np.float64)[blocks.of_row]
-            for (label, score), row in zip(samples, values, strict=True):
-                row[start:stop] = auroc_of_resamples(label, score, weight)
-        else:
-            for resample in range(start, stop):
-                drawn = times[:, resample - start][blocks.of_row]
-                rows = np.repeat(np.arange(drawn.size), drawn)
-                for sample, row in zip(samples, values, strict=True):
-                    row[resample] = _value_or_nan(statistic, sample, rows)
-    return values
+class GroupResamples(NamedTuple):
+    """Scores of several groups of rows, as cell types, on the same resamples of genes.
+
+    values : group -> its score on the rows as they are
+    resampled : group -> its score on each resample, NaN where it has none
+    """
+
+    draw: _Draw
+    values: dict[str, float]
+    resampled: dict[str, Floats]
+
+    def interval(self, group: str) -> Interval:
+        """Return the interval of one group's score. Errors as in `block_bootstrap`."""
+        return self.draw.interval(self.values[group], self.resampled[group])
+
+    def mean(self) -> Interval:
+        """Return the interval of the mean over groups. Errors as in `block_bootstrap`.
+
+        A resample in which any group has no score has no mean: the mean of the others would be
+        one of other groups.
+        """
+        value = float(np.mean(list(self.values.values())))
+        return self.draw.interval(value, np.mean(list(self.resampled.values()), axis=0))
 
 
-def _value_or_nan(statistic: Statistic, sample: tuple[NDArray[Any], ...], rows: Integers) -> float:
-    try:
-        return float(statistic(*(array[rows] for array in sample)))
-    except UndefinedScoreError:
-        return float("nan")
+def block_bootstrap_of_groups(
+    statistic: Score, *arrays: ArrayLike, group: ArrayLike, gene: ArrayLike, **options: Any
+) -> GroupResamples:
+    """Resample the scores of several cell types together, on the same draws of genes.
+
+    Genes, not rows, are drawn, and the same blocks of genes in all groups: a gene that is hard in
+    one cell type is hard in most, so their scores rise and fall together, and their mean is less
+    certain than that of as many independent ones.
+
+    Parameters
+    ----------
+    statistic, arrays
+        As in `block_bootstrap`. The statistic is computed within each group.
+    group : (row,), name of the group, as the cell type, of each row
+    gene : (row,), ids of the rows' genes
+    options
+        chrom, tss, n_resamples, block, seed and level, as in `block_bootstrap`.
+
+    Raises
+    ------
+    UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
+        As in `block_bootstrap`; the score must have a value in each group.
+    """
+    *rows, groups = as_rows(*arrays, group)
+    draw = _Draw(len(groups), gene=gene, **options)
+    values, resampled = {}, {}
+    for name in dict.fromkeys(groups.tolist()):
+        members = np.flatnonzero(groups == name)
+        sample = tuple(array[members] for array in rows)
+        values[str(name)] = float(statistic(*sample))
+        resampled[str(name)] = draw.resample(statistic, sample, members)
+    return GroupResamples(draw, values, resampled)
 
 
-def _percentile_interval(value: float, values: NDArray[np.float64], level: float) -> Interval:
-    if np.isnan(value):  # from a statistic that does not raise, as some of other libraries
-        raise UndefinedScoreError("The score is NaN for the genes given, so it has no interval.")
-    defined = values[~np.isnan(values)]
-    n_undefined = values.size - defined.size
-    if n_undefined > LARGEST_UNDEFINED_SHARE * values.size:
-        raise UndefinedScoreError(
-            "The interval has no value: too many resamples have no score.",
-            found=f"{n_undefined} of {values.size} resamples undefined",
-            expected=f"at most {LARGEST_UNDEFINED_SHARE:.0%}",
-            cause="one class has only a few genes, and many resamples draw none of them",
-            remedy="score more genes at once",
-        )
-    if n_undefined:
-        logger.info("%d of %d resamples have no score, left out", n_undefined, values.size)
-    tail = (1 - level) / 2
-    low, high = np.quantile(defined, (tail, 1 - tail))
-    return Interval(value, float(low), float(high), level, defined.size)
+class _Draw:
+    """Resamples of the same rows; parameters as in `block_bootstrap`."""
 
+    def __init__(
+        self,
+        n_rows: int,
+        chrom: ArrayLike | None = None,
+        tss: ArrayLike | None = None,
+        gene: ArrayLike | None = None,
+        n_resamples: int = 1000,
+        block: int = 50,
+        seed: int = 0,
+        level: float = 0.95,
+    ) -> None:
+        for name, number, valid, expected in (
+            ("n_resamples", n_resamples, n_resamples >= 1, "pass 1 or more; 1000 is usual"),
+            ("block", block, block >= 1, "pass 1 or more genes; 50 is usual"),
+            ("level", level, 0 < level < 1, "pass a level between 0 and 1, as 0.95"),
+        ):
+            if not valid:
+                raise ConfigError(f"No interval can be made with `{name}` = {number}.", expected)
+        self.n_resamples, self.seed, self.level = n_resamples, seed, level
+        self.blocks = lay_out_blocks(n_rows, chrom, tss, gene, block)
 
-def _check_options(n_resamples: int, block: int, level: float) -> None:
-    for name, number, fits, expected in (
-        ("n_resamples", n_resamples, n_resamples >= 1, "1 or more; 1000 is usual"),
-        ("block", block, block >= 1, "1 or more genes; 50 is usual"),
-        ("level", level, 0 < level < 1, "between 0 and 1, as 0.95"),
-    ):
-        if not fits:
-            raise ConfigError(
-                f"No interval can be made with this `{name}`.",
-                found=str(number),
-                expected=expected,
+    def resample(
+        self,
+        statistic: Score,
+        sample: Sequence[NDArray[Any]],
+        members: Integers | slice = slice(None),
+    ) -> Floats:
+        """Return the score of some rows on each resample, (resample,), NaN if undefined."""
+        of_row, stratum = self.blocks.of_row[members], self.blocks.stratum
+        form = _form_by_block(statistic, stratum.size)
+        random = np.random.default_rng(self.seed)
+        size = max(1, _CHUNK_ELEMENTS // stratum.size)
+        parts = []
+        # Matrices of 50 rows are faster without threads, and by far where cores are shared.
+        with threadpool_limits(1):
+            for start in range(0, self.n_resamples, size):
+                times = draw_blocks(stratum, min(size, self.n_resamples - start), random)
+                parts.append(form(*sample, of_row, times.astype(np.float64)))
+        return np.concatenate(parts)
+
+    def interval(self, value: float, values: Floats) -> Interval:
+        if np.isnan(value):  # from a statistic that does not raise, as some of other libraries
+            raise UndefinedScoreError(
+                "The score is NaN for the genes given, so it has no interval."
             )
+        defined = values[~np.isnan(values)]
+        n_undefined = values.size - defined.size
+        if n_undefined > MAX_UNDEFINED_FRACTION * values.size:
+            raise UndefinedScoreError(
+                f"The interval has no value: {n_undefined} of {values.size} resamples undefined, "
+                f"and at most {MAX_UNDEFINED_FRACTION:.0%} may be.",
+                "score more genes at once: one class has only a few, and many resamples none",
+            )
+        if n_undefined:
+            logger.info("%d of %d resamples have no score", n_undefined, values.size)
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(defined, (tail, 1 - tail))
+        return Interval(value, float(low), float(high), self.level, defined.size)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from simplechrome import metrics
 from simplechrome.errors import UndefinedScoreError
 from simplechrome.evaluation.bootstrap import (
     Interval,
@@ -17,31 +16,47 @@ from simplechrome.evaluation.bootstrap import (
     block_bootstrap_of_groups,
 )
 from simplechrome.evaluation.calibration import PLATT_FROM
+from simplechrome.metrics import METRICS, Score, collect, headline_metrics, metrics_of
 from simplechrome.schema import UNKNOWN_LABEL
 
-SHOWN = {
-    "classification": ("auroc", "auprc", "accuracy", "expected_calibration_error"),
-    "regression": ("pearson", "spearman", "r_squared"),
-    "difference": ("pearson", "sign_auroc", "spearman"),
-}
-"""The scores that a run comes down to, by task."""
-NAMES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "brier": "Brier score",
-    "expected_calibration_error": "calibration error",
-    "uncalibrated_brier": "Brier score before calibration",
-    "uncalibrated_expected_calibration_error": "calibration error before calibration",
+_UNCALIBRATED = "uncalibrated_"
+_COVERAGE = {
     "coverage": "coverage",
     "share_decided": "share of single-label sets",
     "interval_width": "width of intervals",
-    "pearson": "Pearson",
-    "spearman": "Spearman",
-    "r_squared": "R²",
-    "sign_auroc": "AUROC of the sign",
 }
+
+
+class _Titles(Mapping[str, str]):
+    """Titles of all scores that `score_predictions` can return, whatever is registered."""
+
+    def _all(self) -> dict[str, str]:
+        every = [METRICS.get(name) for name in METRICS.names()]
+        titles = {metric.name: metric.title for metric in every}
+        titles |= {
+            _UNCALIBRATED + metric.name: f"{metric.title} before calibration"
+            for metric in every
+            if metric.needs_probability
+        }
+        return titles | _COVERAGE
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+NAMES: Mapping[str, str] = _Titles()
+"""Title of each score, by name."""
+
+
+def shown_scores(task: str) -> list[str]:
+    """Return the names of the scores that are shown first, the leading one before all."""
+    return [metric.name for metric in headline_metrics(task)]
 
 
 def format_score(scores: dict[str, Any], name: str) -> str:
@@ -80,7 +95,7 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     for part in ("validation", "test"):
         lines += format_part(metrics[part], metrics["task"], part)
     if "source" in metrics:
-        first = SHOWN[metrics["task"]][0]
+        first = shown_scores(metrics["task"])[0]
         said = format_score(metrics["source"]["test"], first)
         lines.append(f"what it was started from, without these labels: test {NAMES[first]} {said}")
     return "\n".join(lines)
@@ -88,41 +103,17 @@ def format_metrics(metrics: dict[str, Any]) -> str:
 
 def format_part(scores: dict[str, Any], task: str, part: str) -> list[str]:
     """What do these scores say, as lines for a terminal? `part`: whose genes they are of."""
-    names = [*SHOWN[task], *(["coverage"] if "coverage" in scores else [])]
+    names = [*shown_scores(task), *(["coverage"] if "coverage" in scores else [])]
     shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in names]
     cell_types = scores.get("cell_types", {})
     size = f"{scores['n_genes']} genes"
     if cell_types:
         size += f" in {len(cell_types)} cell types, means over these"
     lines = [f"{part} ({size}): " + ", ".join(shown)]
-    first = SHOWN[task][0]
+    first = shown_scores(task)[0]
     for name, cell in cell_types.items():
         lines.append(f"  {name}: {NAMES[first]} {format_score(cell, first)}")
     return lines + [f"  {what}: {why}" for what, why in scores.get("undefined", {}).items()]
-
-
-Score = Callable[..., float]
-
-_CLASSIFICATION: dict[str, Score] = {
-    "auroc": metrics.auroc,
-    "auprc": metrics.auprc,
-    "accuracy": metrics.accuracy,
-    "balanced_accuracy": metrics.balanced_accuracy,
-    "brier": metrics.brier,
-    "expected_calibration_error": metrics.expected_calibration_error,
-}
-_REGRESSION: dict[str, Score] = {
-    "pearson": metrics.pearson,
-    "spearman": metrics.spearman,
-    "r_squared": metrics.r_squared,
-}
-
-
-class _Measure(NamedTuple):
-    """function : of the arrays; arrays : (row,) each"""
-
-    function: Score
-    arrays: tuple[np.ndarray, ...]
 
 
 def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -179,50 +170,39 @@ def _measured(rows: pd.DataFrame) -> np.ndarray:
     return np.log2(rows["expression"].to_numpy(np.float64) + 1)
 
 
-def _sign_auroc(measured: np.ndarray, predicted: np.ndarray) -> float:
-    """How well are genes that rise told from those that fall? Those that stay do not count."""
-    moves = measured != 0
-    return metrics.auroc((measured[moves] > 0).astype(np.int8), predicted[moves])
-
-
 def _mean(values: np.ndarray) -> float:
     if not np.isfinite(values).all():
         raise UndefinedScoreError("intervals without end have no mean width")
     return float(values.mean())
 
 
-def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, _Measure]:
-    """All scores that these predictions have, by name."""
-    if task != "classification":
-        levels = levels_of(rows)
-        measures = {name: _Measure(score, levels) for name, score in _REGRESSION.items()}
-        if task == "difference":
-            measures["sign_auroc"] = _Measure(_sign_auroc, levels)
+Measures = dict[str, tuple[Score, tuple[np.ndarray, ...]]]
+
+
+def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> Measures:
+    """All scores that these predictions have: function and arrays (row,), by name."""
+    arrays: tuple[np.ndarray, ...] = ()
+    if task == "classification":
+        arrays = rows["label"].to_numpy(), rows["probability"].to_numpy(np.float64)
     else:
-        label = rows["label"].to_numpy()
-        arrays = label, rows["probability"].to_numpy(np.float64)
-        measures = {name: _Measure(score, arrays) for name, score in _CLASSIFICATION.items()}
-        if "uncalibrated_probability" in rows:
-            arrays = label, rows["uncalibrated_probability"].to_numpy(np.float64)
-            for name in ("brier", "expected_calibration_error"):
-                measures[f"uncalibrated_{name}"] = _Measure(_CLASSIFICATION[name], arrays)
+        arrays = levels_of(rows)
+    measures: Measures = {m.name: (m.function, arrays) for m in metrics_of(task)}
+    if "uncalibrated_probability" in rows and task == "classification":
+        raw = arrays[0], rows["uncalibrated_probability"].to_numpy(np.float64)
+        for metric in metrics_of(task):
+            if metric.needs_probability:
+                measures[_UNCALIBRATED + metric.name] = metric.function, raw
                 if not with_coverage:
-                    del measures[name]
+                    del measures[metric.name]
     if with_coverage:
         for name, values in coverage_columns(rows, task).items():
-            measures[name] = _Measure(_mean, (values,))
+            measures[name] = _mean, (values,)
     return measures
 
 
 def _one_cell_type(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, Any]:
-    scores: dict[str, Any] = {}
-    undefined: dict[str, str] = {}
-    for name, (function, arrays) in _measures(rows, task, with_coverage).items():
-        try:
-            scores[name] = function(*arrays)
-        except UndefinedScoreError as error:
-            scores[name] = None
-            undefined[name] = error.problem
+    scores: dict[str, Any]
+    scores, undefined = collect(_measures(rows, task, with_coverage))
     if task == "classification":
         scores["share_high"] = float((rows["label"] == 1).mean())
     scores["n_genes"] = len(rows)
@@ -239,7 +219,7 @@ def _add_interval(scores: dict[str, Any], name: str, make: Callable[[], Interval
     try:
         interval = make()
     except UndefinedScoreError as error:
-        scores.setdefault("undefined", {})[f"{name} interval"] = str(error)
+        scores.setdefault("undefined", {})[f"{name} interval"] = error.problem
     else:
         scores[f"{name}_low"], scores[f"{name}_high"] = interval.low, interval.high
 
@@ -278,7 +258,7 @@ def _score_several(known: pd.DataFrame, task: str, with_coverage: bool) -> dict[
                 **_places(rows),
             )
         except UndefinedScoreError as error:
-            result.setdefault("undefined", {})[f"{name} interval"] = str(error)
+            result.setdefault("undefined", {})[f"{name} interval"] = error.problem
             continue
         for cell in defined:
             _add_interval(own[cell], name, partial(resamples.interval, cell))

@@ -12,7 +12,6 @@ import tomli_w
 
 from simplechrome.benchmark.comparisons import (
     AGAINST,
-    LEADING,
     OWN,
     VERDICTS,
     Claim,
@@ -25,11 +24,12 @@ from simplechrome.benchmark.comparisons import (
     tally,
 )
 from simplechrome.benchmark.config import ALL, OPTIMISTIC_SPLITS
-from simplechrome.benchmark.controls import CHANCE, TESTED, TRAINED
+from simplechrome.benchmark.controls import TESTED, TRAINED
 from simplechrome.benchmark.grid import conditions, genes_of, targets
 from simplechrome.benchmark.run import Benchmark
 from simplechrome.benchmark.summary import CONDITION, MEAN, MODEL, NO_REPRESENTATION, places
 from simplechrome.evaluation.scores import NAMES
+from simplechrome.metrics import AUROC, metrics_of
 from simplechrome.report import page
 from simplechrome.report.benchmark_method import limits, method_paragraphs
 from simplechrome.report.figures.benchmark import (
@@ -48,7 +48,6 @@ from simplechrome.report.figures.style import counted
 from simplechrome.report.markdown import render_markdown, table_as_markdown
 from simplechrome.report.score_tables import (
     LEVEL_MEANS,
-    SHOWN_IN_TEXTS,
     ScoreTable,
     ScoreTables,
     as_latex,
@@ -60,6 +59,7 @@ from simplechrome.report.score_tables import (
     short,
     shown_places,
     signed,
+    table_metrics,
 )
 from simplechrome.runs.predictions import write_table
 from simplechrome.version import __version__
@@ -109,7 +109,7 @@ def write_benchmark_files(benchmark: Benchmark) -> Findings:
         write_table(gain_table(findings.gains), folder / "neighbors.csv")
     write_table(benchmark.results.not_applicable, folder / "not_applicable.csv")
     tables = make_score_tables(
-        findings.resamples, findings.summary, SHOWN_IN_TEXTS[benchmark.config.task]
+        findings.resamples, findings.summary, table_metrics(benchmark.config.task)
     )
     _write_tables(benchmark, tables)
     write_benchmark_page(benchmark, findings, tables)
@@ -121,7 +121,7 @@ def write_benchmark_files(benchmark: Benchmark) -> Findings:
 def _write_tables(benchmark: Benchmark, tables: ScoreTables) -> None:
     markdown, latex = [], []
     for (place, metric), table in tables.items():
-        if metric == LEADING[benchmark.config.task]:
+        if metric == metrics_of(benchmark.config.task)[0].name:
             caption = f"{NAMES[metric]}, {name_place(place)}: mean over draws and 95 % interval"
             markdown.append(f"{caption}\n\n{table_as_markdown(score_block(table, metric))}\n")
             latex.append(as_latex(table, f"{caption}. {LEVEL_MEANS}"))
@@ -143,9 +143,9 @@ def write_benchmark_page(benchmark: Benchmark, findings: Findings, tables: Score
     Parameters
     ----------
     tables
-        Of the scores `SHOWN_IN_TEXTS`; see `make_score_tables`.
+        Of the `table_metrics`; see `make_score_tables`.
     """
-    metric = LEADING[benchmark.config.task]
+    metric = metrics_of(benchmark.config.task)[0].name
     shown = shown_places(places(findings.resamples))
     report = page.Page(
         f"{len(benchmark.grid.models.applicable)} models of expression, compared",
@@ -169,7 +169,7 @@ def benchmark_sections(
     benchmark: Benchmark, findings: Findings, tables: ScoreTables
 ) -> list[page.Section]:
     """Return what a benchmark found, in the order in which it is read."""
-    metric = LEADING[benchmark.config.task]
+    metric = metrics_of(benchmark.config.task)[0].name
     shown = shown_places(places(findings.resamples))
     sections = [
         page.Section("In short", [page.Items(list(_in_short(findings, tables, metric)))]),
@@ -293,7 +293,7 @@ def _below_chance(table: ScoreTable) -> str:
         low = [
             column
             for column, entry in zip(table.columns, entries, strict=True)
-            if entry is not None and entry.high < CHANCE["classification"]
+            if entry is not None and entry.high < (AUROC.chance or 0)
         ]
         if low:
             found[model] = low
@@ -476,7 +476,7 @@ def _curve_sections(benchmark: Benchmark, findings: Findings) -> Iterator[page.S
         for condition, scored in benchmark.results.test_sets.items()
         if condition[: len(place)] == place
     )
-    rows = _rows_of(findings, place, LEADING["classification"])
+    rows = _rows_of(findings, place, AUROC.name)
     fold = f", fold {condition[CONDITION.index('fold')]}" if place[3] == "fold" else ""
     blocks: list[page.Block] = [
         page.Text(

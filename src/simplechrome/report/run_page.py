@@ -17,7 +17,7 @@ from simplechrome.config.run import RunConfig
 from simplechrome.dataset.choose import name_pair
 from simplechrome.dataset.neighbors.graph import NeighborGraph, describe_graph
 from simplechrome.errors import ModelFormatError
-from simplechrome.evaluation.scores import NAMES, SHOWN, format_score
+from simplechrome.evaluation.scores import NAMES, format_score, shown_scores
 from simplechrome.explanation.neighbor_effects import (
     effects_by_distance,
     level_ranks,
@@ -212,7 +212,7 @@ def _subtitle(config: RunConfig) -> str:
 def _notes(dataset: xr.Dataset, config: RunConfig, metrics: dict[str, Any]) -> list[page.Note]:
     notes = page.dataset_notes(dataset)
     if "source" in metrics:
-        first = SHOWN[config.task][0]
+        first = shown_scores(config.task)[0]
         alone = format_score(metrics["source"]["test"], first)
         notes.append(
             page.Note(

@@ -11,6 +11,7 @@ import pandas as pd
 from simplechrome.benchmark.comparisons import compare_models
 from simplechrome.benchmark.config import ALL
 from simplechrome.benchmark.summary import MEAN, NO_REPRESENTATION, Resamples, places
+from simplechrome.metrics import METRICS, headline_metrics
 from simplechrome.report import page
 
 BEST, LEVEL = "best", "level"
@@ -27,14 +28,8 @@ _LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
     "−": "$-$",
     "†": r"$\dagger$",
 }
-SHOWN_IN_TEXTS = {
-    "classification": ("auroc", "auprc", "accuracy"),
-    "regression": ("pearson", "spearman", "r_squared"),
-}
-"""Scores that have a table in the write-up, by task; the first is the leading one."""
 PLACES = 6
 """Places (cell types, protocols, splits) that are shown; files hold all."""
-SMALLER_IS_BETTER = ("brier", "expected_calibration_error")
 
 
 class Entry(NamedTuple):
@@ -67,6 +62,11 @@ class ScoreTable(NamedTuple):
 
 ScoreTables = Mapping[tuple[tuple[Any, ...], str], ScoreTable]
 """By place (cell_type, protocol, trained_on, split) and score."""
+
+
+def table_metrics(task: str) -> list[str]:
+    """Return the names of the scores that have a table in a report, the leading one first."""
+    return [metric.name for metric in headline_metrics(task) if metric.larger_is_better]
 
 
 def is_place(summary: pd.DataFrame, place: tuple[Any, ...]) -> pd.Series:
@@ -114,7 +114,7 @@ def make_score_table(
         rows[["all_labels", "n_labels"]].drop_duplicates().sort_values(["all_labels", "n_labels"])
     )
     columns = [ALL if count.all_labels else f"{count.n_labels:,}" for count in _tuples(counts)]
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    sign = 1 if METRICS.get(metric).larger_is_better else -1
     table: dict[str, list[Entry | None]] = {}
     pairs: dict[tuple[str, str], pd.DataFrame] = {}
     models = rows["representation"] + ":" + rows["predictor"]
@@ -177,7 +177,8 @@ def score_block(table: ScoreTable, metric: str, title: str = "") -> page.Table:
         name: [entries[k] for entries in table.rows.values()]
         for k, name in enumerate(names.values())
     }
-    which: Literal["highest", "lowest"] = "lowest" if metric in SMALLER_IS_BETTER else "highest"
+    larger = METRICS.get(metric).larger_is_better
+    which: Literal["highest", "lowest"] = "highest" if larger else "lowest"
     frame = {c: [np.nan if e is None else e.mean for e in own] for c, own in held.items()}
     return page.Table(
         pd.DataFrame({"model": list(table.rows), **frame}),

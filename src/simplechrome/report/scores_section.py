@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from simplechrome.evaluation.scores import NAMES, SHOWN, format_uncertainty, known_rows, levels_of
+from simplechrome.evaluation.scores import (
+    NAMES,
+    format_uncertainty,
+    known_rows,
+    levels_of,
+    shown_scores,
+)
 from simplechrome.report import page
 from simplechrome.report.figures.scores import (
     calibration_figure,
@@ -30,7 +36,7 @@ def headline(metrics: dict[str, Any]) -> list[page.HeadlineNumber]:
     genes = f"{test['n_genes']:,} test gene" + ("" if test["n_genes"] == 1 else "s")
     cell_types = test.get("cell_types", {})
     numbers = []
-    for name in SHOWN[metrics["task"]]:
+    for name in shown_scores(metrics["task"]):
         reasons = test.get("undefined", {})
         note = genes
         if test.get(name) is None:
