@@ -1,20 +1,26 @@
-# Two commands do everything: `make demo` and `make test`. Both set up .venv when it is absent or
-# older than the files that describe it, and are quick when nothing changed.
+# `make demo` and `make test` are all that a user needs. Both set up .venv when it is absent or
+# older than the files that describe it.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/demo
+JOBS ?= 2
+# Networks of tests are small: more than one thread each only slows them down.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: demo test test-tensorflow lint format setup clean
+.PHONY: demo test test-docs test-tensorflow lint format setup clean
 
 demo: .venv/.ready
 	$(BIN)/simplechrome demo -o $(RUN) --overwrite
 
 test: .venv/.ready
-	$(BIN)/python -m pytest -m "not tensorflow"
+	$(PYTEST) --dist loadfile -m "not tensorflow and not docs"
+
+test-docs: .venv/.ready
+	$(PYTEST) -m docs tests/test_pages.py
 
 test-tensorflow: .venv/.tensorflow
-	$(BIN)/python -m pytest -m tensorflow tests/export tests/cli
+	$(PYTEST) --dist loadfile -m tensorflow tests/export tests/cli
 
 lint: .venv/.ready
 	$(BIN)/ruff check .
