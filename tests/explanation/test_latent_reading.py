@@ -16,7 +16,7 @@ from simplechrome.explanation.latents import (
     read_latents,
     two_groups,
 )
-from simplechrome.report.latent_section import reading_table, write_latent_page
+from simplechrome.report.latent_page import reading_table, write_latent_page
 from tests.simulated_dataset import simulated_dataset
 
 

@@ -99,7 +99,7 @@ def test_difference_outside_of_the_scale_is_an_arrow() -> None:
     assert [tick.get_text()[0] for tick in axes.get_xticklabels()] == ["−", "+"]
 
 
-def test_difference_without_interval_is_not_told_from_zero() -> None:
+def test_difference_without_interval_is_not_significant() -> None:
     table = summary(["raw:linear", "pca:linear"]).assign(
         difference_low=np.nan, difference_high=np.nan
     )

@@ -49,7 +49,7 @@ def command(
 
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.store import open_dataset
-    from simplechrome.report.latent_section import write_latent_page
+    from simplechrome.report.latent_page import write_latent_page
     from simplechrome.runs.apply import latents_with_run
     from simplechrome.runs.predictions import check_table_path, write_table
     from simplechrome.work.files import check_free

@@ -1,4 +1,4 @@
-"""What a run says of other data, on one page: its predictions, and how far to trust them."""
+"""The page of `predict`: what a run predicts of other data, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHOWN = 3
 
 
 def explanation_file(output: str | Path, *, overwrite: bool = False) -> Path:
-    """Where is the table that belongs to these predictions? `p_neighbors.tsv` beside `p.tsv`.
+    """Return the path of the table of neighbors: `p_neighbors.tsv` for `p.tsv`.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def write_prediction_page(
     run: str,
     command: str = "",
 ) -> Path:
-    """What does a run predict of this dataset, and can it be trusted?
+    """Write a page of a run's predictions of a dataset; return its path.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def write_prediction_page(
 
 
 def predict_command(run: str, dataset: str, output: str, report: str, **flags: Any) -> str:
-    """Which command makes this page? Without the folders of one machine."""
+    """Return the command that makes this page, without the folders of one machine."""
     names = [_shown(each) for each in (dataset, output, report)]
     chosen = [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
     written = ["-o", names[1], "--report", names[2]]
@@ -177,7 +177,7 @@ def _headline(table: pd.DataFrame) -> list[page.HeadlineNumber]:
         if "label_set" in table:
             sure = float(table["label_set"].isin(("high", "low")).mean())
             numbers.append(
-                page.HeadlineNumber("decided", sure, note="share of sets with a single label")
+                page.HeadlineNumber("decided", sure, note="fraction of sets with a single label")
             )
     else:
         column, label, _ = _AXES[task_of(table)]
@@ -209,7 +209,7 @@ def _predicted(table: pd.DataFrame) -> list[page.Block]:
                 {name: own[column].dropna() for name, own in drawn.items()}, label, middle=middle
             ),
             "What was predicted for the genes of each cell type",
-            "Number of genes by prediction, each cell type on a scale of its own; the line parts "
+            "Number of genes by prediction, each cell type on its own scale; the line separates "
             f"{'high from low' if column == 'probability' else 'expressed genes from others'}."
             + (f" The other {left} cell types are in the table." if left else ""),
             name="predicted",
@@ -218,7 +218,7 @@ def _predicted(table: pd.DataFrame) -> list[page.Block]:
             pd.DataFrame(rows),
             "Predictions by cell type",
             "Sets hold the labels that cannot be ruled out; how often they hold the truth is "
-            "promised for data like those of training only."
+            "guaranteed for data like those of training only."
             if "label_set" in table
             else f"Median level: {label}.",
             formats={"predicted high": ".1%"} if column == "probability" else {},

@@ -21,7 +21,7 @@ from simplechrome.version import __version__
 def write_quality_page(
     dataset: xr.Dataset, path: str | Path, *, name: str = "dataset", command: str = ""
 ) -> Path:
-    """Can this dataset be trusted? Its tracks, figures and advice, as one HTML file.
+    """Write a page on the quality of a dataset: its tracks, figures and advice.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def write_quality_page(
 
 
 def inspect_command(dataset: str, output: str) -> str:
-    """Which command makes this page? Without the folders of one machine."""
+    """Return the command that makes this page, without the folders of one machine."""
     return shlex.join(
         ["simplechrome", "inspect", PurePath(dataset).name, "-o", PurePath(output).name]
     )
@@ -134,8 +134,8 @@ def _track_table(description: dict[str, Any]) -> page.Table:
         frame,
         "Every track in numbers",
         "Mean: per bin. At TSS: the mean within 1 kb of it, as a multiple of the mean of the "
-        "windows. Empty: windows without signal. With data: genes whose window has any. AUROC: how "
-        "well the level alone tells high from low genes; below 0.5 the mark goes with low ones. "
+        "windows. Empty: windows without signal. With data: genes whose window has any. AUROC: "
+        "of the level alone, for high against low genes; below 0.5 the mark goes with low ones. "
         "Same mark: mean rank correlation of the levels with those of the same mark in the other "
         "cell types.",
         formats={name: each for name, each in formats.items() if name in frame},

@@ -28,7 +28,7 @@ from simplechrome.report import page
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
 from simplechrome.report.figures.neighbors import locus_figure
 from simplechrome.report.figures.scores import CHANGE
-from simplechrome.report.latent_section import latent_blocks
+from simplechrome.report.latent_page import latent_blocks
 from simplechrome.report.scores_section import headline, score_section, score_table
 from simplechrome.report.signal_section import signal_section
 from simplechrome.runs.load import Models, learned_genes, load_run
@@ -41,7 +41,7 @@ _SHOWN = 2  # genes whose loci are drawn
 def run_neighbors_section(
     models: Models, dataset: xr.Dataset, graph: NeighborGraph, test: pd.DataFrame
 ) -> page.Section:
-    """Who are the neighbors of this run, and which of them moved its predictions?
+    """Return the section on the neighbors of a run, and which of them moved its predictions.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def run_neighbors_section(
         blocks.insert(
             0,
             page.Text(
-                "Neighbors that are labelled training genes told their expression as well: these "
-                "predictions rest on expression measured in the same cell type, not on chromatin "
-                "alone."
+                "The expression of neighbors that are labelled training genes was used as well: "
+                "these predictions rest on expression measured in the same cell type, not on "
+                "chromatin alone."
             ),
         )
     if models.config.predictor.name == "neighborhood":
@@ -70,7 +70,7 @@ def run_neighbors_section(
         blocks.append(
             page.Text(
                 f"The predictor {models.config.predictor.name} sees the weighted mean of the "
-                "neighbors. Which of them moved a prediction, the predictor neighborhood tells."
+                "neighbors. The predictor neighborhood shows which of them moved a prediction."
             )
         )
     return page.Section("Neighbors", blocks)
@@ -89,7 +89,7 @@ def _graph_table(graph: NeighborGraph) -> page.Table:
                 "their median distance": "–" if away is None else f"{away / 1000:,.1f} kb",
             }
         )
-    return page.Table(pd.DataFrame(rows), "Who the neighbors are")
+    return page.Table(pd.DataFrame(rows), "The neighbors")
 
 
 def _effects(
@@ -104,8 +104,8 @@ def _effects(
     if effects.empty or not effects["all_neighbors"].any():
         return [
             page.Text(
-                "No prediction was changed: genes that were held out said that the gene's own "
-                "window alone is better, or that it is as good."
+                "No prediction was changed: on held-out genes, the gene's own window alone was "
+                "better or as good."
             )
         ]
     of_gene = effects.drop_duplicates(["gene_id", "cell_type"])
@@ -115,13 +115,13 @@ def _effects(
         page.Text(
             f"All neighbors together changed the predictions of {len(of_gene):,} test genes by "
             f"{np.sqrt((change**2).mean()):.2f} {unit} (root mean square). That a model looks at "
-            "neighbors, and is moved by them, does not say that this is right: only a comparison "
-            "with shuffled neighbors tells, see `simplechrome benchmark --preset neighbors`."
+            "neighbors, and is moved by them, does not show that this is right: that takes a "
+            "comparison with shuffled neighbors, see `simplechrome benchmark --preset neighbors`."
         ),
         page.Table(
             effects_by_distance(effects),
             "Neighbors of test genes by distance",
-            "Attention: the mean share that one neighbor gets. Effect: by how much the prediction "
+            "Attention: the mean weight of one neighbor. Effect: by how much the prediction "
             f"changes when one neighbor is taken away, root mean square, {unit}.",
             formats={"attention": ".4f", "effect": ".4f"},
         ),
@@ -137,7 +137,7 @@ def _locus(effects: pd.DataFrame, row: Any, unit: str, dataset: xr.Dataset) -> p
         locus_figure(own, gene=str(row.gene_name), levels=level_ranks(dataset, str(row.cell_type))),
         f"The neighbors of {row.gene_name} in {row.cell_type}, which together changed its "
         f"prediction by {row.all_neighbors:+.2f} {unit}".replace("-", "−"),
-        "From above: the share of attention; by how much each raised (or lowered) the prediction; "
+        "From above: attention; by how much each raised (or lowered) the prediction; "
         "the genes, in the direction of transcription; how much of each mark they have among all "
         "genes. One of the test genes that neighbors moved most.",
         name=f"neighbors_{row.gene_name}_{row.cell_type}",
@@ -145,7 +145,7 @@ def _locus(effects: pd.DataFrame, row: Any, unit: str, dataset: xr.Dataset) -> p
 
 
 READ = 6
-"""Latents of which the page of a run tells what they stand for; `simplechrome read` tells all."""
+"""Latents that are explained on the page of a run; `simplechrome interpret` explains all."""
 
 
 def _latent_block(dataset: xr.Dataset, encoder: Encoder) -> page.Figure | None:
@@ -166,7 +166,7 @@ def _latent_block(dataset: xr.Dataset, encoder: Encoder) -> page.Figure | None:
         "The latent map: each point is the window of one gene"
         + (" in one cell type" if len(latents) > 1 else ""),
         "Expression was not shown to the encoder; where color follows position, chromatin alone "
-        "tells expression. Right: how much of the spread each latent carries.",
+        "predicts expression. Right: how much of the spread each latent carries.",
         name="latent_map",
     )
 
@@ -261,7 +261,7 @@ def write_run_report(
     title: str = "",
     first_sections: Sequence[page.Section] = (),
 ) -> Path:
-    """What did this run find, on one page?
+    """Write the page of a run into its folder; return its path.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a run's page says of its scores: numbers on top, figures of test genes, a table."""
+"""Scores of a run: numbers on top, figures of test genes, a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INTERVALS = "Intervals: block bootstrap over runs of up to 50 consecutive genes
 
 
 def headline(metrics: dict[str, Any]) -> list[page.HeadlineNumber]:
-    """Which numbers of metrics.json does a reader look for first?"""
+    """Return the leading numbers of metrics.json."""
     test = metrics["test"]
     genes = f"{test['n_genes']:,} test gene" + ("" if test["n_genes"] == 1 else "s")
     cell_types = test.get("cell_types", {})
@@ -51,7 +51,7 @@ def headline(metrics: dict[str, Any]) -> list[page.HeadlineNumber]:
 
 
 def score_section(test: pd.DataFrame, metrics: dict[str, Any], *, units: str = "") -> page.Section:
-    """How good are the predictions of test genes, in figures?
+    """Return the section with figures of the predictions of test genes.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def score_section(test: pd.DataFrame, metrics: dict[str, Any], *, units: str = "
                 )
             )
         )
-    if text := _promises(metrics):
+    if text := _describe_coverage(metrics):
         blocks.append(page.Text(text))
     drawn = dict(list(rows.items())[:CELL_TYPES_DRAWN])
     scores = metrics["test"].get("cell_types") or dict.fromkeys(rows, metrics["test"])
@@ -93,8 +93,8 @@ def score_section(test: pd.DataFrame, metrics: dict[str, Any], *, units: str = "
     return page.Section("Test genes", blocks)
 
 
-def _promises(metrics: dict[str, Any]) -> str:
-    """How probabilities were calibrated, and whether sets and intervals hold what they promise."""
+def _describe_coverage(metrics: dict[str, Any]) -> str:
+    """How probabilities were calibrated, and the coverage of sets or intervals."""
     how, test = format_uncertainty(metrics), metrics["test"]
     if not how:
         return ""
@@ -125,7 +125,7 @@ def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> li
     curves = {
         name: (own["label"].to_numpy(), own["probability"].to_numpy()) for name, own in rows.items()
     }
-    calibration = "15 bins of equal numbers of genes; bars: 95 % intervals of the shares."
+    calibration = "15 bins of equal numbers of genes; bars: 95 % intervals of the fractions."
     before = {
         name: (own["label"].to_numpy(), own["uncalibrated_probability"].to_numpy())
         for name, own in rows.items()
@@ -137,8 +137,8 @@ def _classification(rows: dict[str, pd.DataFrame], scores: dict[str, Any]) -> li
     if len(rows) > 1:
         calibration = (
             "15 bins of equal numbers of genes in each cell type. The calibration error on top is "
-            "the mean of the cell types' errors: pooled, one that is too sure and one that is not "
-            "sure enough would cancel."
+            "the mean of the cell types' errors: pooled, overconfidence in one and "
+            "underconfidence in another would cancel."
         )
     return [
         page.Row(
@@ -198,7 +198,7 @@ def _regression(
         )
         for name, sides in shown.items()
     ]
-    # An odd number of half-width figures leaves room beside the last one.
+    # An odd number of half-width figures leaves room next to the last one.
     odd = len(scatters) % 2 == 1
     residuals = page.Figure(
         residual_figure(levels, units=units, wide=not odd),
@@ -214,7 +214,7 @@ def _regression(
 
 
 def score_table(metrics: dict[str, Any]) -> page.Table:
-    """What are all scores of test and validation genes, overall and of each cell type?"""
+    """Return the table of all scores of test and validation genes, overall and by cell type."""
     rows = []
     several = False
     for part in ("test", "validation"):

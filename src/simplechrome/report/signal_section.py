@@ -1,4 +1,4 @@
-"""What a run's page says of its dataset: where the marks lie, and how deep the tracks are."""
+"""The section on the signal: where the marks lie, and how deep the tracks are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simplechrome.schema import UNKNOWN_LABEL
 
 
 def mean_profiles(dataset: xr.Dataset, cell_type: int) -> tuple[np.ndarray, list[str]]:
-    """What is the mean signal per bin and mark, of high and of low genes?
+    """Return the mean signal per bin and mark of high and of low genes.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def mean_profiles(dataset: xr.Dataset, cell_type: int) -> tuple[np.ndarray, list
 
 
 def relative_difference(profiles: np.ndarray, classes: list[str]) -> np.ndarray:
-    """By how much do high genes have more of each mark than low ones, whatever its depth?
+    """Return the difference of high and low genes, relative to the mark's largest mean.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def relative_difference(profiles: np.ndarray, classes: list[str]) -> np.ndarray:
 
     Returns
     -------
-    (bin, mark), the difference of the means as a share of the mark's largest mean in the window,
+    (bin, mark), the difference of the means as a fraction of the mark's largest mean in the window,
     -1 to 1 for signal that is nowhere negative; NaN where either class is unknown.
     """
     if classes != ["high", "low"]:
@@ -109,11 +109,11 @@ def _levels(dataset: xr.Dataset) -> page.Figure:
 
 
 def signal_section(dataset: xr.Dataset) -> page.Section:
-    """What do the tracks look like around high and low genes?"""
+    """Return the section on the tracks around high and low genes."""
     names = [str(name) for name in dataset["cell_type"].values]
     many = len(names) > CELL_TYPES_DRAWN
     found = [mean_profiles(dataset, k) for k in range(len(names))]
-    blocks: list[page.Block] = [page.Text(said) for said in say_lost_genes(dataset)]
+    blocks: list[page.Block] = [page.Text(text) for text in say_lost_genes(dataset)]
     if len(names) > 1:
         blocks.append(_levels(dataset))
     if many and any(classes == ["high", "low"] for _, classes in found):
@@ -127,7 +127,7 @@ def signal_section(dataset: xr.Dataset) -> page.Section:
                     int(dataset.attrs["bin_size"]),
                 ),
                 "Where high and low genes differ, in every cell type",
-                "Mean of high less mean of low genes, as a share of the mark's largest mean in "
+                "Mean of high less mean of low genes, relative to the mark's largest mean in "
                 "that cell type; one row per cell type, from upstream (left) to downstream of the "
                 "TSS (right).",
                 name="differences",

@@ -37,7 +37,7 @@ _COLUMNS = 3  # panels side by side
 
 @styled
 def label_efficiency_figure(scores: pd.DataFrame, *, score_name: str = "AUROC") -> Figure:
-    """How many labelled genes does each representation need?
+    """Draw the score of each representation by number of labelled genes.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def _line_name(representation: str, predictor: str) -> str:
 
 @styled
 def grid_figure(summary: pd.DataFrame, *, baseline: str, score_name: str = "AUROC") -> Figure:
-    """How does each model's score grow with the number of labels?
+    """Draw each model's score by number of labels, a panel per predictor.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _of_model(summary: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def head_of(predictor: str) -> str:
-    """Which kind is a predictor, whatever its settings? `mlp` of `mlp@paper`."""
+    """Return the kind of a predictor without its settings: `mlp` of `mlp@paper`."""
     return predictor.partition("@")[0]
 
 
@@ -212,7 +212,7 @@ def _set_label_axes(panels: list[Axes], columns: int, n_labels: Floats) -> None:
 def paired_difference_figure(
     summary: pd.DataFrame, *, baseline: str, score_name: str = "AUROC"
 ) -> Figure:
-    """Which models score above the baseline, which below, and which cannot be told from it?
+    """Draw the paired difference of each model to the baseline, with its interval.
 
     Parameters
     ----------
@@ -302,7 +302,7 @@ def _bare(value: float) -> str:
 
 @styled
 def fit_time_figure(rows: pd.DataFrame, *, score_name: str = "AUROC") -> Figure:
-    """Is a model that scores higher worth the time that it takes?
+    """Draw scores against the time of one fit.
 
     Parameters
     ----------

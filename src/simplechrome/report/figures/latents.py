@@ -44,7 +44,7 @@ _COLUMNS = 3
 
 @styled
 def traversal_figure(change: xr.DataArray, bin_size: int) -> Figure:
-    """How does the window change when each latent rises by one standard deviation?
+    """Draw the change of the window when each latent rises by one standard deviation.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ Floats = NDArray[np.float64]
 
 @styled
 def loss_figure(history: pd.DataFrame) -> Figure:
-    """Did training converge, and which epoch was kept?
+    """Draw the loss by epoch, with the epoch that was kept.
 
     Parameters
     ----------
@@ -192,7 +192,7 @@ def latent_map_figure(
     activity_name: str = "activity",
     units: str = "RPKM",
 ) -> Figure:
-    """Do genes that lie close together in latent space have similar expression?
+    """Draw genes in the plane of two latents, colored by expression.
 
     Parameters
     ----------

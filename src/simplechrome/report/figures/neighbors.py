@@ -35,7 +35,7 @@ _LOOKS = {
 
 @styled
 def neighbor_gain_figure(gains: pd.DataFrame, *, score_name: str = "AUROC") -> Figure:
-    """How much higher does a model score with true neighbors than without, or with others?
+    """Draw the gain of true neighbors over none, shuffled ones, and those of other genes.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ _NAMED = 4  # neighbors on the chromosome that are named: those with the largest
 def locus_figure(
     effects: pd.DataFrame, *, gene: str, levels: pd.DataFrame | None = None, elsewhere: int = 12
 ) -> Figure:
-    """Which neighbors moved the prediction of one gene, and where do they lie?
+    """Draw the neighbors of one gene: their place, marks, attention and effect.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ LEGEND_INSIDE = 5
 
 @styled
 def roc_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
-    """How many high genes are found for how many low ones called high?
+    """Draw ROC curves: high genes found against low genes called high.
 
     Parameters
     ----------
@@ -78,10 +78,10 @@ def roc_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
 
 @styled
 def precision_recall_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
-    """How pure are the genes called high, the more of the high genes are found?
+    """Draw precision-recall curves.
 
     Parameters and errors are those of `roc_figure`, with the AUPRC in the legend. Dashed: the
-    share of high genes, which is what chance reaches (of the first curve, if they differ).
+    fraction of high genes, the precision of chance (of the first curve, if they differ).
     """
     from sklearn.metrics import precision_recall_curve
 
@@ -232,7 +232,7 @@ def calibration_figure(
     before: Curves | None = None,
     n_bins: int = 15,
 ) -> Figure:
-    """Of the genes called high with a probability of .8, are 80 % high?
+    """Draw calibration: the fraction of high genes by predicted probability.
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ def calibration_figure(
 
     Returns
     -------
-    Left, share of high genes against mean probability per bin, for a single curve with 95 %
+    Left, fraction of high genes against mean probability per bin, for a single curve with 95 %
     Wilson intervals for the share; right, how many genes of all curves have which probability.
 
     Raises
@@ -325,7 +325,7 @@ def calibration_figure(
 
 
 def bins_of_equal_mass(values: ArrayLike, n_bins: int) -> NDArray[np.int_]:
-    """In which bin is each gene, if each holds as many genes as the next?
+    """Return the bin of each gene, where bins hold equally many genes.
 
     Genes with the same value share a bin, as in `metrics.expected_calibration_error`; bins that
     stay empty are not counted.
@@ -357,7 +357,7 @@ def describe_bins(count: ArrayLike) -> str:
 def _binned(
     label: Floats, probability: Floats, n_bins: int
 ) -> tuple[Floats, Floats, NDArray[np.int_]]:
-    """Mean probability, share of high genes, and number of genes of each bin."""
+    """Mean probability, fraction of high genes, and number of genes of each bin."""
     bin_of_gene = bins_of_equal_mass(probability, n_bins)
     count = np.bincount(bin_of_gene)
     mean = np.bincount(bin_of_gene, probability) / count
@@ -385,7 +385,7 @@ _ROW = 0.62  # inches
 
 @styled
 def predicted_figure(values: Mapping[str, ArrayLike], label: str, *, middle: float) -> Figure:
-    """What was predicted for the genes of each cell type?
+    """Draw a histogram of predictions for each cell type.
 
     Parameters
     ----------
@@ -455,7 +455,7 @@ def scatter_expression_figure(
     interval: tuple[float, float] | None = None,
     bounds: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Figure:
-    """How close is predicted expression to what was measured?
+    """Draw predicted against measured expression.
 
     Parameters
     ----------
@@ -527,7 +527,7 @@ def residual_figure(
     n_bins: int = 15,
     wide: bool = False,
 ) -> Figure:
-    """At which levels of expression is the prediction too high or too low?
+    """Draw predicted minus measured expression by level.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ def mean_profile_figure(
     *,
     band: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Figure:
-    """Where around the TSS does each mark lie, in genes of each class?
+    """Draw the mean profile of each mark around the TSS, by class of genes.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def difference_figure(
     marks: Sequence[str],
     bin_size: int,
 ) -> Figure:
-    """In which cell types does a mark part high from low genes, and where?
+    """Draw the difference between high and low genes by position, mark and cell type.
 
     The profiles of many cell types in little room.
 
@@ -228,7 +228,7 @@ def quality_figure(
     *,
     units: str = "reads",
 ) -> Figure:
-    """Is any track much deeper or emptier than the others, and which are missing?
+    """Draw the mean level of every track, and which are missing.
 
     Parameters
     ----------
@@ -334,11 +334,11 @@ def coverage_figure(
     cell_types: Sequence[str],
     marks: Sequence[str],
 ) -> Figure:
-    """How much of the windows has data, and which tracks are missing?
+    """Draw the fraction of the windows that has data, by track.
 
     Parameters
     ----------
-    observed : (cell_type, mark), share of all windows' bases that have data, 0 to 1
+    observed : (cell_type, mark), fraction of all windows' bases that have data, 0 to 1
     mark_present : (cell_type, mark), False where the mark was not assayed (hatched)
     cell_types, marks
         Names.
@@ -406,7 +406,7 @@ def _percent(share: float) -> str:
 def correlation_figure(
     correlations: ArrayLike, tracks: Sequence[tuple[str, str]], marks: Sequence[str]
 ) -> Figure:
-    """Are tracks of one mark more alike than tracks of different marks?
+    """Draw the correlations between tracks, those of a mark side by side.
 
     Parameters
     ----------

@@ -123,12 +123,12 @@ styled = matplotlib.style.context(["default", STYLE])
 
 
 def series_lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Which line (color and dashes) belongs to each representation or model?
+    """Return the line (color and dashes) of each representation or model.
 
     A known one (its name begins with raw, log-means, PCA, VAE, consensus, DeepChrome or
     AttentiveChrome) has its own color in every figure, controls are gray, and others take the
-    colors that are left, in order. Where names share a color, as VAE 10 and VAE 20, dashes tell
-    them apart.
+    colors that are left, in order. Where names share a color, as VAE 10 and VAE 20, dashes
+    differ.
     """
     hues: dict[str, str] = {}
     for name in names:
@@ -151,7 +151,7 @@ def series_lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def mark_colors(marks: Sequence[str]) -> list[str]:
-    """Which color belongs to each mark?
+    """Return the color of each mark.
 
     The five core marks have their own in every figure; others take the series' colors, in
     order.
@@ -173,7 +173,7 @@ def check_shapes(sizes: Mapping[str, int], **arrays: np.ndarray) -> None:
 
 
 def short_name(name: object, length: int = 24) -> str:
-    """How is a user's name written where room is short? On one line, cut with an ellipsis."""
+    """Return a user's name on one line, cut with an ellipsis."""
     text = " ".join(str(name).split())
     text = "".join(letter for letter in text if letter.isprintable())  # others break an SVG
     return text if len(text) <= length else text[: length - 1] + "…"
@@ -181,7 +181,7 @@ def short_name(name: object, length: int = 24) -> str:
 
 @styled
 def message_figure(message: str, width: float = HALF_WIDTH) -> Figure:
-    """What stands in place of a figure that cannot be drawn? The reason, in a frame."""
+    """Return a figure with the reason why another cannot be drawn."""
     figure = new_figure(width, 1.6)
     axes = figure.subplots()
     axes.set(xticks=[], yticks=[])
@@ -201,7 +201,7 @@ def message_figure(message: str, width: float = HALF_WIDTH) -> Figure:
 
 @styled
 def new_figure(width: float, height: float) -> Figure:
-    """What is drawn on? An empty figure that makes room for its own labels; sizes in inches."""
+    """Return an empty figure with room for its labels; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -210,7 +210,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Where can labels stand that want these positions, but need `gap` between each other?
+    """Return positions for labels near these, at least `gap` apart.
 
     Least squares: the labels move as little as possible. All of them lie within low and high
     as long as they fit in there.
@@ -225,12 +225,12 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> n
 
 
 def counted(n: int, noun: str) -> str:
-    """How is a number of things written? As `1 gene` and `2,742 genes`."""
+    """Return a number of things as text: `1 gene`, `2,742 genes`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
-    """Which line is which? Writes each name beside its line's end, with none on top of another.
+    """Write each line's name at its end, without overlaps.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, float, floa
 
 
 def write_svg(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Where is this figure for slides and papers? Written as SVG that looks the same everywhere.
+    """Write a figure as SVG that looks the same everywhere, for slides and papers.
 
     Letters become outlines, since a slide's reader may lack the font. Without a date, and with
     identifiers that do not come from chance, the same figure gives the same bytes.
@@ -284,7 +284,7 @@ _FONT_FAMILY = re.compile(r"font-family: [^;]*;? ?")
 
 @styled
 def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """What does this figure look like as an element of an HTML page?
+    """Return a figure as an element of an HTML page.
 
     Text stays text (in the page's font) and the palette's colors follow the page's. The same
     figure gives the same bytes.

@@ -1,4 +1,4 @@
-"""What the latents of a run stand for, as part of a page, and as a page."""
+"""What the latents of a run stand for: blocks of a page, and a page of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = 12
 def latent_blocks(
     latents: xr.DataArray, dataset: xr.Dataset, *, shown: int = SHOWN
 ) -> list[page.Block]:
-    """What does each of the first latents stand for?
+    """Return a figure and a table of what the first latents stand for.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def write_latent_page(
     against: Mapping[str, xr.DataArray] | None = None,
     command: str = "",
 ) -> pd.DataFrame:
-    """What do the latents of a run stand for, on one page?
+    """Write a page of what the latents of a run stand for; return its table.
 
     Parameters
     ----------
