@@ -40,8 +40,10 @@ _CANDIDATES = 120
 
 def beside(latents: xr.DataArray, graph: NeighborGraph, n: int, form: str) -> xr.DataArray:
     """Own latents, and those of n neighbors: one after the other, or their mean; 0 for none."""
-    padded = graph.padded(n)
-    places, there = padded.position, padded.mask
+    slot = np.arange(graph.n_edges) - graph.offsets[graph.gene]
+    at = graph.gene[slot < n], slot[slot < n]
+    places, there = np.zeros((2, graph.gene_id.size, n), int)
+    places[at], there[at] = graph.neighbor[slot < n], 1
     values = latents.values[:, places] * there[:, :, np.newaxis]
     if form == "mean":
         values = values.sum(axis=2) / np.maximum(there.sum(axis=1), 1)[:, np.newaxis]

@@ -1,6 +1,6 @@
-"""What a dataset is: names, dimensions, dtypes and units, and the one check at the door.
+"""What a dataset is: names, dimensions, dtypes and units, and its validation.
 
-This is the only file that states them; everything else asks it or relies on `validate`.
+Everything else relies on `validate`.
 Coordinates are 0-based and half-open; bins run in the direction of transcription.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simplechrome.errors import DatasetFormatError
+from simplechrome.errors import DatasetFormatError, first_names
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,7 +27,7 @@ PUBLISHED_SPLITS = ("train", "valid", "test", "")
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the dataset: its dimensions, allowed dtypes and meaning."""
+    """A variable of the dataset."""
 
     dims: tuple[str, ...]
     dtypes: tuple[str, ...]
@@ -44,7 +44,7 @@ VARIABLES: dict[str, Variable] = {
         ("cell_type", "mark"), ("bool",), "False where the mark was not assayed"
     ),
     "observed": Variable(
-        ("cell_type", "gene", "mark"), ("float32",), "share of the window's bases with data"
+        ("cell_type", "gene", "mark"), ("float32",), "fraction of the window's bases with data"
     ),
     "depth": Variable(
         ("cell_type", "mark"), ("float32",), "library size or total signal; NaN if unknown"
@@ -88,20 +88,18 @@ COORDINATES = ("gene_id", "gene_name", "chrom", "tss", "strand", "published_spli
 PLACE = ("chrom", "tss", "strand")
 """The variables that place a gene in the genome; all or none are there."""
 
-REQUIRED_ATTRIBUTES = ("format_version", "bin_size")
 
-
-def _dtype_name(array: xr.DataArray) -> str:
-    return "string" if array.dtype.kind in "OUT" else array.dtype.name
-
-
-def _require(condition: bool, problem: str, *, found: str, expected: str, remedy: str = "") -> None:
+def _require(condition: bool, problem: str, remedy: str = "") -> None:
     if not condition:
-        raise DatasetFormatError(problem, found=found, expected=expected, remedy=remedy)
+        raise DatasetFormatError(problem, remedy)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def check_format_version(attributes: Mapping[str, object], where: str) -> None:
-    """Can this program read a dataset with these attributes?
+    """Refuse attributes of a dataset that this program cannot read.
 
     Raises
     ------
@@ -110,51 +108,44 @@ def check_format_version(attributes: Mapping[str, object], where: str) -> None:
     """
     version = attributes.get("format_version")
     _require(
-        isinstance(version, int | np.integer) and not isinstance(version, bool),
-        f"{where} is not a SimpleChrome dataset.",
-        found=f"format_version = {version!r}",
-        expected=f"a whole number up to {FORMAT_VERSION}",
-        remedy="make one with `simplechrome build`, or simplechrome.from_arrays",
+        _is_whole(version),
+        f"{where} is not a SimpleChrome dataset: its format_version is {version!r}.",
+        "make one with `simplechrome build`, or simplechrome.from_arrays",
     )
     _require(
         int(version) <= FORMAT_VERSION,  # type: ignore[call-overload]
-        f"{where} was written by a newer version of SimpleChrome.",
-        found=f"format_version = {version}",
-        expected=f"{FORMAT_VERSION} or lower",
-        remedy="pip install --upgrade simplechrome",
+        f"{where} was written by a newer version of SimpleChrome: its format_version is {version}, "
+        f"expected {FORMAT_VERSION} or lower.",
+        "pip install --upgrade simplechrome",
     )
 
 
 def _check_variables(dataset: xr.Dataset, where: str) -> None:
     for name, variable in VARIABLES.items():
+        wanted = f"({', '.join(variable.dims)})"
         if name not in dataset.variables:
             _require(
                 not variable.required,
-                f"{where} lacks the variable `{name}` ({variable.meaning}).",
-                found="variables " + ", ".join(sorted(map(str, dataset.variables))),
-                expected=f"`{name}` with dimensions ({', '.join(variable.dims)})",
-                remedy="build it again with `simplechrome build`, or simplechrome.from_arrays",
+                f"{where} lacks the variable `{name}` {wanted}: {variable.meaning}.",
+                "build it again with `simplechrome build`, or simplechrome.from_arrays",
             )
             continue
         array = dataset[name]
         _require(
             array.dims == variable.dims,
-            f"{where}: `{name}` has wrong dimensions.",
-            found=f"({', '.join(map(str, array.dims))})",
-            expected=f"({', '.join(variable.dims)})",
-            remedy=f"dataset['{name}'].transpose(...) may put them in order",
+            f"{where}: `{name}` has dimensions ({', '.join(map(str, array.dims))}), expected "
+            f"{wanted}.",
+            f"dataset['{name}'].transpose(...) may reorder them",
         )
         _require(
             array.size > 0,
-            f"{where}: `{name}` is empty.",
-            found=", ".join(f"{size} along {dim}" for dim, size in array.sizes.items()),
-            expected="at least one cell type, gene, bin and mark",
+            f"{where}: `{name}` is empty: {dict(array.sizes)}; expected at least one cell type, "
+            "gene, bin and mark.",
         )
+        dtype = "string" if array.dtype.kind in "OUT" else array.dtype.name
         _require(
-            _dtype_name(array) in variable.dtypes,
-            f"{where}: `{name}` has a wrong type.",
-            found=_dtype_name(array),
-            expected=" or ".join(variable.dtypes),
+            dtype in variable.dtypes,
+            f"{where}: `{name}` is of type {dtype}, expected {' or '.join(variable.dtypes)}.",
         )
 
 
@@ -164,46 +155,38 @@ def _check_values(dataset: xr.Dataset, where: str) -> None:
         repeated = values[counts > 1]
         _require(
             repeated.size == 0,
-            f"{where}: {repeated.size} values of `{name}` occur more than once.",
-            found=", ".join(repeated[:5]),
-            expected="each once",
+            f"{where}: {repeated.size} values of `{name}` occur more than once: "
+            f"{first_names(repeated)}.",
         )
-    for name, allowed in (("strand", STRANDS), ("published_split", PUBLISHED_SPLITS)):
-        values = dataset[name].values.astype(str) if name in dataset.variables else np.empty(0, str)
-        odd = np.setdiff1d(values, allowed)
+    allowed = {"strand": STRANDS, "published_split": PUBLISHED_SPLITS}
+    for name in allowed.keys() & set(dataset.variables):
+        odd = np.setdiff1d(dataset[name].values.astype(str), allowed[str(name)])
         _require(
             odd.size == 0,
-            f"{where}: `{name}` holds values without meaning.",
-            found=", ".join(map(repr, odd[:5].tolist())),
-            expected=" or ".join(map(repr, allowed)),
+            f"{where}: `{name}` holds {first_names(map(repr, odd.tolist()))}, expected "
+            f"{' or '.join(map(repr, allowed[str(name)]))}.",
         )
-    starts = dataset["bin_start"].values
-    size = dataset.attrs["bin_size"]
+    starts, size = dataset["bin_start"].values, dataset.attrs["bin_size"]
     _require(
-        isinstance(size, int | np.integer) and not isinstance(size, bool) and int(size) > 0,
-        f"{where}: `bin_size` makes no sense.",
-        found=repr(size),
-        expected="a whole number of bp, 1 or more",
+        _is_whole(size) and int(size) > 0,
+        f"{where}: `bin_size` is {size!r}, expected a whole number of bp, 1 or more.",
     )
     _require(
         bool(np.all(np.diff(starts) == size)),
-        f"{where}: `bin_start` does not run in steps of bin_size.",
-        found=f"{starts[:3].tolist()} …",
-        expected=f"steps of {size} bp",
+        f"{where}: `bin_start` ({first_names(starts, 3)}) does not run in steps of bin_size, "
+        f"{size} bp.",
     )
     labels = np.unique(dataset["label"].values)
     _require(
         bool(np.isin(labels, (0, 1, UNKNOWN_LABEL)).all()),
-        f"{where}: `label` holds other values than 1 (high), 0 (low), -1 (unknown).",
-        found=str(labels[:8].tolist()),
-        expected="-1, 0, 1",
+        f"{where}: `label` holds {first_names(labels, 8)}, expected 1 (high), 0 (low) and -1 "
+        "(unknown).",
     )
     places = [name for name in PLACE if name in dataset.variables]
     _require(
         len(places) in (0, len(PLACE)),
-        f"{where}: only part of the genes' places is there.",
-        found=", ".join(places),
-        expected="all or none of " + ", ".join(PLACE),
+        f"{where} has only {', '.join(places)} of the genes' places, expected all or none of "
+        f"{', '.join(PLACE)}.",
     )
     signal = dataset["signal"].values
     if signal.dtype.kind == "f":
@@ -211,16 +194,16 @@ def _check_values(dataset: xr.Dataset, where: str) -> None:
         # both signs, and NaN, survive into it.
         with np.errstate(invalid="ignore"):
             total = signal.sum(dtype=np.float64)
-        _require(
-            bool(np.isfinite(total)),
-            f"{where}: `signal` holds values that are not finite.",
-            found=f"{int((~np.isfinite(signal)).sum())} of {signal.size}",
-            expected="finite numbers; unobserved signal is 0 with `observed` = 0",
-        )
+        if not np.isfinite(total):
+            raise DatasetFormatError(
+                f"{where}: {int((~np.isfinite(signal)).sum())} of {signal.size} values of `signal` "
+                "are not finite.",
+                "set unobserved signal to 0, with `observed` = 0",
+            )
 
 
 def validate(dataset: xr.Dataset, where: str = "dataset") -> xr.Dataset:
-    """Is this a SimpleChrome dataset?
+    """Return the dataset, if it is a valid one.
 
     Called once wherever a dataset enters (open, save, from_arrays, merge); code inside the
     package relies on it.
@@ -232,24 +215,14 @@ def validate(dataset: xr.Dataset, where: str = "dataset") -> xr.Dataset:
     where
         The file's name, for the message.
 
-    Returns
-    -------
-    The same dataset.
-
     Raises
     ------
     DatasetFormatError
         If a variable or attribute is missing, has other dimensions or another type, or holds
-        values without meaning.
+        invalid values.
     """
     check_format_version(dict(dataset.attrs), where)
-    for name in REQUIRED_ATTRIBUTES:
-        _require(
-            name in dataset.attrs,
-            f"{where} lacks the attribute `{name}`.",
-            found=", ".join(map(str, dataset.attrs)),
-            expected=", ".join(REQUIRED_ATTRIBUTES),
-        )
+    _require("bin_size" in dataset.attrs, f"{where} lacks the attribute `bin_size`.")
     _check_variables(dataset, where)
     _check_values(dataset, where)
     return dataset

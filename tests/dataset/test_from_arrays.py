@@ -218,9 +218,12 @@ def test_a_signal_without_cell_types_says_how_to_add_them() -> None:
     ("changed", "message"),
     [
         ({"gene_ids": ["a", "b", "c", "a"]}, "`gene_id` occur more than once"),
-        ({"bin_size": 0}, "`bin_size` makes no sense"),
+        ({"bin_size": 0}, "`bin_size` is 0"),
         ({"bin_start": [0, 1, 2, 3]}, "steps of bin_size"),
-        ({"published_split": ["train", "validation", "test", ""]}, "found: 'validation'"),
+        (
+            {"published_split": ["train", "validation", "test", ""]},
+            "holds 'validation'",
+        ),
         ({"signal": np.zeros((1, 0, 2, 1))}, "`signal` is empty"),
     ],
 )
@@ -286,7 +289,7 @@ def test_a_gene_table_that_does_not_fit_is_refused(
 
 
 def test_an_unknown_strand_is_refused(make_dataset: MakeDataset) -> None:
-    with pytest.raises(DatasetFormatError, match="`strand` holds values without meaning"):
+    with pytest.raises(DatasetFormatError, match="`strand` holds '-1'"):
         add_genes(make_dataset(), GENES.assign(strand="-1"))
 
 

@@ -1,4 +1,4 @@
-"""What is said of a dataset before anybody trusts it."""
+"""The description of a dataset, and its warnings."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_good_dataset_has_no_warnings(dataset: xr.Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"note": "simulated data"}, "Note of the dataset: simulated data."),
         ({}, "The genes have no place: build with --genes FILE"),
@@ -104,15 +104,15 @@ def test_a_good_dataset_has_no_warnings(dataset: xr.Dataset) -> None:
         ({"label": np.array([[0, 0, 1, 1]] * 2)}, "A H3K27me3: its level is higher in highly"),
         ({"label": np.array([[1, 1, 0, 0]] * 2)}, "A H3K4me3: its level is lower in highly"),
         ({"signal": np.zeros((1, 4, 4, 1), np.uint16)}, "A H3K4me3 holds no signal at all."),
-        ({"mark_present": [[1, 1], [1, 0]]}, "H3K27me3 is there in one cell type only"),
+        ({"mark_present": [[1, 1], [1, 0]]}, "H3K27me3 is in one cell type only"),
         # The mean of A is 150 + 15 = 165, that of B 1000 more.
         ({}, "H3K4me3: the mean per bin runs from 1.6e+02 to 1.2e+03 between cell types"),
     ],
 )
 def test_what_a_careful_colleague_would_say(
-    make_dataset: MakeDataset, changed: dict[str, Any], said: str
+    make_dataset: MakeDataset, changed: dict[str, Any], message: str
 ) -> None:
-    assert said in warnings_of(make_dataset(**changed))
+    assert message in warnings_of(make_dataset(**changed))
 
 
 def test_balanced_labels_and_usual_directions_are_not_remarked_on(
@@ -124,7 +124,7 @@ def test_balanced_labels_and_usual_directions_are_not_remarked_on(
 
 
 @pytest.mark.parametrize(
-    ("label", "split", "said"),
+    ("label", "split", "message"),
     [
         ([1, 1, 1, 0], ["train", "train", "valid", "test"], "100% in train, 100% in valid, 0% in"),
         # No gene of the test part has a label.
@@ -132,11 +132,11 @@ def test_balanced_labels_and_usual_directions_are_not_remarked_on(
         ([1, 1, 0, 0], ["train", "train", "valid", ""], "100% in train, 0% in valid."),
     ],
 )
-def test_an_unbalanced_published_split_is_said(
-    make_dataset: MakeDataset, label: list[int], split: list[str], said: str
+def test_an_unbalanced_published_split_is_reported(
+    make_dataset: MakeDataset, label: list[int], split: list[str], message: str
 ) -> None:
     dataset = make_dataset(label=np.array([label] * 2), published_split=split)
-    assert f"high genes is {said}" in warnings_of(dataset)
+    assert f"high genes is {message}" in warnings_of(dataset)
 
 
 def test_a_balanced_published_split_is_not_remarked_on(make_dataset: MakeDataset) -> None:
@@ -159,7 +159,7 @@ def test_the_text_names_sizes_chromosomes_cell_types_and_marks(dataset: xr.Datas
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert "A 4 50.0% H3K4me3 1.5 (1.00), H3K27me3 1 (0.00)" in lines
     assert "B 3 66.7% H3K4me3 1.5 (1.00), H3K27me3 –" in lines
-    assert lines[-1].startswith("! H3K27me3 is there in one cell type only")
+    assert lines[-1].startswith("! H3K27me3 is in one cell type only")
 
 
 def test_describing_changes_nothing(dataset: xr.Dataset) -> None:
@@ -168,8 +168,8 @@ def test_describing_changes_nothing(dataset: xr.Dataset) -> None:
     assert dataset.identical(before)
 
 
-def test_genes_without_data_are_told(dataset: xr.Dataset) -> None:
-    """g1 has no data anywhere, g2 none in A; 3 more genes of the annotation were left out."""
+def test_genes_without_data_are_reported(dataset: xr.Dataset) -> None:
+    """g1 has no data anywhere, g2 none in A; 3 more genes of the annotation were dropped."""
     dataset["observed"][:, 0] = 0
     dataset["observed"][0, 1] = 0
     left_out = {"on excluded chromosomes": 3, "observed too little": 0}
@@ -179,9 +179,9 @@ def test_genes_without_data_are_told(dataset: xr.Dataset) -> None:
     assert described["cell_types"]["A"]["genes_without_data"] == 2
     text = format_description(described)
     assert "genes without data in any track: 1" in text
-    assert "genes left out: 3 on excluded chromosomes" in text
+    assert "genes dropped: 3 on excluded chromosomes" in text
     assert say_lost_genes(dataset) == [
         "1 of 4 genes have no data in any track; they are kept, and masked.",
         "Genes masked for lack of data in one cell type, and not in all: 1 in A.",
-        "Genes of the annotation that were left out: 3 on excluded chromosomes.",
+        "Genes of the annotation that were dropped: 3 on excluded chromosomes.",
     ]

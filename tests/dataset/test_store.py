@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-import simplechrome
 from simplechrome.dataset.building.merge import LARGE, outline
 from simplechrome.dataset.store import (
     GrowingStore,
@@ -141,7 +140,7 @@ def test_each_cell_type_is_a_chunk_of_its_own(saved: Path) -> None:
     assert files == ["signal/c/0/0/0/0", "signal/c/1/0/0/0", "signal/zarr.json"]
 
 
-def test_an_existing_dataset_is_kept_unless_told_otherwise(
+def test_an_existing_dataset_is_kept_without_overwrite(
     full: xr.Dataset, copy: Path, make_dataset: MakeDataset
 ) -> None:
     with pytest.raises(OutputExistsError, match=r"copy\.zarr exists already"):
@@ -149,13 +148,6 @@ def test_an_existing_dataset_is_kept_unless_told_otherwise(
     assert open_dataset(copy).identical(full)
     save_dataset(make_dataset(), copy, overwrite=True)
     assert open_dataset(copy).identical(make_dataset())
-
-
-def test_a_folder_that_is_no_dataset_is_never_overwritten(full: xr.Dataset, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").touch()
-    with pytest.raises(OutputExistsError, match=r"is not a dataset(.|\n)*thesis\.tex"):
-        save_dataset(full, tmp_path, overwrite=True)
-    assert (tmp_path / "thesis.tex").exists()
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "No space left"), KeyboardInterrupt()])
@@ -192,10 +184,10 @@ def test_a_path_without_anything_is_missing_input(tmp_path: Path) -> None:
 
 
 def test_other_folders_and_files_are_no_datasets(tmp_path: Path) -> None:
-    with pytest.raises(DatasetFormatError, match=r"found: no zarr\.json in it"):
+    with pytest.raises(DatasetFormatError, match=r"it has no zarr\.json"):
         open_dataset(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetFormatError, match="found: a file"):
+    with pytest.raises(DatasetFormatError, match="it is a file"):
         open_dataset(tmp_path / "file")
 
 
@@ -214,7 +206,7 @@ def test_a_newer_format_is_refused_before_anything_is_read(copy: Path) -> None:
     shutil.rmtree(copy / "signal")  # A newer format may well store it elsewhere.
     with pytest.raises(DatasetFormatError, match="newer version of SimpleChrome") as caught:
         open_dataset(copy)
-    assert "found: format_version = 2" in str(caught.value)
+    assert "format_version is 2" in str(caught.value)
 
 
 def test_a_removed_variable_is_named(copy: Path) -> None:
@@ -234,7 +226,7 @@ def test_a_lost_chunk_is_not_read_as_zeros(copy: Path, name: str) -> None:
         open_dataset(copy)
     assert "copy.zarr cannot be read as a dataset" in str(caught.value)
     assert f"chunks of `{name}` are missing" in str(caught.value)
-    assert "likely cause: a damaged or incomplete copy" in str(caught.value)
+    assert "damaged or incomplete" in str(caught.value)
 
 
 def test_chunks_of_zeros_are_not_taken_for_lost_ones(
@@ -289,29 +281,13 @@ def test_files_of_the_operating_system_do_no_harm(full: xr.Dataset, copy: Path) 
     assert open_dataset(copy).identical(full)
 
 
-def test_simulated_data_survive(tmp_path: Path) -> None:
-    made = simplechrome.simulate(n_genes=300, n_cell_types=2, n_bins=8, missing_marks=0.3)
-    dataset = simplechrome.from_arrays(
-        made.signal,
-        marks=made.marks,
-        gene_ids=made.genes["gene_id"],
-        cell_types=made.cell_types,
-        mark_present=made.mark_present,
-        depth=made.depth,
-        expression=made.expression,
-        genes=made.genes,
-    )
-    save_dataset(dataset, tmp_path / "x.zarr")
-    assert_same_bits(dataset, open_dataset(tmp_path / "x.zarr"))
-
-
 @pytest.mark.parametrize("content", ["{}", '{"attributes": {"format_version": 1}}'])
-def test_overwrite_refuses_a_folder_with_anything_beside_a_dataset(
+def test_overwrite_refuses_a_folder_with_other_files(
     make_dataset: MakeDataset, tmp_path: Path, content: str
 ) -> None:
     (tmp_path / "zarr.json").write_text(content)
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(OutputExistsError, match=r"found: thesis\.txt"):
+    with pytest.raises(OutputExistsError, match=r"thesis\.txt"):
         save_dataset(make_dataset(), tmp_path, overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
@@ -342,14 +318,14 @@ def test_unknown_cell_type_is_named_with_what_is_near(saved: Path) -> None:
         open_dataset(saved, [])
 
 
-def test_dataset_that_was_begun_and_not_finished_is_told_from_a_wrong_path(tmp_path: Path) -> None:
+def test_unfinished_dataset_is_not_reported_as_absent(tmp_path: Path) -> None:
     (tmp_path / "x.zarr.unfinished").mkdir()
     with pytest.raises(MissingInputError, match="begun and not finished") as caught:
         open_dataset(tmp_path / "x.zarr")
     assert "--resume" in caught.value.remedy
 
 
-def test_sizes_are_told_without_reading(copy: Path) -> None:
+def test_sizes_need_no_reading_of_signal(copy: Path) -> None:
     (copy / "signal" / "c" / "0" / "0" / "0" / "0").write_bytes(b"reading this fails")
     assert stored_sizes(copy) == {"cell_type": 2, "gene": 4, "bin": 4, "mark": 2}
 
@@ -362,7 +338,7 @@ def test_outline_is_read_without_the_signal(full: xr.Dataset, copy: Path) -> Non
     assert_same_bits(outline(full), open_outline(copy, LARGE))
 
 
-def test_only_a_stored_dataset_says_that_it_is_one(copy: Path, tmp_path: Path) -> None:
+def test_only_a_stored_dataset_is_recognized(copy: Path, tmp_path: Path) -> None:
     assert is_dataset(copy)
     assert not is_dataset(copy / "signal")
     assert not is_dataset(tmp_path)

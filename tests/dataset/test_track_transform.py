@@ -106,6 +106,5 @@ def test_empty_track_stays_at_zero() -> None:
 
 def test_negative_values_are_refused() -> None:
     data = tracks(np.full((1, 4, 3, 1), -1.0, np.float32), units="fold_change")
-    with pytest.raises(InputFormatError, match="negative values") as caught:
+    with pytest.raises(InputFormatError, match="c0 m0 holds negative values"):
         TrackTransform().fit(data)
-    assert caught.value.found == "-1.0 in c0 m0"

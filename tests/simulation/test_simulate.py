@@ -296,12 +296,12 @@ def test_a_single_missing_mark_may_be_named_without_a_list() -> None:
         ({"n_bins": 0}, "n_bins"),
         ({"bin_size": True}, "bin_size"),
         ({"marks": ("H3K4me3", "H3K27ac")}, "H3K27ac"),
-        ({"marks": ()}, "none"),
+        ({"marks": ()}, "marks are empty"),
         ({"marks": ("H3K4me3", "H3K4me3")}, "each once"),
-        ({"missing_marks": 1.0}, "share of tracks"),
+        ({"missing_marks": 1.0}, "fraction of tracks"),
         ({"missing_marks": {"E012": ["H3K4me3"]}}, "'E012'"),
         ({"missing_marks": {"SIM001": ["H3K27ac"]}}, "'H3K27ac'"),
-        ({"missing_marks": {"SIM001": MARKS}}, "no mark in 1 cell types"),
+        ({"missing_marks": {"SIM001": MARKS}}, "no mark in SIM001"),
         ({"signal_effect": 1.5}, "signal_effect"),
         ({"signal_effect": float("nan")}, "signal_effect"),
         ({"neighbor_effect": 0.5}, "from 0 to 0.2"),
@@ -309,7 +309,7 @@ def test_a_single_missing_mark_may_be_named_without_a_list() -> None:
         ({"neighbor_band": (0, 10_000)}, "above 0"),
     ],
 )
-def test_options_without_meaning_are_refused_by_name(options: dict, expected: str) -> None:
+def test_invalid_options_are_refused_by_name(options: dict, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         simulate(**{"n_genes": 10, **options})
 

@@ -1,4 +1,4 @@
-"""Some of a dataset's cell types or marks, by name."""
+"""What of a dataset is used: cell types, marks, pairs of cell types, genes with data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.dataset.transforms.signal import present_marks
-from simplechrome.errors import ConfigError, DatasetFormatError, UnknownGeneError, did_you_mean
+from simplechrome.errors import (
+    ConfigError,
+    DatasetFormatError,
+    UnknownGeneError,
+    did_you_mean,
+    first_names,
+)
 from simplechrome.schema import UNKNOWN_LABEL
 
 log = logging.getLogger(__name__)
@@ -18,7 +24,7 @@ log = logging.getLogger(__name__)
 def choose_cell_types(
     dataset: xr.Dataset, cell_types: Sequence[str], where: str = "The dataset"
 ) -> xr.Dataset:
-    """What is a dataset with only these cell types, in this order?
+    """Return the dataset with only these cell types, in this order.
 
     Raises
     ------
@@ -33,35 +39,31 @@ def choose_cell_types(
 def choose_marks(
     dataset: xr.Dataset, marks: Sequence[str], where: str = "The dataset"
 ) -> xr.Dataset:
-    """What is a dataset with only these marks, in this order?
-
-    Raises
-    ------
-    UnknownGeneError
-        If it does not hold a mark of that name.
-    ConfigError
-        If `marks` is empty.
-    """
+    """Return the dataset with only these marks, in this order; see `choose_cell_types`."""
     return _choose(dataset, "mark", marks, where)
 
 
 def _choose(dataset: xr.Dataset, dim: str, names: Sequence[str], where: str) -> xr.Dataset:
     wanted = [names] if isinstance(names, str) else list(dict.fromkeys(names))
     if not wanted:
-        raise ConfigError(f"{dim}s is empty.", expected="one name or more, or None for all")
-    held = [str(name) for name in dataset[dim].values]
-    for name in wanted:
-        if name not in held:
-            raise UnknownGeneError(
-                f"{where} has no {dim.replace('_', ' ')} {name!r}.",
-                found=", ".join(held[:8]) + (f", … ({len(held)} in all)" if held[8:] else ""),
-                remedy=did_you_mean(name, held),
-            )
-    return dataset.isel({dim: [held.index(name) for name in wanted]})
+        raise ConfigError(f"{dim}s is empty.", "name one or more, or None for all")
+    return dataset.isel({dim: [find_name(dataset, dim, name, where) for name in wanted]})
+
+
+def find_name(dataset: xr.Dataset, dim: str, name: str, where: str = "The dataset") -> int:
+    """Return the position of a cell type or mark; UnknownGeneError if there is none."""
+    held = [str(each) for each in dataset[dim].values]
+    if name not in held:
+        raise UnknownGeneError(
+            f"{where} has no {dim.replace('_', ' ')} {name!r}, only {first_names(held, 8)} "
+            f"({len(held)} in all).",
+            did_you_mean(name, held),
+        )
+    return held.index(name)
 
 
 def imputed_tracks(dataset: xr.Dataset) -> list[tuple[str, str]]:
-    """Which tracks, cell type and mark, are no measurement?"""
+    """Return the tracks, cell type and mark, whose signal was imputed."""
     if "imputed" not in dataset:
         return []
     cell_types, marks = dataset["cell_type"].values, dataset["mark"].values
@@ -69,86 +71,66 @@ def imputed_tracks(dataset: xr.Dataset) -> list[tuple[str, str]]:
     return [(str(cell_types[row]), str(marks[column])) for row, column in where]
 
 
-def _some(tracks: list[tuple[str, str]]) -> str:
-    named = [" ".join(track) for track in tracks[:3]]
-    return ", ".join(named) + (", …" if len(tracks) > 3 else "")
-
-
 def require_measured(dataset: xr.Dataset, verb: str) -> None:
-    """Was all of the signal measured?
-
-    Raises
-    ------
-    DatasetFormatError
-        If some of it was imputed.
-    """
-    tracks = imputed_tracks(dataset)
-    if tracks:
+    """Raise DatasetFormatError if some of the signal was imputed."""
+    if tracks := imputed_tracks(dataset):
         raise DatasetFormatError(
-            f"A dataset with imputed signal cannot be used to {verb}.",
-            found=f"{len(tracks)} imputed tracks ({_some(tracks)})",
-            expected="measured signal",
-            cause="it was made by `simplechrome impute`",
-            remedy=f"{verb} the datasets that it was made from",
+            f"A dataset with imputed signal cannot be used to {verb}: found {len(tracks)} imputed "
+            f"tracks ({first_names(map(' '.join, tracks), 3)}).",
+            f"{verb} the datasets that `simplechrome impute` made it from",
         )
 
 
 def warn_of_imputed(dataset: xr.Dataset) -> None:
-    """Say in the log which signal is no measurement."""
-    tracks = imputed_tracks(dataset)
-    if tracks:
+    """Log which signal was imputed."""
+    if tracks := imputed_tracks(dataset):
         log.warning(
             "%d tracks are imputed, not measured (%s): what is learned from them was in other "
             "tracks already",
-            *(len(tracks), _some(tracks)),
+            *(len(tracks), first_names(map(" ".join, tracks), 3)),
         )
 
 
 def has_data(dataset: xr.Dataset) -> np.ndarray:
-    """(cell_type, gene) bool: has any mark data in the window?"""
+    """Return (cell_type, gene) bool: whether any mark has data in the window."""
     return np.asarray(present_marks(dataset).any(axis=2))
 
 
 def without_unobserved(dataset: xr.Dataset) -> xr.Dataset:
-    """The same dataset, in which genes without data are of unknown label and expression.
+    """Return the dataset with unknown label and expression where a gene has no data.
 
-    Of their windows nothing can be learned, and what is predicted for them is the same for all.
-    How many there are is said in the log.
+    Nothing can be learned from such windows, and their predictions are all the same. How many
+    there are is logged.
     """
     seen = has_data(dataset)
-    known = (dataset["label"].values != UNKNOWN_LABEL) | np.isfinite(dataset["expression"].values)
-    lost = known & ~seen
+    label, expression = dataset["label"], dataset["expression"]
+    lost = ((label.values != UNKNOWN_LABEL) | np.isfinite(expression.values)) & ~seen
     if not lost.any():
         return dataset
-    genes = int(lost.any(axis=0).sum())
     log.warning(
         "%d of %d genes have no data%s: they are neither learned from nor scored",
-        *(genes, dataset.sizes["gene"]),
+        *(int(lost.any(axis=0).sum()), dataset.sizes["gene"]),
         "" if lost.shape[0] == 1 else " in one cell type or more",
     )
-    label, expression = dataset["label"], dataset["expression"]
-    return dataset.assign(
-        label=label.copy(data=np.where(seen, label.values, UNKNOWN_LABEL).astype(np.int8)),
-        expression=expression.copy(
-            data=np.where(seen, expression.values, np.nan).astype(np.float32)
-        ),
-    )
+    known = np.where(seen, label.values, UNKNOWN_LABEL).astype(np.int8)
+    levels = np.where(seen, expression.values, np.nan).astype(np.float32)
+    return dataset.assign(label=label.copy(data=known), expression=expression.copy(data=levels))
 
 
 def name_pair(pair: Sequence[str]) -> str:
-    """What is the change between two cell types called?"""
+    """Return the name of the change between two cell types."""
     return f"{pair[0]} - {pair[1]}"
 
 
 def pair_dataset(dataset: xr.Dataset, pair: Sequence[str]) -> xr.Dataset:
-    """What is there of the genes of two cell types, as one?
+    """Return the genes of two cell types as those of one, with the change between them.
 
     Parameters
     ----------
     dataset
         With both cell types, and their expression where it is known.
     pair
-        The cell type from which is subtracted, and that which is.
+        Minuend and subtrahend.
 
     Returns
     -------
@@ -166,22 +148,19 @@ def pair_dataset(dataset: xr.Dataset, pair: Sequence[str]) -> xr.Dataset:
     """
     if len(pair) != 2 or pair[0] == pair[1]:
         raise ConfigError(
-            "A difference needs two cell types.",
-            found=", ".join(pair),
-            expected="two that are not the same: --pair A,B",
+            f"A difference needs two different cell types; found {', '.join(pair)}.",
+            "pass --pair A,B",
         )
     both = choose_cell_types(dataset, pair)
     shared = np.asarray(both["mark_present"].values.all(axis=0, keepdims=True))
     if not shared.any():
-        marks = both["mark"].values
+        found = "; ".join(
+            f"{name}: {', '.join(map(str, both['mark'].values[there])) or 'none'}"
+            for name, there in zip(pair, both["mark_present"].values, strict=True)
+        )
         raise ConfigError(
-            "The two cell types have no mark in common.",
-            found="; ".join(
-                f"{name}: {', '.join(map(str, marks[there])) or 'none'}"
-                for name, there in zip(pair, both["mark_present"].values, strict=True)
-            ),
-            expected="a mark that both have: a change is told from the same mark in both",
-            remedy="choose another pair; `simplechrome inspect` lists the marks of each",
+            f"The two cell types have no mark in common ({found}).",
+            "choose another pair; `simplechrome inspect` lists the marks of each",
         )
     observed = both["observed"].values.min(axis=0, keepdims=True) * shared[:, np.newaxis]
     levels = np.log2(both["expression"].values.astype(np.float64) + 1)

@@ -1,4 +1,4 @@
-"""What is in a dataset, and what should its user know before trusting it?"""
+"""What is in a dataset, and signs of exchanged, empty and mislabelled tracks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,32 @@ _USUAL_DIRECTION = {
 _WRONG_WAY = 0.45  # AUROC of a mark's level in its usual direction, below which it is suspicious
 _DEPTH_RATIO = 2.0
 _SHOWN = 5
+USUAL_ENRICHMENT: dict[str, tuple[float, float]] = {
+    "H3K4me3": (1.5, np.inf),
+    "H3K27ac": (1.3, np.inf),
+    "H3K9ac": (1.3, np.inf),
+    "H3K36me3": (0.0, 0.95),
+    "H3K4me1": (0.6, 2.0),
+    "H3K27me3": (0.6, 2.0),
+    "H3K9me3": (0.6, 2.0),
+}
+"""Mark -> mean within 1 kb of the TSS, as a multiple of the mean of a window of 5 kb either side.
+
+H3K4me3 and acetylation peak at starts, H3K36me3 fills gene bodies and spares starts, the
+others lie around them or in broad domains (Barski et al., Cell 2007; Wang et al., Nature Genetics
+2008; Roadmap Epigenomics Consortium, Nature 2015). The limits leave room: in 20 cell types of the
+Roadmap Epigenomics project H3K4me3 has 2.9 to 3.7, H3K36me3 0.34 to 0.83, the others 0.84 to 1.7;
+H3K4me3 as arcsinh(-log10 p) has 1.8 or more.
+"""
+
+REACH = 3000
+"""bp that a window must have on either side of the TSS for its enrichment to mean that."""
+FEW_GENES = 100
+"""Below which shapes and correlations are chance."""
+
+_SURE = 0.05  # gain in two correlations: 0.09 or more where marks of 20 cell types are exchanged
+_ALMOST_EMPTY = 0.95
+_LITTLE_DATA = 0.9
 
 
 def _rounded(value: float, digits: int = 4) -> float | None:
@@ -56,14 +82,14 @@ def _describe_mark(
 
 
 def describe(dataset: xr.Dataset) -> dict[str, Any]:
-    """What is in this dataset, in numbers?
+    """Return what is in a dataset, in numbers.
 
     Returns
     -------
     Plain JSON: sizes, window, cell types (labels, class balance, expression, marks with their
     mean level, enrichment within 1 kb of the TSS, the AUROC of their level alone and the mean
     correlation of their levels with those of the same mark in other cell types), chromosomes,
-    genes without data, genes that the build left out and why, published split, marks that look
+    genes without data, genes that the build dropped and why, published split, marks that look
     exchanged (see `likely_swaps`), and `warnings`, each a sentence with advice.
     """
     present = present_marks(dataset)
@@ -125,55 +151,42 @@ def _chromosomes(dataset: xr.Dataset) -> dict[str, int] | None:
 
 
 def say_lost_genes(dataset: xr.Dataset) -> list[str]:
-    """Which genes have no data, and which of the annotation are not in the dataset at all?
-
-    Returns
-    -------
-    Sentences; none where every gene is there and has data in every cell type.
-    """
-    said = []
+    """Return sentences on genes without data, and genes of the annotation that are dropped."""
+    sentences = []
     unseen = ~present_marks(dataset).any(axis=2)
     never = int(unseen.all(axis=0).sum())
     if never:
-        said.append(
+        sentences.append(
             f"{never:,} of {unseen.shape[1]:,} genes have no data in any track; they are kept, and "
             "masked."
         )
-    counts = unseen.sum(axis=1) - never
-    partly = [
-        f"{count:,} in {name}"
-        for name, count in zip(dataset["cell_type"].values, counts, strict=True)
-        if count
-    ]
-    if partly:
-        more = f" and {len(partly) - _SHOWN} more cell types" if len(partly) > _SHOWN else ""
-        said.append(
+    counts = zip(dataset["cell_type"].values, unseen.sum(axis=1) - never, strict=True)
+    if partly := [f"{count:,} in {name}" for name, count in counts if count]:
+        sentences.append(
             "Genes masked for lack of data in one cell type, and not in all: "
-            f"{', '.join(partly[:_SHOWN])}{more}."
+            f"{_listed(partly, more=' more cell types')}."
         )
-    left_out = dataset.attrs.get("build", {}).get("genes_left_out", {})
-    reasons = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
-    if reasons:
-        said.append(f"Genes of the annotation that were left out: {', '.join(reasons)}.")
-    return said
+    dropped = dataset.attrs.get("build", {}).get("genes_left_out", {})
+    if reasons := [f"{count:,} {reason}" for reason, count in dropped.items() if count]:
+        sentences.append(f"Genes of the annotation that were dropped: {', '.join(reasons)}.")
+    return sentences
 
 
 def _published_split(dataset: xr.Dataset) -> dict[str, Any] | None:
     if "published_split" not in dataset.coords:
         return None
-    parts = dataset["published_split"].values
-    label = dataset["label"].values
     result = {}
     for part in ("train", "valid", "test"):
-        known = label[:, parts == part]
+        inside = dataset["published_split"].values == part
+        known = dataset["label"].values[:, inside]
         known = known[known != UNKNOWN_LABEL]
-        share = _rounded(known.mean()) if known.size else None
-        result[part] = {"genes": int((parts == part).sum()), "share_high": share}
+        high = _rounded(known.mean()) if known.size else None
+        result[part] = {"genes": int(inside.sum()), "share_high": high}
     return result
 
 
 def _advise(description: dict[str, Any]) -> list[str]:
-    """Sentences that a careful colleague would say on seeing these numbers."""
+    """Return what a careful colleague would advise on seeing these numbers."""
     advice: list[str] = []
     if description["note"]:
         advice.append(f"Note of the dataset: {description['note']}.")
@@ -183,54 +196,44 @@ def _advise(description: dict[str, Any]) -> list[str]:
             "held out."
         )
     advice += quality_advice(description)
-    for name, cell in description["cell_types"].items():
-        share = cell["share_high"]
-        if share is None:
+    cell_types = description["cell_types"]
+    for name, cell in cell_types.items():
+        high = cell["share_high"]
+        if high is None:
             advice.append(
-                f"{name} has no labels: it can be encoded and predicted, not learned from."
+                f"{name} has no labels: it can be encoded and predicted, but not trained on."
             )
-        elif min(share, 1 - share) < _UNBALANCED:
+        elif min(high, 1 - high) < _UNBALANCED:
             advice.append(
-                f"{name}: {share:.0%} of the labels are high. A constant guess is right for "
-                f"{max(share, 1 - share):.0%}; look at AUROC, not accuracy, and check the labels."
+                f"{name}: {high:.0%} of the labels are high. A constant guess is right for "
+                f"{max(high, 1 - high):.0%}; look at AUROC, not accuracy, and check the labels."
             )
         for mark, numbers in cell["marks"].items():
-            if not numbers["present"]:
-                continue
+            area = numbers.get("auroc_of_level")
             direction = _USUAL_DIRECTION.get(mark)
-            area = numbers["auroc_of_level"]
-            if direction and area is not None:
-                usual = area if direction > 0 else 1 - area
-                if usual < _WRONG_WAY:
-                    advice.append(
-                        f"{name} {mark}: its level is {'lower' if direction > 0 else 'higher'} in "
-                        "highly expressed genes, against all experience. Is the file swapped?"
-                    )
-            if numbers["mean_per_bin"] == 0:
+            if direction and area is not None and (area - 0.5) * direction < _WRONG_WAY - 0.5:
+                advice.append(
+                    f"{name} {mark}: its level is {'lower' if direction > 0 else 'higher'} in "
+                    "highly expressed genes, against all experience. Is the file swapped?"
+                )
+            if numbers.get("mean_per_bin") == 0:
                 advice.append(f"{name} {mark} holds no signal at all.")
-    marks = {mark for cell in description["cell_types"].values() for mark in cell["marks"]}
-    for mark in sorted(marks):
-        cells = [cell["marks"][mark] for cell in description["cell_types"].values()]
+    for mark in sorted({mark for cell in cell_types.values() for mark in cell["marks"]}):
+        cells = [cell["marks"][mark] for cell in cell_types.values()]
         levels = [c["mean_per_bin"] for c in cells if c["present"] and c["mean_per_bin"]]
         if len(cells) > 1 and sum(c["present"] for c in cells) == 1:
-            advice.append(
-                f"{mark} is there in one cell type only: nothing about it can carry over."
-            )
+            advice.append(f"{mark} is in one cell type only: nothing about it can carry over.")
         if len(levels) > 1 and max(levels) > _DEPTH_RATIO * min(levels):
             advice.append(
                 f"{mark}: the mean per bin runs from {min(levels):.2g} to {max(levels):.2g} "
-                "between cell types; `simplechrome predict` scales what it is given to the depth "
-                "of training, and says by how much."
+                "between cell types; `simplechrome predict` scales its input to the depth of "
+                "training, and reports by how much."
             )
-    published = description["published_split"]
-    shares = {
-        name: part["share_high"]
-        for name, part in (published or {}).items()
-        if part["share_high"] is not None
-    }
+    published = description["published_split"] or {}
+    shares = {name: p["share_high"] for name, p in published.items() if p["share_high"] is not None}
     if shares and max(shares.values()) - min(shares.values()) > _UNBALANCED:
         advice.append(
-            "The published split is not balanced: the share of high genes is "
+            "The published split is not balanced: the fraction of high genes is "
             + ", ".join(f"{share:.0%} in {name}" for name, share in shares.items())
             + ". Split by chromosome instead."
         )
@@ -238,7 +241,7 @@ def _advise(description: dict[str, Any]) -> list[str]:
 
 
 def format_description(description: dict[str, Any]) -> str:
-    """How does a description read on a terminal?"""
+    """Return a description as lines for a terminal."""
     sizes, window = description["sizes"], description["window"]
     lines = [
         f"{sizes['cell_type']} cell types, {sizes['gene']} genes, {sizes['mark']} marks, "
@@ -255,7 +258,7 @@ def format_description(description: dict[str, Any]) -> str:
     left_out = {why: count for why, count in description["genes_left_out"].items() if count}
     if left_out:
         reasons = ", ".join(f"{count} {why}" for why, count in left_out.items())
-        lines.append(f"genes left out: {reasons}")
+        lines.append(f"genes dropped: {reasons}")
     lines += [
         "",
         f"{'cell type':<10} {'labels':>7} {'high':>6}  mean per bin (AUROC of level)",
@@ -278,37 +281,8 @@ def format_description(description: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-USUAL_ENRICHMENT: dict[str, tuple[float, float]] = {
-    "H3K4me3": (1.5, np.inf),
-    "H3K27ac": (1.3, np.inf),
-    "H3K9ac": (1.3, np.inf),
-    "H3K36me3": (0.0, 0.95),
-    "H3K4me1": (0.6, 2.0),
-    "H3K27me3": (0.6, 2.0),
-    "H3K9me3": (0.6, 2.0),
-}
-"""Mark -> mean within 1 kb of the TSS, as a multiple of the mean of a window of 5 kb either side.
-
-H3K4me3 and acetylation peak at starts, H3K36me3 fills gene bodies and leaves starts out, the
-others lie around them or in broad domains (Barski et al., Cell 2007; Wang et al., Nature Genetics
-2008; Roadmap Epigenomics Consortium, Nature 2015). The limits leave room: in 20 cell types of the
-Roadmap Epigenomics project H3K4me3 has 2.9 to 3.7, H3K36me3 0.34 to 0.83, the others 0.84 to 1.7;
-H3K4me3 as arcsinh(-log10 p) has 1.8 or more.
-"""
-
-REACH = 3000
-"""bp that a window must have on either side of the TSS for its enrichment to mean that."""
-FEW_GENES = 100
-"""Below which shapes and correlations are chance."""
-
-_SURE = 0.05  # gain in two correlations: 0.09 or more where marks of 20 cell types are exchanged
-_ALMOST_EMPTY = 0.95
-_LITTLE_DATA = 0.9
-_EXAMPLES = 5
-
-
 class Correlations(NamedTuple):
-    """How alike the levels of tracks are over genes.
+    """Correlations between the levels of tracks, over genes.
 
     tracks : (cell type, mark) of each
     values : (track, track), Spearman's correlation; 0 with a track that is the same everywhere
@@ -327,9 +301,9 @@ class Correlations(NamedTuple):
 
 
 def level_correlations(dataset: xr.Dataset) -> Correlations:
-    """How alike are the levels of every two tracks, over genes?
+    """Return the correlation between the levels of every two tracks, over genes.
 
-    The level is the mean signal of a window. Genes that a track has no data of count as average.
+    The level is the mean signal of a window. Genes without data in a track count as average.
     """
     present = present_marks(dataset)
     genes = dataset.sizes["gene"]
@@ -350,15 +324,15 @@ def level_correlations(dataset: xr.Dataset) -> Correlations:
 
 
 def likely_swaps(correlations: Correlations) -> list[tuple[str, str, str]]:
-    """In which cell types do two marks look like each other's?
+    """Return pairs of marks that look exchanged in a cell type.
 
-    Two marks of a cell type are named if, exchanged, they would agree better with the same marks
-    of the other cell types. The clearest pair is put right before the next is looked for, since
-    an exchanged pair makes those that are compared with it look wrong, too.
+    Two marks are named if, exchanged, they correlate better with the same marks of the other cell
+    types. The clearest pair is corrected before the next is searched, since an exchanged pair
+    makes those that are compared with it look wrong, too.
 
     Returns
     -------
-    (cell type, mark, mark). Of two cell types alone it cannot be told in which of them the marks
+    (cell type, mark, mark). With two cell types alone it is unknown in which of them the marks
     are exchanged: both are named.
     """
     if correlations.n_genes < FEW_GENES:
@@ -372,7 +346,7 @@ def likely_swaps(correlations: Correlations) -> list[tuple[str, str, str]]:
         if not gains or max(gains.values()) <= threshold:
             return found
         best = max(gains.values())
-        # Equal but for rounding: two cell types that accuse each other.
+        # Equal but for rounding: two cell types that contradict each other.
         clearest = [pair for pair, gain in gains.items() if gain > best - 1e-6]
         found += clearest
         cell_type, one, other = clearest[0]
@@ -381,7 +355,7 @@ def likely_swaps(correlations: Correlations) -> list[tuple[str, str, str]]:
 
 
 def _gains(correlations: Correlations) -> dict[tuple[str, str, str], float]:
-    """What exchanging two marks of a cell type adds to their correlations with other cell types."""
+    """Return what an exchange of two marks adds to their correlations with other cell types."""
     names = np.array(correlations.tracks, dtype=object).reshape(-1, 2)
     marks = sorted(set(names[:, 1]))
     member = np.array([names[:, 1] == mark for mark in marks], float).reshape(len(marks), -1)
@@ -401,15 +375,16 @@ def _gains(correlations: Correlations) -> dict[tuple[str, str, str], float]:
     return gains
 
 
-def quality_advice(description: dict[str, Any]) -> list[str]:
-    """What looks wrong with tracks, and what is to be done? Sentences with advice.
+_Track = tuple[str, str, dict[str, Any]]
 
-    Of imputed tracks nothing is said: nobody measured them.
+
+def quality_advice(description: dict[str, Any]) -> list[str]:
+    """Return what looks wrong with measured tracks, and what to do about it.
 
     Parameters
     ----------
     description
-        See `simplechrome.dataset.inspect.describe`.
+        See `describe`. Imputed tracks are skipped.
     """
     tracks = [
         (cell_type, mark, numbers)
@@ -425,14 +400,11 @@ def quality_advice(description: dict[str, Any]) -> list[str]:
     ]
 
 
-_Track = tuple[str, str, dict[str, Any]]
-
-
 def _swap_advice(swaps: list[list[str]], n_cell_types: int) -> list[str]:
     advice = []
     for one, other in dict.fromkeys((one, other) for _, one, other in swaps):
         cells = [cell_type for cell_type, *marks in swaps if marks == [one, other]]
-        # Of two cell types that disagree with each other, nothing says which is right.
+        # With two cell types that contradict each other, either may be right.
         separator = " or " if n_cell_types == 2 else ", "
         advice.append(
             f"{_listed(cells, separator)}: {one} and {other} look exchanged. "
@@ -446,47 +418,44 @@ def _shape_advice(description: dict[str, Any], tracks: list[_Track]) -> list[str
     window = description["window"]
     if min(-window["from"], window["to"]) < REACH or description["sizes"]["gene"] < FEW_GENES:
         return []
+
+    def usual(mark: str, enrichment: float) -> bool:
+        return USUAL_ENRICHMENT[mark][0] <= enrichment <= USUAL_ENRICHMENT[mark][1]
+
     odd = {
         (cell_type, mark): numbers["promoter_enrichment"]
         for cell_type, mark, numbers in tracks
         if numbers["promoter_enrichment"] is not None
         and mark in USUAL_ENRICHMENT
-        and not _usual(mark, numbers["promoter_enrichment"])
+        and not usual(mark, numbers["promoter_enrichment"])
     }
     advice = []
     for (cell_type, mark), enrichment in odd.items():
         low, high = USUAL_ENRICHMENT[mark]
-        usual = f"{low:g} or more" if high == np.inf else f"{low:g} to {high:g}"
-        if low == 0:
-            usual = f"{high:g} or less"
-        partners = [
-            other
-            for other_cell, other in odd
-            if other_cell == cell_type
-            and other != mark
-            and _usual(other, enrichment)
-            and _usual(mark, odd[other_cell, other])
-        ]
-        fits = (
-            f"It fits {partners[0]}, and {partners[0]} of this cell type fits {mark}: are the two "
-            "files exchanged?"
-            if partners
-            else "Is it the file of another mark, or a failed experiment?"
+        limits = f"{low:g} or more" if high == np.inf else f"{low:g} to {high:g}"
+        partner = next(
+            (
+                other
+                for (cell, other), theirs in odd.items()
+                if cell == cell_type and usual(other, enrichment) and usual(mark, theirs)
+            ),
+            "",
         )
         advice.append(
             f"{cell_type} {mark}: within 1 kb of the TSS it has {enrichment:.2g} times the mean "
-            f"of its windows (usual: {usual}). {fits}"
+            f"of its windows (usual: {limits if low else f'{high:g} or less'}). "
+            + (
+                f"It fits {partner}, and {partner} of this cell type fits {mark}: are the two "
+                "files exchanged?"
+                if partner
+                else "Is it the file of another mark, or a failed experiment?"
+            )
         )
     return advice
 
 
-def _usual(mark: str, enrichment: float) -> bool:
-    low, high = USUAL_ENRICHMENT[mark]
-    return low <= enrichment <= high
-
-
 def _kind_advice(units: str, tracks: list[_Track]) -> list[str]:
-    """Tracks whose values are not of the kind that the units say."""
+    """Return advice on tracks whose values are not of the kind that the units state."""
     filled = [track for track in tracks if track[2]["mean_per_bin"]]
     negative = [track for track in filled if track[2]["smallest_bin"] < 0]
     broken = [t for t in filled if not t[2]["whole_numbers"] and t not in negative]
@@ -500,8 +469,8 @@ def _kind_advice(units: str, tracks: list[_Track]) -> list[str]:
     if units == "reads" and broken:
         advice.append(
             f"{_named(broken)}: the units are reads, but values are not whole numbers. These are "
-            "p-values, fold change or normalized counts: build from BAM files, or say with "
-            "--units what they are, so that no model of reads takes them for such."
+            "p-values, fold change or normalized counts: build from BAM files, or name their "
+            "kind with --units, so that no model of reads takes them for such."
         )
     elif units not in ("reads", "") and whole and not broken:
         advice.append(
@@ -509,10 +478,10 @@ def _kind_advice(units: str, tracks: list[_Track]) -> list[str]:
             "are read counts, build with the units reads."
         )
     elif whole and broken:
+        few, kind = (whole, "whole") if len(whole) < len(broken) else (broken, "broken")
         advice.append(
-            f"{_named(whole if len(whole) < len(broken) else broken)}: "
-            f"{'whole numbers' if len(whole) < len(broken) else 'broken numbers'}, unlike all "
-            "other tracks. Are files of different kinds mixed?"
+            f"{_named(few)}: {kind} numbers, unlike all other tracks. Are files of different kinds "
+            "mixed?"
         )
     return advice
 
@@ -534,15 +503,15 @@ def _coverage_advice(tracks: list[_Track]) -> list[str]:
         least = min(track[2]["share_observed"] for track in little)
         advice.append(
             f"{_named(little)}: windows without any data (down to {least:.0%} have some). They are "
-            "masked; --drop-unobserved leaves such genes out."
+            "masked; --drop-unobserved drops such genes."
         )
     return advice
 
 
 def _named(tracks: list[_Track]) -> str:
-    return _listed([f"{cell_type} {mark}" for cell_type, mark, _ in tracks], ", ")
+    return _listed([f"{cell_type} {mark}" for cell_type, mark, _ in tracks])
 
 
-def _listed(names: list[str], separator: str) -> str:
-    shown = separator.join(names[:_EXAMPLES])
-    return shown + (f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else "")
+def _listed(names: list[str], separator: str = ", ", more: str = " more") -> str:
+    shown = separator.join(names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN}{more}" if len(names) > _SHOWN else "")

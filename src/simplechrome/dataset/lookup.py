@@ -7,15 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from simplechrome.dataset.choose import find_name
 from simplechrome.dataset.neighbors.genomic import genomic_neighbors, require_places
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.errors import UnknownGeneError, did_you_mean
+from simplechrome.errors import UnknownGeneError, did_you_mean, first_names
 
 
 class GeneData(NamedTuple):
     """One gene: window (cell_type, bin, mark) and expression (cell_type,).
 
-    Without the dimension of what was asked for by name.
+    Without the dimensions for which a name was given.
     """
 
     window: xr.DataArray
@@ -39,7 +40,7 @@ class NeighborsData(NamedTuple):
 
 
 def find_gene(dataset: xr.Dataset, gene_id: str) -> int:
-    """Where in the dataset is a gene, by id or by a name that it alone has?
+    """Return the position of a gene, by id or by a name that no other gene has.
 
     Raises
     ------
@@ -53,44 +54,28 @@ def find_gene(dataset: xr.Dataset, gene_id: str) -> int:
         found = np.flatnonzero(names == gene_id)
     if found.size == 1 and gene_id:
         return int(found[0])
-    several = found.size > 1 and gene_id
-    cause, remedy = "", "ask by gene_id" if several else did_you_mean(gene_id, [*ids, *names])
+    if found.size > 1 and gene_id:
+        raise UnknownGeneError(
+            f"{found.size} genes of the dataset are named {gene_id!r}: {first_names(ids[found])}.",
+            "pass the gene_id",
+        )
     for kind in ("cell_type", "mark"):
         if gene_id in dataset[kind].values:
-            cause = f"{gene_id} is a {kind.replace('_', ' ')} of the dataset"
-            remedy = f"name the gene first: get_gene_data(dataset, gene_id, {kind}={gene_id!r})"
+            raise UnknownGeneError(
+                f"The dataset has no gene {gene_id!r}; this is a {kind.replace('_', ' ')}.",
+                f"name the gene first: get_gene_data(dataset, gene_id, {kind}={gene_id!r})",
+            )
     raise UnknownGeneError(
-        f"{found.size} genes of the dataset are named {gene_id!r}."
-        if several
-        else f"The dataset has no gene {gene_id!r}.",
-        found=", ".join(map(str, ids[found[:5]]))
-        if several
-        else f"{ids.size:,} genes such as {', '.join(map(str, ids[:3]))}",
-        expected="a gene_id, or a gene_name that only one gene has",
-        cause=cause,
-        remedy=remedy,
+        f"The dataset has no gene {gene_id!r}, but {ids.size:,} genes such as "
+        f"{first_names(ids, 3)}.",
+        did_you_mean(gene_id, [*ids, *names]) or "pass a gene_id, or a unique gene_name",
     )
-
-
-def _of(dataset: xr.Dataset, kind: str, name: str) -> xr.Dataset:
-    """The dataset of one cell type or one mark."""
-    known = dataset[kind].values
-    found = np.flatnonzero(known == name)
-    if found.size == 0:
-        words = kind.replace("_", " ")
-        raise UnknownGeneError(
-            f"The dataset has no {words} {name!r}.",
-            found=", ".join(map(str, known[:8])) + (", …" if known.size > 8 else ""),
-            expected=f"the name of one {words} of the dataset",
-            remedy=did_you_mean(name, known),
-        )
-    return dataset.isel({kind: int(found[0])})
 
 
 def get_gene_data(
     dataset: xr.Dataset, gene_id: str, *, cell_type: str | None = None, mark: str | None = None
 ) -> GeneData:
-    """What is the signal around one gene, and how much is it expressed?
+    """Return the signal around one gene, and its expression.
 
     Parameters
     ----------
@@ -109,7 +94,7 @@ def get_gene_data(
     gene = dataset[["signal", "expression"]].isel(gene=find_gene(dataset, gene_id))
     for kind, name in (("cell_type", cell_type), ("mark", mark)):
         if name is not None:
-            gene = _of(gene, kind, name)
+            gene = gene.isel({kind: find_name(dataset, kind, name)})
     return GeneData(gene["signal"], gene["expression"])
 
 
@@ -121,7 +106,7 @@ def get_neighbors_data(
     kind: str = "",
     graph: NeighborGraph | None = None,
 ) -> NeighborsData:
-    """What is the signal around the neighbors of one gene?
+    """Return the signal around the neighbors of one gene.
 
     Parameters
     ----------
@@ -133,7 +118,7 @@ def get_neighbors_data(
         At most so many neighbors, the first ones: without a graph those nearest on the
         chromosome, both sides together, by distance between TSSs.
     kind
-        Of the graph's kinds the one that is meant; all if empty.
+        Of the graph's kinds of neighbors; all if empty.
     graph
         Other neighbors, as `simplechrome.open_neighbors` gives them.
 
@@ -148,16 +133,15 @@ def get_neighbors_data(
     """
     if graph is None:
         require_places(dataset)
-    position = find_gene(dataset, gene_id)
+    position = row = find_gene(dataset, gene_id)
+    same = np.arange(dataset.sizes["gene"])
     if graph is None:
         same = np.flatnonzero(dataset["chrom"].values == dataset["chrom"].values[position])
-        local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
-        local = local if not kind else local.of_kind(kind)
         row = int(np.flatnonzero(same == position)[0])
+        local = genomic_neighbors(dataset[["gene_id"]].isel(gene=same), n)
     else:
-        same, row = np.arange(dataset.sizes["gene"]), position
         local = graph.on(dataset["gene_id"].values)
-        local = local if not kind else local.of_kind(kind)
+    local = local.of_kind(kind) if kind else local
     edges = slice(local.offsets[row], min(local.offsets[row + 1], local.offsets[row] + n))
     found = same[local.neighbor[edges]]
     mask = np.arange(n) < found.size

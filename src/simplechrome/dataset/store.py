@@ -19,6 +19,7 @@ from simplechrome.errors import (
     DatasetFormatError,
     MissingInputError,
     OutputExistsError,
+    first_names,
 )
 from simplechrome.schema import VARIABLES, check_format_version, validate
 from simplechrome.work.files import whole_folder
@@ -57,12 +58,12 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict]:
 
 
 def is_dataset(folder: str | Path) -> bool:
-    """Does this folder say of itself that it is a stored dataset?"""
+    """Return whether this folder is a stored dataset, by its attributes."""
     return "format_version" in stored_attributes(folder)
 
 
 def stored_attributes(folder: str | Path) -> dict[str, Any]:
-    """What does a stored dataset say of itself? Nothing where it cannot be read."""
+    """Return the attributes of a stored dataset; none if it cannot be read."""
     try:
         text = (Path(folder) / "zarr.json").read_text(encoding="utf-8")
         found = json.loads(text)["attributes"]
@@ -72,42 +73,33 @@ def stored_attributes(folder: str | Path) -> dict[str, Any]:
 
 
 def require_dataset_only(folder: str | Path) -> None:
-    """Does the folder hold what `save_dataset` wrote, and nothing else? Else it must stay.
+    """Refuse to replace a folder that holds anything else than a dataset.
 
     Raises
     ------
     OutputExistsError
         If it holds anything else, or is a file.
     """
-    held = Path(folder)
-    if held.is_dir():
-        names = [entry.name for entry in held.iterdir() if not entry.name.startswith(".")]
-        ours = is_dataset(held)
-        # Of a store of ours, any array may go; where that cannot be told, only names of the
-        # schema.
-        foreign = sorted(
-            name
-            for name in names
-            if name not in ("zarr.json", NEIGHBORS)
-            and name not in VARIABLES
-            and not (ours and (held / name / "zarr.json").is_file())
-        )
-    else:
-        foreign = ["a file"]
+    held, ours = Path(folder), is_dataset(folder)
+    names = [entry.name for entry in held.iterdir()] if held.is_dir() else ["a file"]
+    # Of a store of ours any array may go; elsewhere only names of the schema.
+    foreign = sorted(
+        name
+        for name in names
+        if not (name.startswith(".") or name in ("zarr.json", NEIGHBORS, *VARIABLES))
+        and not (ours and (held / name / "zarr.json").is_file())
+    )
     if foreign:
         raise OutputExistsError(
-            f"{held} is not a dataset and nothing else, and is not overwritten.",
-            found=", ".join(foreign[:12]),
-            expected="a dataset, an empty folder, or nothing",
-            remedy="choose another output path",
+            f"{held} is not only a dataset ({first_names(foreign, 12)}), and is not overwritten.",
+            "choose another output path",
         )
 
 
 def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = False) -> Path:
-    """How is a dataset kept?
+    """Store a dataset, and return its path.
 
-    Written beside `path` and renamed, so that `path` holds the whole dataset or what it held
-    before.
+    `path` holds the whole dataset or what it held before.
 
     Parameters
     ----------
@@ -117,10 +109,6 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
         A folder, by custom ending in `.zarr`.
     overwrite
         Replace what is there.
-
-    Returns
-    -------
-    The path.
 
     Raises
     ------
@@ -152,16 +140,16 @@ def _write(dataset: xr.Dataset, folder: Path, encoding: Mapping[str, dict]) -> N
         encoding=encoding,
         zarr_format=3,
         consolidated=False,
-        # Every chunk is there, zeros too, so that a lost one can be told from one of zeros.
+        # Every chunk is there, zeros too, so that a lost one is not taken for one of zeros.
         write_empty_chunks=True,
     )
 
 
 class GrowingStore:
-    """How is a dataset stored whose large variables are never in memory as a whole?
+    """A stored dataset whose large variables are never in memory as a whole.
 
     Byte for byte what `save_dataset` writes, once each cell type has been filled in. Until then
-    chunks are missing, and `open_dataset` says so.
+    chunks are missing, and `open_dataset` fails.
 
     Parameters
     ----------
@@ -192,7 +180,7 @@ class GrowingStore:
 
 
 def _check_whole(folder: Path) -> None:
-    """Is every file there? Zarr itself passes over a lost variable and fills in a lost chunk."""
+    """Raise if a file is lost; Zarr skips a lost variable and fills in a lost chunk."""
     folders = [part for part in sorted(folder.iterdir()) if part.is_dir()]
     variables = [
         part.name for part in folders if not part.name.startswith(".") and part.name != NEIGHBORS
@@ -214,7 +202,7 @@ def _check_whole(folder: Path) -> None:
 
 @contextmanager
 def _readable(folder: Path) -> Iterator[xr.Dataset]:
-    """A stored dataset, of which nothing large has been read; what breaks becomes one error."""
+    """Open a stored dataset without reading it; any failure becomes one error."""
     try:
         attributes = dict(zarr.open_group(folder, mode="r").attrs)
         check_format_version(attributes, str(folder))
@@ -227,10 +215,9 @@ def _readable(folder: Path) -> Iterator[xr.Dataset]:
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DatasetFormatError(
-            f"{folder} cannot be read as a dataset.",
-            found=f"{type(error).__name__}: {error}",
-            cause="a damaged or incomplete copy",
-            remedy="copy or build it again",
+            f"{folder} cannot be read as a dataset, it is damaged or incomplete "
+            f"({type(error).__name__}: {error}).",
+            "copy or build it again",
         ) from error
 
 
@@ -239,37 +226,30 @@ def _require_there(folder: Path) -> None:
         begun = unfinished_folder(folder)
         if begun.exists():
             raise MissingInputError(
-                f"{folder} was begun and not finished.",
-                found=f"{begun}",
-                expected="a dataset that was built to its end",
-                cause="`simplechrome build` is still at work, was stopped or was killed",
-                remedy="call it again with --resume",
+                f"{folder} was begun and not finished; its parts are in {begun}.",
+                "call `simplechrome build` again with --resume",
             )
         raise MissingInputError(
             f"There is no dataset at {folder}.",
-            remedy="make one with `simplechrome build`, or check the path",
+            "make one with `simplechrome build`, or check the path",
         )
     if not (folder / "zarr.json").is_file():
         raise DatasetFormatError(
-            f"{folder} is not a SimpleChrome dataset.",
-            found="no zarr.json in it" if folder.is_dir() else "a file",
-            expected="a folder written by `simplechrome build` or save_dataset",
-            remedy="make one with `simplechrome build`",
+            f"{folder} is not a SimpleChrome dataset: "
+            + ("it has no zarr.json." if folder.is_dir() else "it is a file."),
+            "make one with `simplechrome build`, or save_dataset",
         )
 
 
 def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> xr.Dataset:
-    """What is in a stored dataset?
-
-    What is asked for is read into memory: one cell type takes 0.03 s and 18 MB, and training wants
-    one contiguous array.
+    """Return a stored dataset, read into memory (one cell type takes 0.03 s and 18 MB).
 
     Parameters
     ----------
     path
         The dataset's folder.
     cell_types
-        Names of those to read, in this order; all by default. The others are not touched.
+        Names of those to read, in this order; all by default. Others are not read.
 
     Raises
     ------
@@ -292,14 +272,14 @@ def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> x
 
 
 def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:
-    """What is in a stored dataset, large variables aside?
+    """Return a stored dataset with zeros in place of its large variables.
 
     Parameters
     ----------
     path
         The dataset's folder.
     later
-        The variables that are not read: zeros stand for them that take no memory.
+        The variables that are not read; their zeros take no memory.
 
     Raises
     ------
@@ -318,7 +298,7 @@ def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:
 
 
 def stored_sizes(path: str | Path) -> dict[str, int]:
-    """How many cell types, genes, bins and marks has a stored dataset? Nothing large is read.
+    """Return the numbers of cell types, genes, bins and marks of a stored dataset.
 
     Raises
     ------
@@ -331,7 +311,7 @@ def stored_sizes(path: str | Path) -> dict[str, int]:
 
 
 def _in_memory(dataset: xr.Dataset) -> xr.Dataset:
-    """Plain Python strings, and numbers as contiguous writable arrays, as torch wants them."""
+    """Return plain Python strings, and contiguous writable arrays of numbers, as torch needs."""
     for name, variable in dataset.variables.items():
         if variable.dtype.kind in "UT":
             values = variable.values.astype(object)

@@ -1,4 +1,4 @@
-"""Where simulated genes lie, and what goes on at each of them: places, domains, factors."""
+"""Places of simulated genes, and the factors that shape their chromatin."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Part(IntEnum):
 
 
 def stream(seed: int, part: Part, *index: int) -> np.random.Generator:
-    """Which random numbers belong to this part (and cell type, mark, factor)?
+    """Return the random numbers of this part (and cell type, mark, factor).
 
     Each part draws from a stream of its own, so that an option changes what it names and leaves
     all other numbers as they were.
@@ -96,7 +96,7 @@ def stream(seed: int, part: Part, *index: int) -> np.random.Generator:
 
 
 def place_genes(n_genes: int, bin_size: int, seed: int) -> Genome:
-    """Where do the genes lie?
+    """Draw the places of genes.
 
     Gaps are log-normal, with runs of dense and sparse genes and pairs of close, mostly divergent
     starts. With fewer genes the chromosomes are shorter, not emptier.
@@ -128,14 +128,14 @@ def place_genes(n_genes: int, bin_size: int, seed: int) -> Genome:
 
 
 def _stretches(genome: Genome, length: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Which genes share a stretch, when borders come once in `length` bp, at any place?"""
+    """Return the stretch of each gene, with borders once in `length` bp, at any place."""
     gap = np.diff(genome.place)
     border = rng.random(gap.size) >= np.exp(-gap / length)
     return np.insert(np.cumsum(border), 0, 0)
 
 
 def draw_factors(genome: Genome, cell_type: int, seed: int) -> NDArray[np.float64]:
-    """What goes on at each gene of this cell type?
+    """Draw the factors of each gene of a cell type.
 
     Two genes at distance d correlate by region_share·exp(−d/REGION_LENGTH) +
     domain_share·exp(−d/DOMAIN_LENGTH), the same gene in two cell types by constant_share.

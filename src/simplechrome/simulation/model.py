@@ -1,4 +1,4 @@
-"""From what goes on at a gene to reads: the planted profiles of the five marks.
+"""The simulated model: from factors to reads of five marks, and from these to expression.
 
 Lengths are in bp along transcription with the gene's start at 0, amounts in reads per 100 bp of
 the reference track. The constants were set by comparing the figures that
@@ -64,7 +64,7 @@ class Strip(NamedTuple):
 
 
 def lay_strip(genome: Genome, reach: int, bin_size: int) -> Strip:
-    """Which bins do the genes reach, and which of them do they share? `reach` counts bins."""
+    """Return the bins that genes reach, shared by close genes; `reach` counts bins."""
     apart = np.diff(genome.tss // bin_size + (genome.place - genome.tss))
     center = reach + np.insert(np.cumsum(np.minimum(apart, 2 * reach + 1)), 0, 0)
     offset = np.arange(-reach, reach + 1)
@@ -91,7 +91,7 @@ def _either(condition: NDArray[np.bool_], yes: float, no: float) -> Values:
 
 
 class _State:
-    """What the profiles need to know of all genes of a cell type.
+    """Properties of all genes of a cell type that shape the profiles.
 
     `u` is (gene, offset), the distance from the start in use; all others are (gene, 1).
     """
@@ -120,7 +120,7 @@ class _State:
 
 
 def _h3k4me3(g: _State) -> Values:
-    """Two peaks beside the emptied start, the downstream one higher."""
+    """Two peaks around the emptied start, the downstream one higher."""
     active = _either(g.island, 72, 64) * g.open * np.exp(0.4 * np.minimum(g.activity, 1.5))
     poised = _either(g.island, 9, 1.8) * g.silenced
     upstream = _sigmoid(0.8 * g.factor["upstream"] - 0.7)
@@ -198,7 +198,7 @@ class Landscape(NamedTuple):
     modulation: Values
 
     def intensity(self, enrichment: float) -> Values:
-        """How many reads per 100 bp does a track of this enrichment have on average?"""
+        """Return the mean reads per 100 bp of a track of this enrichment."""
         total = (self.background + enrichment * self.enriched) * self.modulation
         return -CEILING * np.expm1(-total / CEILING)
 
@@ -206,7 +206,7 @@ class Landscape(NamedTuple):
 def lay_marks(
     genome: Genome, strip: Strip, factors: NDArray[np.float64], cell_type: int, seed: int
 ) -> Iterator[Landscape]:
-    """What does the chromatin of this cell type look like, mark by mark?
+    """Yield the chromatin of a cell type, mark by mark.
 
     The contributions of all genes are added along the strip: a gene close to another has its
     neighbor's marks in its window.
@@ -234,7 +234,7 @@ def lay_marks(
 def count_reads(
     expected: Values, mark: str, bin_size: int, rng: np.random.Generator
 ) -> NDArray[np.uint16]:
-    """How many reads are counted where so many are expected?
+    """Draw counts of reads around what is expected.
 
     Poisson around a gamma variate: variance = clumping × mean, a negative binomial whose size
     grows with its mean. A read across a bin's end counts in the next one too.
@@ -285,19 +285,19 @@ MEAN_SCORE = 2.0
 SCORE_VARIANCE = 8.0
 NOISE = 0.75
 OUTLIER_SHARE, OUTLIER_FACTOR = 0.13, 4.0
-"""Expression is noisy, and for some genes has little to do with their chromatin."""
+"""Expression is noisy, and for some genes hardly depends on their chromatin."""
 NOISE_CONSTANT_SHARE = 0.3
-"""Share of the noise's variance that is the same in all cell types."""
+"""Fraction of the noise's variance that is the same in all cell types."""
 NOISE_VARIANCE = NOISE**2 * (1 - OUTLIER_SHARE + OUTLIER_SHARE * OUTLIER_FACTOR**2)
 LARGEST_NEIGHBOR_EFFECT = 0.2
-"""More than this share the noise could not give up."""
+"""A larger fraction the noise could not give up."""
 BEND, KNEE = 2.0, 0.5
 """Below the knee, log2 RPKM falls (1 + bend) times as fast: silent genes are silent."""
 SMALLEST_RPKM = 0.01
 
 
 def planted_weights(offset: Values, bin_size: int, marks: tuple[str, ...]) -> Values:
-    """Which bins of which marks matter for expression, and how much?
+    """Return the planted weight of each bin and mark for expression.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def planted_weights(offset: Values, bin_size: int, marks: tuple[str, ...]) -> Va
 def neighbor_level(
     genome: Genome, level: Values, band: tuple[int, int]
 ) -> tuple[Values, NDArray[np.int64]]:
-    """How active is the chromatin of the genes that lie `band` away?
+    """Return the mean level of the genes at a distance in `band`.
 
     Parameters
     ----------
@@ -346,10 +346,10 @@ def neighbor_level(
 
 
 def _beyond_own(around: Values, own: Values, chosen: NDArray[np.bool_]) -> Values:
-    """What do the neighbors' levels say that the gene's own level does not?
+    """Return the residual of the neighbors' levels after regression on the gene's own level.
 
-    Neighbors resemble each other; without this step a model that knows no neighbors would
-    gain from a neighbor effect too.
+    Neighbors resemble each other; without this step a model without neighbors would gain from a
+    neighbor effect too.
     """
     x, y = own[chosen], around[chosen]
     if x.size < 3 or x.std() == 0:
@@ -377,7 +377,7 @@ def express(
     neighbor_effect: float,
     neighbor_band: tuple[int, int],
 ) -> Expression:
-    """How strongly is each gene expressed?
+    """Draw the expression of each gene.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
-from simplechrome.errors import ConfigError, OutputError, OutputExistsError
+from simplechrome.errors import ConfigError, OutputError, OutputExistsError, first_names
 from simplechrome.simulation.genome import (
     FACTORS,
     Genome,
@@ -50,51 +50,37 @@ def mark_present(
     cell_types: tuple[str, ...],
     seed: int,
 ) -> NDArray[np.bool_]:
-    """Which tracks are there? (cell_type, mark)
+    """Return which tracks exist, (cell_type, mark).
 
     Raises
     ------
     ConfigError
         If marks or cell types are unknown, or a cell type is left without a mark.
     """
-    unknown = [mark for mark in marks if mark not in MARKS]
-    if unknown or not marks or len(set(marks)) < len(marks):
+    if not marks or not set(marks) <= set(MARKS) or len(set(marks)) < len(marks):
         raise ConfigError(
-            "marks must name one or more of the five core marks, each once.",
-            found=", ".join(map(str, marks)) or "none",
-            expected=", ".join(MARKS),
+            f"marks are {', '.join(map(str, marks)) or 'empty'}.",
+            f"name one or more of {', '.join(MARKS)}, each once",
         )
     present = np.ones((len(cell_types), len(marks)), dtype=bool)
     if isinstance(missing, Mapping):
         for name, absent in missing.items():
-            if name not in cell_types:
-                raise ConfigError(
-                    f"missing_marks names the cell type {name!r}, which is not simulated.",
-                    found=str(name),
-                    expected=f"{cell_types[0]} to {cell_types[-1]}",
-                    remedy="raise n_cell_types, or name another cell type",
-                )
-            for mark in (absent,) if isinstance(absent, str) else absent:
-                if mark not in marks:
+            names = (absent,) if isinstance(absent, str) else absent
+            for held, wanted in ((cell_types, [name]), (marks, names)):
+                if unknown := [each for each in wanted if each not in held]:
                     raise ConfigError(
-                        f"missing_marks names the mark {mark!r}, which is not simulated.",
-                        found=str(mark),
-                        expected=", ".join(marks),
+                        f"missing_marks names {unknown[0]!r}, which is not simulated.",
+                        f"name one of {held[0]} to {held[-1]}, or simulate more",
                     )
-                present[cell_types.index(name), marks.index(mark)] = False
+            present[cell_types.index(name), [marks.index(mark) for mark in names]] = False
         bare = [name for name, row in zip(cell_types, present, strict=True) if not row.any()]
         if bare:
-            raise ConfigError(
-                f"missing_marks leaves no mark in {len(bare)} cell types.",
-                found=", ".join(bare[:5]),
-                expected="one mark or more in each",
-            )
+            raise ConfigError(f"missing_marks leaves no mark in {first_names(bare)}.")
         return present
     if not 0 <= missing < 1:
         raise ConfigError(
-            "missing_marks makes no sense as a share of tracks.",
-            found=str(missing),
-            expected="0 or more and below 1, or marks per cell type",
+            f"missing_marks is {missing}.",
+            "pass a fraction of tracks, 0 or more and below 1, or marks per cell type",
         )
     for k in range(len(cell_types)):
         drawn = stream(seed, Part.MISSING, k).random(len(MARKS))
@@ -104,42 +90,33 @@ def mark_present(
 
 
 def check_numbers(n_genes: int, n_cell_types: int, seed: int, n_bins: int, bin_size: int) -> None:
-    """Are these whole numbers that can be simulated? Raises ConfigError if not."""
+    """Raise ConfigError if these are no whole numbers that can be simulated."""
     limits = {
         "n_genes": (n_genes, 2, 999_999),  # ids in the published layout have six digits
         "n_cell_types": (n_cell_types, 1, 999),
-        "seed": (seed, 0, None),
+        "seed": (seed, 0, 2**64),
         "n_bins": (n_bins, 2, 100_000),
         "bin_size": (bin_size, 1, 2_000),
     }
     for name, (value, smallest, largest) in limits.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < smallest or (largest is not None and value > largest):
+        if not whole or not smallest <= value <= largest:
             raise ConfigError(
-                f"{name} makes no sense.",
-                found=str(value),
-                expected=f"a whole number from {smallest}"
-                + ("" if largest is None else f" to {largest:,}"),
+                f"{name} is {value}.", f"pass a whole number from {smallest} to {largest:,}"
             )
 
 
 def check_effects(signal: float, neighbor: float, band: tuple[int, int]) -> None:
-    """Can effects of this size be planted? Raises ConfigError if not."""
+    """Raise ConfigError if effects of this size cannot be planted."""
     for name, value, largest in (
         ("signal_effect", signal, 1.0),
         ("neighbor_effect", neighbor, LARGEST_NEIGHBOR_EFFECT),
     ):
         if not 0 <= value <= largest:
-            raise ConfigError(
-                f"{name} makes no sense.",
-                found=str(value),
-                expected=f"a number from 0 to {largest:g}",
-            )
+            raise ConfigError(f"{name} is {value}.", f"pass a number from 0 to {largest:g}")
     if len(band) != 2 or not 0 < band[0] < band[1]:
         raise ConfigError(
-            "neighbor_band makes no sense.",
-            found=str(band),
-            expected="two distances in bp, the smaller first, above 0",
+            f"neighbor_band is {band}.", "pass two distances in bp, the smaller first, above 0"
         )
 
 
@@ -198,7 +175,7 @@ def simulate(
     neighbor_effect: float = 0.005,
     neighbor_band: tuple[int, int] = (10_000, 200_000),
 ) -> Simulation:
-    """What would windows and expression look like, if these effects and no others were there?
+    """Simulate windows and expression with planted effects.
 
     Ten factors per gene and cell type (activity, Polycomb, …; correlated along the genome and
     between cell types) shape the expected reads of five marks around the start; counts scatter
@@ -219,30 +196,25 @@ def simulate(
         The window: `n_bins // 2` bins of `bin_size` bp upstream of the start, the others
         downstream.
     marks
-        Which of the five core marks are assayed, in the order of the result. Those left out
-        still act on expression.
+        Which of the five core marks are assayed, in the order of the result. The others still
+        act on expression.
     missing_marks
         Which tracks do not exist: marks per cell type, as ``{"SIM002": ["H3K4me1"]}``, or the
-        share of tracks to leave out at random; every cell type keeps one.
+        fraction of tracks that are missing at random; every cell type keeps one.
     signal_effect
-        How firmly expression is tied to the gene's own window, 0 to 1. At 0, the window says
-        nothing about expression, which keeps its distribution.
+        How firmly expression is tied to the gene's own window, 0 to 1. At 0, the window is
+        independent of expression, which keeps its distribution.
     neighbor_effect
-        Share of the variance of log expression, 0 to 0.2, that comes from the mean level of the
+        Fraction of the variance of log expression, 0 to 0.2, that comes from the mean level of the
         neighbors' chromatin; it takes the place of noise. At 0 there is no such effect, though
         neighbors' expression still correlates, since their chromatin does.
     neighbor_band
         Distance between starts, bp, from which and up to which genes act as neighbors.
 
-    Returns
-    -------
-    Simulation
-        Arrays and tables, with the planted effects as `truth`.
-
     Raises
     ------
     ConfigError
-        If an option has no meaning.
+        If an option is invalid.
 
     References
     ----------
@@ -319,7 +291,7 @@ def _weighted_sum(intensity: NDArray[np.float32], strip: Strip, mark: str) -> ND
 
 
 def _track(mark: str, cell_type: int, seed: int) -> tuple[float, float]:
-    """How deep is the track, and how well enriched, against the reference?"""
+    """Return the depth and enrichment of a track, as factors of the reference."""
     if cell_type == 0:
         return 1.0, 1.0
     rng = stream(seed, Part.TRACK, cell_type, MARKS.index(mark))
@@ -338,7 +310,7 @@ def _read_windows(
     cell_type: int,
     seed: int,
 ) -> NDArray[np.uint16]:
-    """Which counts do the windows hold? (gene, bin); overlapping windows hold the same."""
+    """Return the counts of the windows, (gene, bin); overlapping windows share them."""
     # One bin more on both sides, for the reads that reach in.
     covered = np.zeros(strip.piece.size, dtype=bool)
     covered[strip.bins[:, window.start - 1 : window.stop + 1].ravel()] = True
@@ -353,7 +325,7 @@ def _read_windows(
 
 
 def _gene_table(genome: Genome, seed: int) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """How are the genes called, and in which order of the genome do their ids come?"""
+    """Return the table of genes, and the order in the genome of its rows."""
     names = [factor.name for factor in FACTORS]
     factors = draw_factors(genome, 0, seed)
     activity = factors[:, names.index("activity")] - 0.5 * factors[:, names.index("island")]
@@ -374,7 +346,7 @@ def _gene_table(genome: Genome, seed: int) -> tuple[pd.DataFrame, NDArray[np.int
 
 
 def write_deepchrome_layout(simulation: Simulation, folder: str | os.PathLike[str]) -> None:
-    """How would these data look if they had come from the published archive?
+    """Write simulated data in the layout of the published archive.
 
     Writes into `folder`, which must be new or empty:
 
@@ -398,10 +370,9 @@ def write_deepchrome_layout(simulation: Simulation, folder: str | os.PathLike[st
     target = Path(folder)
     if target.is_dir() and any(target.iterdir()):
         raise OutputExistsError(
-            f"{target} is not empty, and simulated data must not mix with other files.",
-            found=", ".join(sorted(path.name for path in target.iterdir())[:5]),
-            expected="a new or empty folder",
-            remedy="name another folder, or remove this one",
+            f"{target} is not empty, and simulated data must not mix with other files: "
+            f"{first_names(sorted(path.name for path in target.iterdir()))}.",
+            "name another folder, or remove this one",
         )
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
@@ -413,10 +384,8 @@ def write_deepchrome_layout(simulation: Simulation, folder: str | os.PathLike[st
         partial.replace(target)
     except OSError as error:
         raise OutputError(
-            f"The simulated data cannot be written to {target}.",
-            found=str(error),
-            expected="a folder that can be made, or an empty one",
-            remedy="name another folder, or make room",
+            f"The simulated data cannot be written to {target}: {error}.",
+            "name another folder, or free space",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Neighbors in 3D: genes whose starts lie in fragments that were seen to touch."""
+"""Neighbors in 3D: genes whose starts lie in fragments that are in contact."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from simplechrome.dataset.neighbors.genomic import (
     CLOSE,
     CONTACT,
     EXPONENT,
-    edge_places,
     expected_contact,
     require_places,
+    weighted_graph,
 )
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
+from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import InputFormatError
 from simplechrome.sources.contacts import (
     is_matrix,
@@ -43,7 +43,7 @@ def contact_neighbors(
     chrom_style: MatchMode = "auto",
     name: str = "the contacts",
 ) -> NeighborGraph:
-    """Which genes touch each gene more often than their distance alone would make them?
+    """Return genes that are in contact more often than expected from their distance.
 
     A gene has a fragment that holds a base within `reach` of its TSS. Two genes of the same
     chromosome are neighbors if a contact joins a fragment of one with a fragment of the other; of
@@ -68,7 +68,7 @@ def contact_neighbors(
     -------
     Edges of the kind `contact`. The weight is the score over what a power law, fitted to all
     scores by distance, expects; where all scores are equal, or too few to fit, the law of
-    `expected_contact` takes its place. Contacts between chromosomes are left out, and counted.
+    `expected_contact` takes its place. Contacts between chromosomes are skipped, and counted.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def contact_neighbors(
     mapped = _on_gene_chromosomes(dataset, contacts, chrom_style, name)
     inside = mapped["chrom_1"] == mapped["chrom_2"]
     if not inside.all():
-        log.info("%d contacts between chromosomes are left out", int((~inside).sum()))
+        log.info("%d contacts between chromosomes are skipped", int((~inside).sum()))
     mapped = mapped[inside].reset_index(drop=True)
     middle = [(mapped[f"start_{k}"] + mapped[f"end_{k}"]).to_numpy(float) / 2 for k in (1, 2)]
     score = mapped["score"].to_numpy(float)
@@ -93,13 +93,10 @@ def contact_neighbors(
     pairs = pairs[pairs["gene_1"] != pairs["gene_2"]]
     if pairs.empty:
         raise InputFormatError(
-            f"No contact of {name} joins two genes.",
-            found=f"{len(mapped)} contacts within a chromosome, "
-            f"{one['contact'].nunique()} and {other['contact'].nunique()} of them with a gene at "
-            "their first and second end",
-            expected=f"both ends within {reach} bp of a TSS",
-            cause="another assembly, or contacts of enhancers only",
-            remedy="pass a larger --reach, or leave the contacts out: distance alone stands in",
+            f"No contact of {name} joins two genes: of {len(mapped)} contacts within a chromosome "
+            f"{one['contact'].nunique()} and {other['contact'].nunique()} have a gene within "
+            f"{reach} bp of their first and second end.",
+            "check the assembly, pass a larger --reach, or use no contacts: distance alone",
         )
     both_ways = pd.DataFrame(
         {
@@ -114,23 +111,14 @@ def contact_neighbors(
         "%d contacts join %d pairs of genes; %d of %d genes have a neighbor",
         *(len(mapped), len(table) // 2, np.unique(gene).size, dataset.sizes["gene"]),
     )
-    graph = make_graph(
-        dataset["gene_id"].values,
-        gene,
-        neighbor=neighbor,
-        kind=np.zeros(len(table), np.int8),
-        **edge_places(dataset, gene, neighbor)._asdict(),
-        weight=table["weight"].to_numpy(),
-        rank=rank_by(gene, -table["weight"].to_numpy(), neighbor),
-        kinds=(CONTACT,),
-    )
+    graph = weighted_graph(dataset, gene, neighbor, table["weight"].to_numpy(), CONTACT)
     return graph if n is None else graph.first(n)
 
 
 def _on_gene_chromosomes(
     dataset: xr.Dataset, contacts: pd.DataFrame, chrom_style: MatchMode, name: str
 ) -> pd.DataFrame:
-    """Contacts under the names that the genes' chromosomes have."""
+    """Return contacts under the names of the genes' chromosomes."""
     genes = [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
     theirs = pd.unique(pd.concat([contacts["chrom_1"], contacts["chrom_2"]]))
     names = match_names(
@@ -142,7 +130,7 @@ def _on_gene_chromosomes(
 
 
 def expected_scores(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Which score does the distance, bp, alone make one expect?
+    """Return the score that is expected from the distance, bp, alone.
 
     A straight line through the logarithms, by least squares, where there are enough scores above
     0 at different distances, and it falls; otherwise `expected_contact`.
@@ -154,12 +142,12 @@ def expected_scores(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
         if slope < 0:
             log.info("scores fall with distance to the power of %.2f", slope)
             return np.asarray(np.exp(level) * np.maximum(distance, CLOSE) ** slope)
-    log.info("scores do not tell how they fall with distance: a power of -%g is taken", EXPONENT)
+    log.info("too few scores to fit their fall with distance: a power of -%g is taken", EXPONENT)
     return expected_contact(distance)
 
 
 def _genes_in(dataset: xr.Dataset, contacts: pd.DataFrame, end: int, reach: int) -> pd.DataFrame:
-    """Which genes have the fragment at this end of each contact? Columns contact, gene."""
+    """Return the genes at this end of each contact, in columns contact and gene."""
     chrom, tss = dataset["chrom"].values.astype(str), dataset["tss"].values
     parts = []
     for name, rows in contacts.groupby(f"chrom_{end}", sort=False).groups.items():
@@ -185,7 +173,7 @@ def neighbors_of_file(
     resolution: int | None = None,
     chrom_style: MatchMode = "auto",
 ) -> NeighborGraph:
-    """Which genes touch by a file of contacts, BEDPE or a matrix? See `contact_neighbors`.
+    """Return genes in contact by a file, BEDPE or a matrix; see `contact_neighbors`.
 
     Parameters
     ----------

@@ -10,9 +10,14 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
-from simplechrome.dataset.neighbors.genomic import edge_places
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
-from simplechrome.errors import ConfigError, InputFormatError, MissingExpressionError
+from simplechrome.dataset.neighbors.genomic import weighted_graph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, require_number
+from simplechrome.errors import (
+    ConfigError,
+    InputFormatError,
+    MissingExpressionError,
+    first_names,
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +25,7 @@ COEXPRESSION, LISTED, SETS = "coexpression", "listed", "sets"
 FEWEST_CELL_TYPES = 5
 """Below which correlations between genes are chance."""
 LARGEST_SET = 500
-"""Genes in a set, beyond which sharing it says little."""
+"""Genes in a set, beyond which sharing it means little."""
 _AT_ONCE = 2_000  # genes whose correlations with all others are in memory
 
 
@@ -31,7 +36,7 @@ def coexpression_neighbors(
     *,
     leave_out: Sequence[str],
 ) -> NeighborGraph:
-    """Which genes rise and fall together over other cell types?
+    """Return genes whose expression correlates over other cell types.
 
     Parameters
     ----------
@@ -42,40 +47,37 @@ def coexpression_neighbors(
     n
         Neighbors per gene.
     leave_out
-        The cell types whose expression is to be predicted: a correlation that knew it would carry
-        the label of a test gene. Named even where the table does not hold them.
+        The cell types whose expression is to be predicted, which correlations must not use: they
+        would carry the label of a test gene. Named even where the table does not hold them.
 
     Returns
     -------
     Edges of the kind `coexpression`, weighted by Pearson's correlation of log2(expression + 1)
-    over the cell types that are left. Genes that do not vary, or that the table does not hold,
+    over the other cell types. Genes that do not vary, or that the table does not hold,
     have no neighbors; correlations of 0 and below are no neighbors.
 
     Raises
     ------
     ConfigError
-        If no cell type is left out, or `n` is negative.
+        If `leave_out` is empty, or `n` is negative.
     MissingExpressionError
-        If too few cell types are left, or no gene is in the table.
+        If too few cell types remain, or no gene is in the table.
     """
     if not leave_out:
         raise ConfigError(
-            "It is not said which cell types are to be predicted.",
-            found="an empty leave_out",
-            expected="their names: co-expression must not know them",
+            "leave_out is empty: co-expression must not use the cell types to be predicted.",
+            "name them",
         )
-    if n < 0:
-        raise ConfigError("The number of neighbors makes no sense.", found=str(n), expected="≥ 0")
+    require_number(n)
     left = [name for name in expression.columns if str(name) not in set(leave_out)]
     ids = dataset["gene_id"].values
     held = pd.Index(ids).isin(expression.index)
     if len(left) < FEWEST_CELL_TYPES or not held.any():
         raise MissingExpressionError(
-            "Co-expression cannot be told.",
-            found=f"{len(left)} cell types besides {', '.join(leave_out)}, "
-            f"{int(held.sum())} of {ids.size} genes in the table",
-            expected=f"{FEWEST_CELL_TYPES} cell types or more, and genes of the dataset",
-            remedy="pass the expression of many cell types (--expression)",
+            f"Co-expression needs {FEWEST_CELL_TYPES} cell types besides {', '.join(leave_out)} "
+            f"and genes of the dataset: found {len(left)} cell types, and {int(held.sum())} of "
+            f"{ids.size} genes.",
+            "pass the expression of many cell types (--expression)",
         )
     level = np.log2(expression[left].reindex(ids).to_numpy(np.float64) + 1)
     level = np.where(np.isfinite(level), level, np.nan)
@@ -92,11 +94,11 @@ def coexpression_neighbors(
         "co-expression over %d cell types: %d edges, %d of %d genes have none",
         *(len(left), gene.size, ids.size - np.unique(gene).size, ids.size),
     )
-    return _weighted(dataset, gene, neighbor, weight, COEXPRESSION)
+    return weighted_graph(dataset, gene, neighbor, weight, COEXPRESSION)
 
 
 def _most_alike(unit: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges to the n rows with the largest positive product, of (gene, cell_type) unit vectors."""
+    """Return edges to the n rows with the largest positive product of unit vectors."""
     genes, wanted = len(unit), min(n, len(unit) - 1)
     if wanted < 1:
         return np.empty(0, int), np.empty(0, int), np.empty(0)
@@ -115,7 +117,7 @@ def _most_alike(unit: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 50) -> NeighborGraph:
-    """Which genes does a list of pairs, as of interacting proteins, call related?
+    """Return genes of the same pair in a list, as of interacting proteins.
 
     Parameters
     ----------
@@ -140,12 +142,10 @@ def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 5
     known = (one >= 0) & (other >= 0) & (one != other)
     if not known.any():
         raise InputFormatError(
-            "No pair of the list joins two genes of the dataset.",
-            found=", ".join(f"{a} – {b}" for a, b in pairs[["one", "other"]].head(3).to_numpy()),
-            expected="gene ids as " + ", ".join(map(str, dataset["gene_id"].values[:3])) + ", or "
-            "gene names",
-            cause="ids of proteins or of another annotation",
-            remedy="translate them to the ids of the gene table",
+            "No pair of the list joins two genes of the dataset: found "
+            + ", ".join(f"{a} – {b}" for a, b in pairs[["one", "other"]].head(3).to_numpy())
+            + f", expected ids such as {first_names(dataset['gene_id'].values, 3)}, or gene names.",
+            "translate ids of proteins or of another annotation to those of the gene table",
         )
     log.info("%d of %d pairs join two genes of the dataset", int(known.sum()), known.size)
     table = pd.DataFrame(
@@ -157,7 +157,7 @@ def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 5
     )
     table = table.groupby(["gene", "neighbor"])["weight"].max().reset_index()
     gene, neighbor, weight = (table[c].to_numpy() for c in ("gene", "neighbor", "weight"))
-    graph = _weighted(dataset, gene, neighbor, weight, LISTED)
+    graph = weighted_graph(dataset, gene, neighbor, weight, LISTED)
     return graph if n is None else graph.first(n)
 
 
@@ -168,7 +168,7 @@ def set_neighbors(
     *,
     largest: int = LARGEST_SET,
 ) -> NeighborGraph:
-    """Which genes are in the same sets, as pathways?
+    """Return genes of the same sets, as pathways.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ def set_neighbors(
     n
         At most so many per gene, largest weights first; all if None.
     largest
-        Sets of more genes of the dataset are left out, and counted.
+        Sets of more genes of the dataset are skipped, and counted.
 
     Returns
     -------
@@ -196,13 +196,12 @@ def set_neighbors(
     usable = [rows for rows in members if 2 <= rows.size <= largest]
     too_large = sum(rows.size > largest for rows in members)
     if too_large:
-        log.info("%d sets of more than %d genes are left out", too_large, largest)
+        log.info("%d sets of more than %d genes are skipped", too_large, largest)
     if not usable:
         raise InputFormatError(
-            "No gene set joins two genes of the dataset.",
-            found=f"{len(sets)} sets, {too_large} of them of more than {largest} genes",
-            expected=f"sets of 2 to {largest} genes, by gene_id or gene_name",
-            cause="ids of another annotation",
+            f"No gene set holds 2 to {largest} genes of the dataset: found {len(sets)} sets, "
+            f"{too_large} of them larger.",
+            "use gene_id or gene_name of the dataset's annotation",
         )
     rows = np.concatenate(usable)
     columns = np.repeat(np.arange(len(usable)), [each.size for each in usable])
@@ -213,12 +212,14 @@ def set_neighbors(
     )
     together = (member @ share @ member.T).tocoo()
     other = together.row != together.col
-    graph = _weighted(dataset, together.row[other], together.col[other], together.data[other], SETS)
+    graph = weighted_graph(
+        dataset, together.row[other], together.col[other], together.data[other], SETS
+    )
     return graph if n is None else graph.first(n)
 
 
 def find_genes(dataset: xr.Dataset, names: Sequence[str] | pd.Series) -> np.ndarray:
-    """Which row has each name: a gene_id, an id without its version, or a unique gene_name?
+    """Return the row of each name: a gene_id, an id without its version, a unique gene_name.
 
     Returns
     -------
@@ -237,19 +238,3 @@ def find_genes(dataset: xr.Dataset, names: Sequence[str] | pd.Series) -> np.ndar
         by_name = np.where(at >= 0, first[sole][at] if sole.any() else -1, -1)
         found = np.where(found < 0, by_name, found)
     return np.asarray(found, np.int64)
-
-
-def _weighted(
-    dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, kind: str
-) -> NeighborGraph:
-    """A graph of one kind, ranked by weight; of equal ones the first in the dataset comes first."""
-    return make_graph(
-        dataset["gene_id"].values,
-        gene,
-        neighbor=neighbor,
-        kind=np.zeros(len(gene), np.int8),
-        **edge_places(dataset, gene, neighbor)._asdict(),
-        weight=weight,
-        rank=rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor)),
-        kinds=(kind,),
-    )

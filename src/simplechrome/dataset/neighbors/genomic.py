@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
-from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, rank_by
+from simplechrome.dataset.neighbors.graph import (
+    NeighborGraph,
+    make_graph,
+    rank_by,
+    require_number,
+)
 from simplechrome.errors import ConfigError, MissingCoordinatesError
 
 GENOMIC, CONTACT = "genomic", "contact"
@@ -21,27 +26,18 @@ CLOSE = 5_000
 
 
 def require_places(dataset: xr.Dataset) -> None:
-    """Does the dataset know where its genes lie?
-
-    Raises
-    ------
-    MissingCoordinatesError
-        If it does not.
-    """
+    """Raise MissingCoordinatesError if the dataset does not hold the places of its genes."""
     if "tss" not in dataset.coords:
         raise MissingCoordinatesError(
-            "The dataset does not say where its genes lie.",
-            found="no chrom, tss and strand",
-            expected="a place for each gene",
-            cause="it was built without a gene table",
-            remedy="build it with --genes FILE, or from_arrays(…, genes=read_genes(FILE))",
+            "The dataset has no places of genes (chrom, tss and strand).",
+            "build it with --genes FILE, or from_arrays(…, genes=read_genes(FILE))",
         )
 
 
 def genomic_neighbors(
     dataset: xr.Dataset, n: int | None = None, *, within: float | None = None
 ) -> NeighborGraph:
-    """Which genes lie nearest to each gene on its chromosome?
+    """Return the genes nearest to each gene on its chromosome.
 
     Distance is between TSSs; of two at the same distance the one with the smaller coordinate
     comes first. Genes without a place have no neighbors, and are none.
@@ -81,7 +77,7 @@ def genomic_neighbors(
         gene,
         neighbor=neighbor,
         kind=np.zeros(gene.size, np.int8),
-        **edge_places(dataset, gene, neighbor)._asdict(),
+        **edge_places(dataset, gene, neighbor),
         weight=np.ones(gene.size),
         rank=rank,
         kinds=(GENOMIC,),
@@ -91,17 +87,15 @@ def genomic_neighbors(
 def _check_limits(n: int | None, within: float | None) -> None:
     if n is None and within is None:
         raise ConfigError(
-            "It is not said how many neighbors a gene has.",
-            found="neither a number nor a distance",
-            expected="the nearest n, all within some bp, or both",
+            "Neither a number nor a distance of neighbors is given.",
+            "pass the nearest n, all within some bp, or both",
         )
-    for value, what in ((n, "number of neighbors"), (within, "distance of neighbors")):
-        if value is not None and not value >= 0:
-            raise ConfigError(f"The {what} makes no sense.", found=str(value), expected="0 or more")
+    require_number(n)
+    require_number(within, "distance")
 
 
 def _chromosomes(dataset: xr.Dataset) -> list[np.ndarray]:
-    """Rows of the genes of each chromosome, by TSS."""
+    """Return the rows of the genes of each chromosome, by TSS."""
     chrom, tss = dataset["chrom"].values.astype(str), dataset["tss"].values
     placed = np.flatnonzero((chrom != "") & (tss >= 0))
     order = placed[np.lexsort((tss[placed], chrom[placed]))]
@@ -115,7 +109,7 @@ def _chromosomes(dataset: xr.Dataset) -> list[np.ndarray]:
 def _on_chromosome(
     members: np.ndarray, tss: np.ndarray, n: int | None, within: float | None
 ) -> tuple[np.ndarray, ...]:
-    """Gene, neighbor and rank of the edges of one chromosome.
+    """Return gene, neighbor and rank of the edges of one chromosome.
 
     The n nearest lie among the n before and the n after, all within some distance between two
     places that a search finds.
@@ -139,7 +133,7 @@ def _on_chromosome(
 
 
 def expected_contact(distance: np.ndarray, exponent: float = EXPONENT) -> np.ndarray:
-    """How often do two places at this distance, bp, touch? 1 at `CLOSE` bp and nearer.
+    """Return the expected contact at this distance, bp; 1 at `CLOSE` bp and nearer.
 
     A power law of polymers, which Hi-C shows over three orders of magnitude (Lieberman-Aiden et
     al., Science 2009); as a stand-in for measured contacts in the activity-by-contact model
@@ -155,7 +149,7 @@ def power_law_neighbors(
     within: float | None = 1_000_000,
     exponent: float = EXPONENT,
 ) -> NeighborGraph:
-    """Which genes would each gene touch, if nothing but distance mattered?
+    """Return nearby genes, weighted by the contact expected from distance alone.
 
     Returns
     -------
@@ -166,22 +160,15 @@ def power_law_neighbors(
     MissingCoordinatesError, ConfigError
         See `genomic_neighbors`.
     """
-    from dataclasses import replace
-
     graph = genomic_neighbors(dataset, n, within=within)
     weight = expected_contact(graph.distance, exponent).astype(np.float32)
     return replace(graph, weight=weight, kinds=(CONTACT,))
 
 
-class Places(NamedTuple):
-    """(edge,) each, as in `NeighborGraph`."""
-
-    distance: np.ndarray
-    orientation: np.ndarray
-
-
-def edge_places(dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray) -> Places:
-    """How far is each neighbor in the direction of the gene's own transcription, facing where?
+def edge_places(
+    dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the distance of each neighbor along the gene's transcription, and its orientation.
 
     Parameters
     ----------
@@ -192,15 +179,33 @@ def edge_places(dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray) -> 
 
     Returns
     -------
-    Distances in bp from TSS to TSS, negative upstream, NaN on other chromosomes and where places
-    are unknown; orientation 1 (same), -1 (opposite) or, there, 0. Strand `.` is read as plus.
+    `distance` in bp from TSS to TSS, negative upstream, NaN on other chromosomes and where places
+    are unknown; `orientation` 1 (same), -1 (opposite) or, there, 0. Strand `.` is read as plus.
     """
     if "tss" not in dataset.coords:
-        return Places(np.full(len(gene), np.nan), np.zeros(len(gene), np.int8))
+        unknown = np.full(len(gene), np.nan)
+        return {"distance": unknown, "orientation": np.zeros(len(gene), np.int8)}
     _, chrom = np.unique(dataset["chrom"].values.astype(str), return_inverse=True)
     tss = dataset["tss"].values
     placed = (dataset["chrom"].values.astype(str) != "") & (tss >= 0)
     sign = np.where(dataset["strand"].values == "-", -1, 1)
     same = (chrom[gene] == chrom[neighbor]) & placed[gene] & placed[neighbor]
     distance = np.where(same, (tss[neighbor] - tss[gene]) * sign[gene], np.nan)
-    return Places(distance, np.where(same, sign[gene] * sign[neighbor], 0).astype(np.int8))
+    orientation = np.where(same, sign[gene] * sign[neighbor], 0).astype(np.int8)
+    return {"distance": distance, "orientation": orientation}
+
+
+def weighted_graph(
+    dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, kind: str
+) -> NeighborGraph:
+    """Return a graph of one kind, ranked by weight, and at equal weight by row."""
+    return make_graph(
+        dataset["gene_id"].values,
+        gene,
+        neighbor=neighbor,
+        kind=np.zeros(len(gene), np.int8),
+        **edge_places(dataset, gene, neighbor),
+        weight=weight,
+        rank=rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor)),
+        kinds=(kind,),
+    )

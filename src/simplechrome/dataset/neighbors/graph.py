@@ -1,11 +1,11 @@
-"""A sparse table of who is whose neighbor, and what can be asked of it."""
+"""Neighbor graphs: a sparse table of edges, its description, and controls."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,30 +13,22 @@ import pandas as pd
 from simplechrome.errors import ConfigError, InputFormatError, MissingCoordinatesError, did_you_mean
 
 
-class PaddedNeighbors(NamedTuple):
-    """The first neighbors of each gene, as rectangles.
-
-    position : (gene, neighbor) int64, place in the dataset; the gene's own where masked
-    distance : (gene, neighbor) float64, as in `NeighborGraph`; 0 where masked
-    mask : (gene, neighbor) bool, False where a gene has no further neighbor
-    """
-
-    position: np.ndarray
-    distance: np.ndarray
-    mask: np.ndarray
+def require_number(value: float | None, what: str = "number") -> None:
+    """Raise ConfigError if this is no number or distance of neighbors; None is no limit."""
+    if value is not None and not value >= 0:
+        raise ConfigError(f"The {what} of neighbors is {value}.", "pass 0 or more")
 
 
 @dataclass(frozen=True, eq=False)
 class NeighborGraph:
-    """Who is whose neighbor: edges of one or several kinds, those of a gene side by side.
+    """Edges between genes, of one or several kinds.
 
-    Its size is that of the edges. Edges of a gene stand in the order of kinds, and within a kind
-    in that of rank.
+    Edges are sorted by gene, then kind, then rank.
 
     Attributes
     ----------
     gene_id : (gene,) str
-        Whose rows `neighbor` counts.
+        `neighbor` holds positions in it.
     offsets : (gene + 1,) int64
         The edges of gene i are those from `offsets[i]` up to `offsets[i + 1]`.
     neighbor : (edge,) int32
@@ -81,7 +73,7 @@ class NeighborGraph:
         return np.repeat(np.arange(self.gene_id.size), self.degree)
 
     def keep(self, edges: np.ndarray) -> NeighborGraph:
-        """The same genes with some of the edges, (edge,) bool; ranks stay as they were."""
+        """Return the graph with some of its edges, (edge,) bool; ranks stay as they were."""
         counts = np.bincount(self.gene[edges], minlength=self.gene_id.size)
         return replace(
             self,
@@ -90,48 +82,39 @@ class NeighborGraph:
         )
 
     def first(self, n: int) -> NeighborGraph:
-        """At most the first `n` of each gene and kind, of those that are left."""
-        if n < 0:
-            raise ConfigError(
-                "The number of neighbors makes no sense.", found=str(n), expected="0 or more"
-            )
+        """Return the graph with at most the first `n` edges of each gene and kind."""
+        require_number(n)
         group = self.gene * len(self.kinds) + self.kind
         starts = np.flatnonzero(np.diff(group, prepend=-1))
         place = np.arange(self.n_edges) - np.repeat(starts, np.diff(starts, append=self.n_edges))
         return self.keep(place < n)
 
     def of_kind(self, *names: str) -> NeighborGraph:
-        """Only edges of these kinds.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such kind.
-        """
+        """Return the edges of these kinds; ConfigError if there is no such kind."""
         for name in names:
             if name not in self.kinds:
                 raise ConfigError(
-                    f"There are no neighbors of the kind {name!r}.",
-                    found=", ".join(self.kinds) or "no neighbors at all",
-                    remedy=did_you_mean(name, self.kinds),
+                    f"There are no neighbors of the kind {name!r}, only "
+                    f"{', '.join(self.kinds) or 'none'}.",
+                    did_you_mean(name, self.kinds),
                 )
         wanted = np.isin(self.kind, [self.kinds.index(name) for name in names])
         return self.keep(wanted)
 
     def apart(self, width: float) -> NeighborGraph:
-        """Only neighbors whose windows, of `width` bp around the TSS, do not overlap the gene's."""
+        """Return the neighbors whose windows of `width` bp do not overlap the gene's."""
         return self.keep(~(np.abs(self.distance) < width))
 
     def between(self, low: float, high: float) -> NeighborGraph:
-        """Only neighbors from `low` up to, not at, `high` bp away on the same chromosome."""
+        """Return the neighbors at a distance of `low` <= bp < `high` on the same chromosome."""
         away = np.abs(self.distance)
         return self.keep((away >= low) & (away < high))
 
     def on(self, gene_id: Sequence[str] | np.ndarray) -> NeighborGraph:
-        """The same neighborhood among other genes, or these in another order.
+        """Return the graph among other genes, or these in another order.
 
-        Edges are left out of which an end is not there; genes that the graph does not know have
-        no neighbors.
+        Edges to genes that are not there are dropped; genes that the graph does not know have no
+        neighbors.
         """
         wanted = np.asarray(gene_id, dtype=object)
         if wanted.shape == self.gene_id.shape and (wanted == self.gene_id).all():
@@ -144,28 +127,15 @@ class NeighborGraph:
             wanted, gene[known], kinds=self.kinds, **parts | {"neighbor": neighbor[known]}
         )
 
-    def padded(self, n: int) -> PaddedNeighbors:
-        """The first `n` neighbors of each gene, of whatever kind, as rectangles."""
-        genes = self.gene_id.size
-        position = np.repeat(np.arange(genes)[:, np.newaxis], n, axis=1)
-        distance = np.zeros((genes, n))
-        mask = np.zeros((genes, n), bool)
-        gene = self.gene
-        slot = np.arange(self.n_edges) - self.offsets[gene]
-        near = slot < n
-        at = gene[near], slot[near]
-        position[at], distance[at], mask[at] = self.neighbor[near], self.distance[near], True
-        return PaddedNeighbors(position, distance, mask)
-
     def checksum(self) -> str:
-        """Which graph is it? SHA-256 of all that it holds."""
+        """Return the SHA-256 of all that the graph holds."""
         digest = hashlib.sha256("\0".join([*map(str, self.gene_id), "", *self.kinds]).encode())
         for name in ("offsets", *_EDGE_ARRAYS):
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
     def to_frame(self) -> pd.DataFrame:
-        """A row per edge: gene_id, neighbor_id, kind, distance, orientation, weight, rank."""
+        """Return a row per edge, with gene_id, neighbor_id, kind, distance, weight, …"""
         return pd.DataFrame(
             {
                 "gene_id": self.gene_id[self.gene],
@@ -196,7 +166,7 @@ def make_graph(
     rank: np.ndarray,
     kinds: Sequence[str],
 ) -> NeighborGraph:
-    """Which graph do these edges, in any order, make?
+    """Return the graph of these edges, given in any order.
 
     Parameters
     ----------
@@ -213,16 +183,14 @@ def make_graph(
     for name, rows in (("gene", gene), ("neighbor", neighbor)):
         if rows.size and not (rows.min() >= 0 and rows.max() < ids.size):
             raise InputFormatError(
-                f"Edges lead to a {name} that is not there.",
-                found=f"rows {rows.min()} to {rows.max()}",
-                expected=f"0 to {ids.size - 1}",
+                f"Edges lead to a {name} that is not there: rows {rows.min()} to {rows.max()}, "
+                f"expected 0 to {ids.size - 1}."
             )
     own = gene == neighbor
     if own.any():
         raise InputFormatError(
-            "A gene is its own neighbor.",
-            found=f"{int(own.sum())} edges, the first of {ids[gene[own][0]]}",
-            expected="edges between two genes",
+            f"A gene is its own neighbor in {int(own.sum())} edges, the first of "
+            f"{ids[gene[own][0]]}."
         )
     order = np.lexsort((rank, kind, gene))
     counts = np.bincount(gene, minlength=ids.size)
@@ -240,9 +208,7 @@ def make_graph(
 
 
 def union(*graphs: NeighborGraph) -> NeighborGraph:
-    """Which neighbors have genes in any of these graphs? A pair may have an edge of each kind.
-
-    Kinds of the same name are one kind; the order of genes is that of the first graph.
+    """Return the edges of all these graphs; the order of genes is that of the first.
 
     Raises
     ------
@@ -250,15 +216,14 @@ def union(*graphs: NeighborGraph) -> NeighborGraph:
         If no graph is given, or two of them hold the same kind.
     """
     if not graphs:
-        raise ConfigError("A union of no graphs has no genes.", expected="one graph or more")
+        raise ConfigError("A union needs one graph or more.")
     first = graphs[0]
     aligned = [graph.on(first.gene_id) for graph in graphs]
     kinds = [name for graph in aligned for name in graph.kinds]
     if len(set(kinds)) < len(kinds):
         raise ConfigError(
-            "Two graphs hold neighbors of the same kind.",
-            found=", ".join(kinds),
-            expected="each kind once",
+            f"Two graphs hold neighbors of the same kind: {', '.join(kinds)}.",
+            "pass each kind once",
         )
     shift = np.cumsum([0, *(len(graph.kinds) for graph in aligned)])
     parts = {
@@ -272,7 +237,7 @@ def union(*graphs: NeighborGraph) -> NeighborGraph:
 
 
 def rank_by(gene: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-    """(edge,) place of each edge among those of its gene, smallest keys first."""
+    """Return (edge,) the rank of each edge among those of its gene, smallest keys first."""
     order = np.lexsort((*reversed(keys), gene))
     starts = np.flatnonzero(np.diff(gene[order], prepend=-1))
     place = np.arange(gene.size) - np.repeat(starts, np.diff(starts, append=gene.size))
@@ -288,7 +253,7 @@ BEYOND = "200 kb and more"
 
 
 def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
-    """Who are these neighbors, in numbers?
+    """Return the numbers, distances and chromosomes of neighbors.
 
     Returns
     -------
@@ -314,7 +279,7 @@ def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
 
 
 def format_graph(graph: NeighborGraph) -> str:
-    """The same as lines for a terminal."""
+    """Return the description as lines for a terminal."""
     lines = []
     for name, numbers in describe_graph(graph).items():
         lines.append(
@@ -333,27 +298,27 @@ def format_graph(graph: NeighborGraph) -> str:
 
 
 def shuffled_neighbors(graph: NeighborGraph, seed: int = 0) -> NeighborGraph:
-    """Which neighbors have genes when names are dealt out anew?
+    """Return the graph with permuted neighbors, a control that must not help.
 
     Every gene keeps its number of edges with their kinds, distances, weights and ranks, and every
     neighbor is replaced by another gene, always the same for the same one: genes that shared
-    neighbors share them still.
+    neighbors still share them.
     """
     genes = graph.gene_id.size
-    deal = np.random.default_rng([seed, 2]).permutation(genes)
-    neighbor = deal[graph.neighbor]
+    permuted = np.random.default_rng([seed, 2]).permutation(genes)
+    neighbor = permuted[graph.neighbor]
     own = graph.gene
-    # Nobody may become its own neighbor: its own stand-in takes the place, or else the next gene.
-    for stand_in in (deal[own], (own + 1) % max(genes, 1)):
-        neighbor = np.where(neighbor == own, stand_in, neighbor)
+    # No gene may become its own neighbor: its own replacement is taken, or else the next gene.
+    for other in (permuted[own], (own + 1) % max(genes, 1)):
+        neighbor = np.where(neighbor == own, other, neighbor)
     return replace(graph, neighbor=neighbor.astype(np.int32))
 
 
 def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) -> NeighborGraph:
-    """Which neighbors have genes that take those of a gene on another chromosome?
+    """Return the graph with each gene's neighbors from another chromosome, as a control.
 
-    A gene gets all neighbors of one other gene as they are, with their distances and weights: a
-    real neighborhood, and the wrong one.
+    A gene gets all neighbors of one other gene, with their distances and weights: a real
+    neighborhood, and the wrong one.
 
     Parameters
     ----------
@@ -373,9 +338,8 @@ def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) 
     known = chrom.astype(str) != ""
     if (names != "").sum() < 2:
         raise MissingCoordinatesError(
-            "No gene lies on another chromosome.",
-            found=", ".join(names[names != ""]) or "no chromosome",
-            expected="genes on two chromosomes or more",
+            "The control needs genes on two chromosomes or more; found "
+            f"{', '.join(names[names != '']) or 'none'}."
         )
     random = np.random.default_rng([seed, 3])
     donors = np.flatnonzero(known)

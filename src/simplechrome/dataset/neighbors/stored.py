@@ -1,4 +1,4 @@
-"""Neighbor graphs beside the arrays of a stored dataset."""
+"""Neighbor graphs in the folder of a stored dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ import xarray as xr
 
 from simplechrome.dataset.neighbors.graph import NeighborGraph, make_graph, union
 from simplechrome.dataset.store import NEIGHBORS
-from simplechrome.errors import ConfigError, DatasetFormatError, MissingInputError, did_you_mean
+from simplechrome.errors import (
+    ConfigError,
+    DatasetFormatError,
+    MissingInputError,
+    did_you_mean,
+    first_names,
+)
 from simplechrome.work.files import check_free, whole_file
 
 _ABOUT = b"simplechrome"
@@ -23,22 +29,16 @@ _NAME = re.compile(r"[\w.+-]+")
 
 
 def graph_file(dataset: str | Path, name: str) -> Path:
-    """Where is a dataset's graph of this name?
-
-    Raises
-    ------
-    ConfigError
-        If the name cannot be that of a file.
-    """
+    """Return where a dataset's graph of this name is; ConfigError if no file can have it."""
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"A graph cannot be named {name!r}.", expected="letters, digits and . + - _"
+            f"A graph cannot be named {name!r}.", "use letters, digits and . + - _ only"
         )
     return Path(dataset) / NEIGHBORS / f"{name}.parquet"
 
 
 def stored_graphs(dataset: str | Path) -> list[str]:
-    """Which graphs has this dataset?"""
+    """Return the names of a dataset's graphs."""
     return sorted(path.stem for path in (Path(dataset) / NEIGHBORS).glob("*.parquet"))
 
 
@@ -50,9 +50,9 @@ def save_graph(
     about: Mapping[str, Any],
     overwrite: bool = False,
 ) -> Path:
-    """How is a graph kept with its dataset?
+    """Store a graph with its dataset, and return its path.
 
-    Edges name genes, so that they stay true whatever becomes of the order of rows.
+    Edges name genes, so that they stay true in any order of rows.
 
     Parameters
     ----------
@@ -99,12 +99,9 @@ def save_graph(
 
 
 def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str, Any]]:
-    """Which graph has this dataset under this name, and how was it made?
+    """Return a dataset's graph, and how it was made.
 
-    Returns
-    -------
-    The graph, its genes in an order of its own (see `NeighborGraph.on`), and what was said about
-    it when it was saved.
+    Its genes are in an order of its own; see `NeighborGraph.on`.
 
     Raises
     ------
@@ -117,10 +114,8 @@ def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str,
     if not path.is_file():
         held = stored_graphs(dataset)
         raise MissingInputError(
-            f"{dataset} has no neighbors named {name!r}.",
-            found=", ".join(held) or "none at all",
-            remedy=did_you_mean(name, held)
-            or f"make them: simplechrome neighbors {name} {dataset}",
+            f"{dataset} has no neighbors named {name!r}, only {', '.join(held) or 'none'}.",
+            did_you_mean(name, held) or f"make them: simplechrome neighbors {name} {dataset}",
         )
     try:
         table = pq.read_table(path)
@@ -134,11 +129,8 @@ def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str,
         edges = {c: table[c].to_numpy() for c in ("distance", "orientation", "weight", "rank")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise DatasetFormatError(
-            f"{path} cannot be read.",
-            found=f"{type(error).__name__}: {error}",
-            expected="a table of edges, as `simplechrome neighbors` writes it",
-            cause="a damaged or incomplete copy",
-            remedy="make it again with `simplechrome neighbors`",
+            f"{path} cannot be read as a table of edges ({type(error).__name__}: {error}).",
+            "make it again with `simplechrome neighbors`",
         ) from error
     graph = make_graph(
         np.asarray(ids, dtype=object),
@@ -152,20 +144,13 @@ def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str,
 
 
 def require_own(graph: NeighborGraph, dataset: xr.Dataset, name: str) -> NeighborGraph:
-    """The graph in the dataset's order of genes.
-
-    Raises
-    ------
-    DatasetFormatError
-        If hardly any gene of the one is in the other.
-    """
+    """Return the graph in the dataset's order of genes; DatasetFormatError if they share none."""
     own = graph.on(dataset["gene_id"].values)
     if graph.n_edges and not own.n_edges:
         raise DatasetFormatError(
-            f"The neighbors {name!r} are of other genes than the dataset.",
-            found=", ".join(map(str, graph.gene_id[:3])),
-            expected=", ".join(map(str, dataset["gene_id"].values[:3])),
-            remedy="make them again with `simplechrome neighbors`",
+            f"The neighbors {name!r} are of other genes ({first_names(graph.gene_id, 3)}) than the "
+            f"dataset ({first_names(dataset['gene_id'].values, 3)}).",
+            "make them again with `simplechrome neighbors`",
         )
     return own
 
@@ -173,7 +158,7 @@ def require_own(graph: NeighborGraph, dataset: xr.Dataset, name: str) -> Neighbo
 def open_neighbors(
     path: str | Path, names: str | Sequence[str] = "", *, dataset: xr.Dataset | None = None
 ) -> NeighborGraph:
-    """Which neighbors have a stored dataset's genes?
+    """Return the neighbor graph of a stored dataset.
 
     Parameters
     ----------
@@ -194,8 +179,7 @@ def open_neighbors(
     wanted = [names] if isinstance(names, str) and names else list(names or stored_graphs(path))
     if not wanted:
         raise MissingInputError(
-            f"{path} has no neighbors.",
-            remedy=f"make them: simplechrome neighbors genomic {path}",
+            f"{path} has no neighbors.", f"make them: simplechrome neighbors genomic {path}"
         )
     graphs = [load_graph(path, name)[0] for name in wanted]
     if dataset is not None:
@@ -206,21 +190,14 @@ def open_neighbors(
 
 
 def require_left_out(path: str | Path, names: Sequence[str], cell_types: Sequence[str]) -> None:
-    """Do correlations between genes know nothing of the cell types that are to be predicted?
-
-    Raises
-    ------
-    ConfigError
-        If one was not left out when co-expression was told.
-    """
+    """Raise ConfigError if co-expression was computed with cell types that are to be predicted."""
     for name in names:
         about = load_graph(path, name)[1]
         left_out = about.get("left_out", "all")
         known = [] if left_out == "all" else [c for c in cell_types if c not in left_out]
         if known:
             raise ConfigError(
-                f"The neighbors {name!r} know the expression of what is to be predicted.",
-                found=f"correlations over all but {', '.join(left_out)}",
-                expected=f"{', '.join(known)} left out as well",
-                remedy=f"make them again: simplechrome neighbors coexpression {path} --overwrite",
+                f"The neighbors {name!r} use the expression of {', '.join(known)}, which is to be "
+                f"predicted; only {', '.join(left_out)} were held out.",
+                f"make them again: simplechrome neighbors coexpression {path} --overwrite",
             )

@@ -1,4 +1,4 @@
-"""Signal to numbers that models like: a function of each bin, then one scale per mark."""
+"""Transforms of the signal: a function of each bin, then one scale per mark."""
 
 from __future__ import annotations
 
@@ -34,35 +34,21 @@ class Windows(NamedTuple):
 
 
 def present_marks(dataset: xr.Dataset) -> np.ndarray:
-    """In which windows is each mark there?
-
-    Returns
-    -------
-    (cell_type, gene, mark) bool: assayed in the cell type, and some of the window's bases have
-    data.
-    """
+    """Return (cell_type, gene, mark) bool: whether the mark was assayed and has data there."""
     return dataset["mark_present"].values[:, np.newaxis, :] & (dataset["observed"].values > 0)
 
 
 def require_marks(dataset: xr.Dataset, marks: list[str]) -> None:
-    """Are the marks of the dataset these, in this order?
-
-    Raises
-    ------
-    ModelMismatchError
-        If not.
-    """
+    """Raise ModelMismatchError if the dataset's marks are not these, in this order."""
     have = [str(mark) for mark in dataset["mark"].values]
     if have != marks:
         raise ModelMismatchError(
-            "The marks are not those that the transform was fitted on.",
-            found=", ".join(have),
-            expected=", ".join(marks),
+            f"The marks are {', '.join(have)}; the transform was fitted on {', '.join(marks)}."
         )
 
 
 class SignalTransform:
-    """Which numbers does a model see in place of reads?
+    """A function of each bin and a scale per mark, which give a model's input.
 
     Parameters
     ----------
@@ -79,7 +65,7 @@ class SignalTransform:
     def __init__(self, function: str = "log1p", standardize: bool = True) -> None:
         if function not in _FUNCTIONS:
             raise ConfigError(
-                "There is no such transform.", found=function, expected=", ".join(FUNCTIONS)
+                f"There is no transform {function!r}.", f"choose one of {', '.join(FUNCTIONS)}"
             )
         self.function = function
         self.standardize = standardize and function != "maximum"
@@ -93,16 +79,14 @@ class SignalTransform:
         low = float(signal.min(initial=0))
         if low < 0 and self.function in ("log1p", "sqrt", "maximum"):
             raise InputFormatError(
-                f"The signal holds negative values, and {self.function} needs values from 0 up.",
-                found=str(low),
-                expected="values >= 0",
-                cause="a control was subtracted, or the track holds log ratios",
-                remedy="use the transform asinh",
+                f"The signal holds negative values, down to {low}, and {self.function} needs "
+                "values from 0 up.",
+                "use the transform asinh for log ratios and signal minus a control",
             )
         return forward(signal).astype(np.float32)
 
     def fit(self, dataset: xr.Dataset) -> SignalTransform:
-        """What are each mark's mean and deviation, or maximum, over these (training) windows?"""
+        """Fit each mark's mean and standard deviation, or maximum, to these (training) windows."""
         marks = dataset.sizes["mark"]
         self.marks_: list[str] = [str(mark) for mark in dataset["mark"].values]
         # Transformed values are (function - mean_) / scale_, and fill_ where a mark is missing.
@@ -135,7 +119,7 @@ class SignalTransform:
         return self
 
     def transform(self, dataset: xr.Dataset) -> Windows:
-        """What does the model see of these windows?
+        """Return these windows, transformed.
 
         Raises
         ------
@@ -155,21 +139,12 @@ class SignalTransform:
         return Windows(values, present)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """What signal do these numbers stand for?
-
-        Parameters
-        ----------
-        values : (…, mark)
-
-        Returns
-        -------
-        (…, mark), in the units of the signal.
-        """
+        """Return (…, mark) signal, in its units, of transformed values (…, mark)."""
         backward = _FUNCTIONS[self.function][1]
         return backward(values * self.scale_ + self.mean_).astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is needed to do the same elsewhere, as plain JSON?"""
+        """Return the fitted transform as plain JSON."""
         return {
             "function": self.function,
             "standardize": self.standardize,
@@ -181,7 +156,7 @@ class SignalTransform:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> SignalTransform:
-        """Which transform does this JSON describe?"""
+        """Return the transform that `to_dict` described."""
         transform = cls(state["function"], state["standardize"])
         transform.marks_ = list(state["marks"])
         transform.mean_ = np.asarray(state["mean"], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Signal to numbers that models like, where each track has a depth and an antibody of its own."""
+"""The transform of tracks that differ in depth and antibody."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Track = tuple[str, str]  # cell type, mark
 
 
 class TrackTransform:
-    """How much signal is there at each place, on a log scale that no track's depth moves?
+    """Signal on a log scale that does not depend on a track's depth.
 
     Each bin becomes log(1 + rate / (0.2 × mean of the track)), where the rate is the signal
-    smoothed with a Gaussian of one bin. A single read is then told from none, and a hundred from
-    fifty, in thin tracks and deep ones; twice the reads give the same numbers. From that the mean
-    profile of the track over the training genes is taken away, and the rest divided by one
+    smoothed with a Gaussian of one bin. One read differs from none, and a hundred from fifty, in
+    shallow tracks and deep ones; twice the reads give the same values. The mean profile of the
+    track over the training genes is then subtracted, and the rest divided by one standard
     deviation per track, so that tracks of different cell types can be compared.
 
     Tracks of cell types that it was not fitted on get the mean of those of their mark.
@@ -49,7 +49,7 @@ class TrackTransform:
     standardize = True
 
     def fit(self, dataset: xr.Dataset) -> TrackTransform:
-        """What are the level, profile and spread of each track, over these (training) windows?
+        """Fit the level, profile and scale of each track to these (training) windows.
 
         Raises
         ------
@@ -65,14 +65,14 @@ class TrackTransform:
         return self
 
     def add_tracks(self, dataset: xr.Dataset, fewest: int = 1) -> list[Track]:
-        """Which tracks of these windows were not known, and are now measured on them?
+        """Fit tracks that are not known yet to these windows, and return them.
 
         Parameters
         ----------
         dataset
             With the tracks.
         fewest
-            Windows with data that a track must have, to be measured.
+            Windows with data that a track must have.
         """
         new = []
         present = present_marks(dataset)
@@ -94,7 +94,7 @@ class TrackTransform:
         return new
 
     def scale_of(self, cell_type: str, mark: str) -> tuple[float, np.ndarray, float]:
-        """Level, profile and scale of a track, or of the mark where the track is not known."""
+        """Return level, profile and scale of a track, or of the mark if the track is not known."""
         track = (cell_type, mark)
         tracks = [track] if track in self.level_ else [t for t in self.level_ if t[1] == mark]
         if not tracks:
@@ -106,7 +106,7 @@ class TrackTransform:
         return level, profile, float(np.mean([self.scale_[t] for t in tracks]))
 
     def transform(self, dataset: xr.Dataset) -> Windows:
-        """What does the model see of these windows? A missing mark is 0, the training mean.
+        """Return these windows, transformed; a missing mark is 0, the training mean.
 
         Raises
         ------
@@ -128,30 +128,21 @@ class TrackTransform:
         return Windows(values, present)
 
     def inverse(self, values: np.ndarray) -> np.ndarray:
-        """What (smoothed) signal do these numbers stand for, in a track of the mean depth?
-
-        Parameters
-        ----------
-        values : (…, bin, mark)
-
-        Returns
-        -------
-        (…, bin, mark), in the units of the signal.
-        """
+        """Return (…, bin, mark) smoothed signal of transformed values, in a track of mean depth."""
         signal = np.empty(values.shape, np.float32)
         for column, mark in enumerate(self.marks_):
             signal[..., column] = self.inverse_of(values[..., column], mark)
         return signal
 
     def inverse_of(self, values: np.ndarray, mark: str) -> np.ndarray:
-        """(…, bin) signal of one mark, of (…, bin); see `inverse`."""
+        """Return (…, bin) signal of one mark, of (…, bin); see `inverse`."""
         level, profile, scale = self.scale_of("", mark)
         rate = np.expm1(values * scale + profile)
         signal: np.ndarray = np.maximum(rate, 0) * PSEUDO_SHARE * level
         return signal.astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """What is needed to do the same elsewhere, as plain JSON?"""
+        """Return the fitted transform as plain JSON."""
         tracks = [
             {
                 "cell_type": cell_type,
@@ -171,7 +162,7 @@ class TrackTransform:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> TrackTransform:
-        """Which transform does this JSON describe?"""
+        """Return the transform that `to_dict` described."""
         transform = cls()
         transform.marks_, transform.bins_ = list(state["marks"]), int(state["bins"])
         transform.level_, transform.scale_, transform.profile_ = {}, {}, {}
@@ -183,22 +174,20 @@ class TrackTransform:
 
 
 def _read(dataset: xr.Dataset, row: int, column: int) -> np.ndarray:
-    """(gene, bin) signal of one track."""
+    """Return the (gene, bin) signal of one track."""
     signal: np.ndarray = dataset["signal"].values[row, :, :, column]
     low = float(signal.min(initial=0))
     if low < 0:
         raise InputFormatError(
-            "The signal holds negative values, and the encoder needs values from 0 up.",
-            found=f"{low} in {dataset['cell_type'].values[row]} {dataset['mark'].values[column]}",
-            expected="values >= 0",
-            cause="a control was subtracted, or the track holds log ratios",
-            remedy="use --encoder pca with the transform asinh",
+            f"The signal of {dataset['cell_type'].values[row]} {dataset['mark'].values[column]} "
+            f"holds negative values, down to {low}; the encoder needs values from 0 up.",
+            "use --encoder pca with the transform asinh for log ratios and signal minus a control",
         )
     return signal.astype(np.float32)
 
 
 def _log_rate(signal: np.ndarray, level: float) -> np.ndarray:
-    """(gene, bin) float32: log(1 + smoothed signal / pseudo-count)."""
+    """Return (gene, bin) float32: log(1 + smoothed signal / pseudo-count)."""
     # The outermost bin repeats beyond the window: the reads there are not known.
     rate = gaussian_filter1d(signal, SMOOTHING, axis=1, mode="nearest")
     pseudo = PSEUDO_SHARE * level
