@@ -1,7 +1,6 @@
 """Figures show the data given, name their axes, and say what is wrong where they cannot."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -17,7 +16,6 @@ from simplechrome.errors import InputFormatError
 from simplechrome.report import (
     calibration_figure,
     difference_figure,
-    label_efficiency_figure,
     latent_map_figure,
     loss_figure,
     mean_profile_figure,
@@ -454,55 +452,6 @@ def test_wilson_interval_as_published() -> None:
     # 81 of 263 (Newcombe, Statistics in Medicine 1998, table I): .2553 to .3662.
     low, high = _wilson_interval(np.array([81 / 263]), np.array([263]))
     assert (low[0], high[0]) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-
-
-def efficiency(names: list[str], n_labels: tuple[int, ...] = (20, 100, 1000)) -> pd.DataFrame:
-    rows = [(name, n, 0.9 + 0.001 * n, 0.89, 0.95) for name in names for n in n_labels]
-    return pd.DataFrame(rows, columns=["representation", "n_labels", "mean", "low", "high"])
-
-
-def test_label_efficiency_has_a_line_per_representation_over_a_log_axis() -> None:
-    scores = efficiency(["raw", "VAE 10"]).sample(frac=1, random_state=0)  # any order of rows
-    figure = label_efficiency_figure(scores)
-    (axes,) = figure.axes
-    assert axes.get_xscale() == "log"
-    assert line(axes, "raw").get_xdata().tolist() == [20, 100, 1000]
-    assert line(axes, "raw").get_color() == PALETTE["raw"].light
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["20", "100", "1,000"]
-    drawn(figure)
-
-
-def test_label_efficiency_labels_do_not_overlap() -> None:
-    names = [f"representation {i}" for i in range(12)]  # all end at the same score
-    figure = label_efficiency_figure(efficiency(names))
-    drawn(figure)
-    extent = matplotlib.text.Text.get_window_extent  # without the line that leads to the label
-    boxes = sorted((extent(text) for text in figure.axes[0].texts), key=lambda box: box.y0)
-    assert len(boxes) == 12
-    for below, above in pairwise(boxes):
-        assert above.y0 >= below.y1
-
-
-def test_label_efficiency_leaves_out_ticks_that_would_touch() -> None:
-    figure = label_efficiency_figure(efficiency(["raw"], n_labels=(20, 21, 1000, 13_000, 13_370)))
-    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == [
-        "21",
-        "1,000",
-        "13,370",
-    ]
-
-
-def test_label_efficiency_of_one_number_of_labels_and_without_intervals() -> None:
-    drawn(label_efficiency_figure(efficiency(["raw"], n_labels=(100,))))
-    drawn(label_efficiency_figure(efficiency(["raw"]).assign(low=np.nan, high=np.nan)))
-    drawn(label_efficiency_figure(efficiency(["raw"]).assign(mean=np.nan)))
-
-
-def test_label_efficiency_refuses_missing_columns_and_no_labels() -> None:
-    with pytest.raises(InputFormatError, match="without high"):
-        label_efficiency_figure(efficiency(["raw"]).drop(columns="high"))
-    with pytest.raises(InputFormatError, match="n_labels from 1 up"):
-        label_efficiency_figure(efficiency(["raw"], n_labels=(0, 20)))
 
 
 # ------------------------------------------------------------------------------------- style

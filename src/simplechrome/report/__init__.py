@@ -1,6 +1,5 @@
 """Reports: pure figure functions, and the page that holds them as one HTML file."""
 
-from simplechrome.report.figures.benchmark import label_efficiency_figure
 from simplechrome.report.figures.latents import latent_map_figure, loss_figure
 from simplechrome.report.figures.scores import (
     calibration_figure,
@@ -42,7 +41,6 @@ __all__ = [
     "Text",
     "calibration_figure",
     "difference_figure",
-    "label_efficiency_figure",
     "latent_map_figure",
     "loss_figure",
     "mean_profile_figure",

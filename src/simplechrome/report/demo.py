@@ -19,7 +19,7 @@ from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.dataset.store import open_dataset
 from simplechrome.report import page
 from simplechrome.report.benchmark_page import write_benchmark_files
-from simplechrome.report.figures.benchmark import label_efficiency_figure
+from simplechrome.report.figures.benchmark import grid_figure
 from simplechrome.report.run_page import write_run_report
 from simplechrome.report.score_tables import make_score_table, score_block
 from simplechrome.runs.fit import Run, fit_run
@@ -97,7 +97,7 @@ def _compare_and_report(dataset: xr.Dataset, run: Run) -> Demo:
         rows = rows[rows["representation"] != NO_REPRESENTATION]
         blocks.append(
             page.Figure(
-                label_efficiency_figure(rows),
+                grid_figure(rows, baseline=findings.baseline),
                 "Test AUROC of a linear head on each representation, by number of labels",
                 f"Mean of {benchmark.config.seeds} draws of labels, and its 95 % interval over "
                 "draws and test genes. All representations are given the same draws, and each "

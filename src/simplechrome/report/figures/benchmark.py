@@ -15,13 +15,11 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from simplechrome.benchmark.summary import MODEL
-from simplechrome.errors import InputFormatError
 from simplechrome.report.figures.style import (
     FULL_WIDTH,
     INK,
     MUTED,
     SURFACE,
-    label_ends,
     message_figure,
     new_figure,
     series_lines,
@@ -33,67 +31,6 @@ Floats = NDArray[np.float64]
 
 _BAND = ("n_labels", "mean", "low", "high")
 _COLUMNS = 3  # panels side by side
-
-
-@styled
-def label_efficiency_figure(scores: pd.DataFrame, *, score_name: str = "AUROC") -> Figure:
-    """Draw the score of each representation by number of labelled genes.
-
-    Parameters
-    ----------
-    scores
-        One row per representation and number of labels: `representation`, `n_labels`, `mean`,
-        `low`, `high` (NaN where there is no interval).
-    score_name
-        What `mean` is.
-
-    Returns
-    -------
-    A line per representation over the number of labels (log scale), named at its end.
-
-    Raises
-    ------
-    InputFormatError
-        If a column is missing, there is no row, or a number of labels is below 1.
-    """
-    columns = ("representation", "n_labels", "mean", "low", "high")
-    missing = [name for name in columns if name not in scores.columns]
-    if missing or scores.empty or not (scores["n_labels"] >= 1).all():
-        raise InputFormatError(
-            f"The scores cannot be drawn: {len(scores)} rows"
-            + (f" without {', '.join(missing)}" if missing else ", n_labels from 1 up expected")
-        )
-    figure = new_figure(FULL_WIDTH, 3.8)
-    axes = figure.subplots()
-    axes.set_xscale("log")
-    names = [str(name) for name in dict.fromkeys(scores["representation"])]
-    lines = series_lines(names)
-    last = []
-    for name, marker in zip(names, itertools.cycle("osD^vPX"), strict=False):
-        rows = scores[scores["representation"].astype(str) == name].sort_values("n_labels")
-        n_labels, mean, low, high = (rows[column].to_numpy(float) for column in columns[1:])
-        color = lines[name]["color"]
-        axes.fill_between(n_labels, low, high, color=color, alpha=0.12, linewidth=0)
-        if len(rows) == 1:  # a band needs two places
-            axes.vlines(n_labels, low, high, color=color, alpha=0.4)
-        axes.plot(n_labels, mean, marker=marker, markersize=4, label=name, **lines[name])
-        known = np.flatnonzero(np.isfinite(mean))
-        if known.size:
-            x, y = n_labels[known[-1]], mean[known[-1]]
-            last.append((f"{short_name(name)}  {y:.3f}", x, y, color))
-    places = np.unique(scores["n_labels"].to_numpy(float))
-    span = np.log(places[-1] / places[0]) or 1.0
-    axes.set_xlim(places[0] * np.exp(-0.04 * span), places[-1] * np.exp(0.02 * span))
-    axes.xaxis.set_minor_locator(NullLocator())
-    ticks = _apart(places, 0.055 * span)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.set_xticklabels([f"{place:,.0f}" for place in ticks])
-    axes.set_ylim(*axes.get_ylim())  # final: the labels' places depend on it
-    axes.set_xlabel("labelled genes")
-    axes.set_ylabel(score_name)
-    axes.grid(axis="y")
-    label_ends(figure, axes, last)
-    return figure
 
 
 def _apart(places: Floats, gap: float) -> list[float]:
