@@ -17,7 +17,7 @@ from track_files import write_bigwig
 
 import simplechrome
 from simplechrome.benchmark.config import make_benchmark_config
-from simplechrome.benchmark.models import choose_models
+from simplechrome.benchmark.grid import choose_models
 from simplechrome.metrics import auroc
 
 pytestmark = pytest.mark.docs

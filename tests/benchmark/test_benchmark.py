@@ -12,7 +12,6 @@ import xarray as xr
 
 from simplechrome import BoostingPredictor, draw_labels, load_encoder
 from simplechrome.benchmark import worker as benchmark_pool
-from simplechrome.benchmark.baselines import expression_elsewhere, gene_mean_predictions
 from simplechrome.benchmark.config import BenchmarkConfig, make_benchmark_config
 from simplechrome.benchmark.grid import (
     Cell,
@@ -23,7 +22,12 @@ from simplechrome.benchmark.grid import (
     make_grid,
     permute,
 )
-from simplechrome.benchmark.run import begun_benchmark, run_benchmark
+from simplechrome.benchmark.run import (
+    begun_benchmark,
+    expression_elsewhere,
+    gene_mean_predictions,
+    run_benchmark,
+)
 from simplechrome.benchmark.summary import resample_benchmark, summarize
 from simplechrome.benchmark.worker import Worker, cell_file, encoder_folder, read_cell
 from simplechrome.errors import (

@@ -12,7 +12,7 @@ from simplechrome.benchmark.config import (
     merge_benchmark_options,
     write_benchmark_config,
 )
-from simplechrome.benchmark.models import choose_models, run_config
+from simplechrome.benchmark.grid import choose_models, run_config
 from simplechrome.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""What is said of neighbors, where it is known what they add."""
+"""Comparisons of models with and without neighbors, where the true effect is known."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from made_up_benchmark import made_up_test_set
 from simplechrome.benchmark.comparisons import (
     OWN,
     Findings,
+    comparison_table,
     find,
-    gain_table,
     name_gains,
     neighbor_pairs,
     split_representation,
@@ -46,7 +46,7 @@ def test_pairs_by_name() -> None:
     assert choice is not None
     assert choice.name == "genomic.apart.shuffled"
     pairs = neighbor_pairs([*STRENGTHS])
-    assert [(pair.model, pair.against, pair.other) for pair in pairs] == [
+    assert [(pair.first, pair.against, pair.second) for pair in pairs] == [
         ("pca+genomic:neighborhood", OWN, "pca:linear"),
         ("pca+genomic:neighborhood", "shuffled", "pca+genomic.shuffled:neighborhood"),
         ("pca+coexpression:neighborhood", OWN, "pca:linear"),
@@ -58,13 +58,12 @@ def test_pairs_by_name() -> None:
     # The parts of a name come in any order, and the gene itself may be seen in several ways.
     models = ["pca+genomic.apart.n2:boosting", "pca+genomic.n2.apart.shuffled:boosting"]
     models += ["pca+gene_mean+genomic.n2.apart.shuffled:boosting"]
-    ((model, own, _, predictor, against, other),) = neighbor_pairs(models)
-    assert (model, own, predictor, against, other) == (
-        *(models[0], "pca", "boosting", "shuffled", models[1]),
-    )
+    assert neighbor_pairs(models) == [
+        (*models[:2], "pca", "genomic.n2.apart", "boosting", "shuffled")
+    ]
 
 
-def test_neighbors_beside_several_representations_have_several_names(findings: Findings) -> None:
+def test_neighbors_of_several_representations_have_several_names(findings: Findings) -> None:
     gain = findings.gains[0]
     assert name_gains([gain, gain]) == ["genomic", "genomic"]
     some = [gain._replace(own=own) for own in ("pca+log_means+gene_mean", "pca+log_means")]
@@ -72,15 +71,15 @@ def test_neighbors_beside_several_representations_have_several_names(findings: F
     assert name_gains([]) == []
 
 
-def test_true_effects_are_told_from_none(findings: Findings) -> None:
-    table = gain_table(findings.gains).set_index(["neighbors", "against", "n_labels"])
+def test_only_true_effects_are_found(findings: Findings) -> None:
+    table = comparison_table(findings.gains).set_index(["neighbors", "against", "n_labels"])
     for against in (OWN, "shuffled", "elsewhere"):
         for n_labels in (20, 1000):
             assert table.loc[("coexpression", against, n_labels), "verdict"] == "higher"
     for against in (OWN, "shuffled"):
         assert table.loc[("genomic", against, 20), "verdict"] == "no difference shown"
     sentence = table.loc[("coexpression", "shuffled", 1000), "sentence"]
-    assert sentence.startswith("With all labels and attention, coexpression neighbors beside pca")
+    assert sentence.startswith("With all labels and attention, coexpression neighbors added to pca")
     assert "higher than with shuffled neighbors" in sentence
 
 
@@ -96,7 +95,7 @@ def test_section_holds_counts_figures_and_tables(findings: Findings) -> None:
 
 
 def test_figure_has_a_row_for_each_kind_and_a_column_for_each_number(findings: Findings) -> None:
-    table = gain_table(findings.gains)
+    table = comparison_table(findings.gains)
     figure = neighbor_gain_figure(table)
     axes = figure.get_axes()
     assert [each.get_title("left") for each in axes] == ["20 labels", "all labels"]

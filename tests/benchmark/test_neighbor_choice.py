@@ -13,7 +13,7 @@ from simplechrome.benchmark.config import (
     make_benchmark_config,
     merge_benchmark_options,
 )
-from simplechrome.benchmark.models import choose_models
+from simplechrome.benchmark.grid import choose_models
 from simplechrome.benchmark.neighbor_names import (
     NeighborChoice,
     can_find_coexpression,

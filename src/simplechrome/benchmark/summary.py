@@ -1,4 +1,4 @@
-"""What the predictions of a benchmark come to: scores, intervals, and differences in pairs."""
+"""Scores of a benchmark's predictions, their intervals, and differences in pairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from simplechrome.evaluation.bootstrap import by_rows, draw_blocks, lay_out_bloc
 from simplechrome.metrics import METRICS, metrics_of
 
 CONDITION = ("cell_type", "protocol", "trained_on", "split", "fold")
-"""What tells test sets apart.
+"""Columns that identify a test set.
 
 cell_type : whose genes are scored
 protocol : `within` (trained on the same cell type) or `transfer` (on another)
@@ -26,14 +26,14 @@ fold : number of the fold; 0 for splits without folds
 """
 MODEL = ("representation", "predictor")
 CELL = (*MODEL, "n_labels", "all_labels", "draw", "seed")
-"""What tells the predictions of one test set apart.
+"""Columns that identify the predictions of one test set.
 
 n_labels : labels that were used, as a number; `all_labels` says whether these were all
 draw : which draw of labels; 0 with all labels
 seed : of the weights
 """
 NO_REPRESENTATION = "none"
-"""Representation of the baselines that know nothing of histones: `gene_mean` and `majority`."""
+"""Representation of the baselines that use no histone mark: `gene_mean` and `majority`."""
 
 
 class TestSet(NamedTuple):
@@ -61,7 +61,7 @@ class BenchmarkResults(NamedTuple):
     test_sets : by condition, a tuple in the order of `CONDITION`
     controls : one row a model trained on permuted labels: the columns of `CONDITION` and `CELL`,
         then value (AUROC, or Pearson correlation); draw is the number of the permutation
-    not_applicable : one row a model that makes no sense: representation, predictor, reason
+    not_applicable : one row an unsupported model: representation, predictor, reason
     """
 
     task: str
@@ -79,7 +79,7 @@ SCORES = [
     *("metric", "value", "trained_on", "fold", "all_labels", "optimistic"),
 ]
 """Columns of the table of scores, in their order."""
-_PLACE = ("cell_type", "protocol", "trained_on", "split")
+PLACE = ("cell_type", "protocol", "trained_on", "split")
 _MODEL = ("representation", "predictor", "n_labels", "all_labels")
 
 
@@ -99,7 +99,7 @@ class Resamples(NamedTuple):
 def resample_benchmark(
     results: BenchmarkResults, *, n_resamples: int = 1000, block: int = 50, seed: int = 0
 ) -> Resamples:
-    """How would every model score on other genes of the same kind?
+    """Score every model on its test genes and on resamples of them.
 
     Runs of neighboring genes are drawn together, as in `block_bootstrap`; the same ones for all
     models, numbers of labels and cell types of a split.
@@ -158,7 +158,7 @@ def _draw_genes(
 
 
 def score_table(resamples: Resamples) -> pd.DataFrame:
-    """What is every score of every cell?
+    """Return every score of every cell.
 
     Returns
     -------
@@ -174,13 +174,13 @@ def score_table(resamples: Resamples) -> pd.DataFrame:
 
 
 def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0) -> pd.DataFrame:
-    """What does each model score on average, how sure is that, and how far from the baseline?
+    """Return the mean score of each model, its interval, and its difference to the baseline.
 
-    Intervals know both kinds of luck: which labels were drawn (draws are drawn with replacement)
-    and which genes were held out (runs of neighbors, see `resample_benchmark`). The same draws
-    and genes are drawn for all models, so what makes one easy or hard for both of a pair cancels
-    in their difference. Few draws make them wide; of a single one they know the genes' luck only.
-    They do not know of other cell types or chromosomes.
+    Intervals cover both sources of chance: which labels were drawn (draws are drawn with
+    replacement) and which genes were held out (runs of neighbors, see `resample_benchmark`). The
+    same draws and genes are drawn for all models, so what makes one easy or hard for both of a
+    pair cancels in their difference. Few draws make them wide; with a single one they cover the
+    genes only. They do not cover other cell types or chromosomes.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0)
     baseline
         `representation:predictor`.
     seed
-        Of the draws of draws.
+        Of the resampling of draws.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0)
                 key[2:]: group for key, group in groups.items() if ":".join(key[:2]) == baseline
             }
             for key, group in groups.items():
-                row = dict(zip(_PLACE, place, strict=True)) | dict(zip(_MODEL, key, strict=True))
+                row = dict(zip(PLACE, place, strict=True)) | dict(zip(_MODEL, key, strict=True))
                 row |= {"metric": metric, "optimistic": place[3] in OPTIMISTIC_SPLITS}
                 row |= _describe(group, seed, metric)
                 other = of_baseline.get(key[2:])
@@ -235,7 +235,7 @@ def _groups(
     cells = resamples.cells
     values, resampled = resamples.values[metric], resamples.resampled[metric]
     of_protocol: dict[tuple[Any, ...], list[dict[tuple[Any, ...], Group]]] = {}
-    for place, rows in cells.groupby(list(_PLACE), sort=False):
+    for place, rows in cells.groupby(list(PLACE), sort=False):
         groups = {}
         for key, own in rows.groupby(list(_MODEL), sort=False):
             # The mean over folds of each draw and seed.
@@ -335,12 +335,12 @@ def _draw_repeats(resampled: Floats, n: int, seed: int) -> Floats:
 
 
 def _interval(values: Floats, resampled: Floats, seed: int) -> tuple[float, float]:
-    """Between which values does the mean of the repeats lie, with other repeats and other genes?
+    """The interval of the mean of the repeats, over other repeats and other genes.
 
-    Percentiles of a bootstrap over n repeats are too near: it knows only (n - 1) / n of their
-    variance, and takes the estimate of so few for the truth. So the part of the variance that
-    repeats bring is given the width that Student's t has for n - 1 degrees of freedom. Of a single
-    repeat nothing is known but the genes.
+    Percentiles of a bootstrap over n repeats are too narrow: it has only (n - 1) / n of their
+    variance, and takes the estimate of so few as exact. So the part of the variance that
+    repeats bring is given the width that Student's t has for n - 1 degrees of freedom. With a
+    single repeat only the variance over genes is known.
 
     Parameters
     ----------
@@ -363,7 +363,7 @@ def _interval(values: Floats, resampled: Floats, seed: int) -> tuple[float, floa
 def compare(
     resamples: Resamples, metric: str, place: tuple[Any, ...], first: str, second: str
 ) -> pd.DataFrame:
-    """By how much does the first model score above the second, at each number of labels?
+    """Return by how much the first model scores above the second, at each number of labels.
 
     Parameters
     ----------
@@ -380,22 +380,29 @@ def compare(
     -------
     One row a number of labels that both have: n_labels, all_labels, n_pairs, difference, low, high.
     """
+    cells = resamples.cells
+    cell_type, protocol, trained_on, split = place
+    wanted = (cells["representation"] + ":" + cells["predictor"]).isin([first, second])
+    wanted &= (cells["protocol"] == protocol) & (cells["split"] == split)
+    if cell_type != MEAN:
+        wanted &= (cells["cell_type"] == cell_type) & (cells["trained_on"] == trained_on)
+    own = Resamples(
+        cells[wanted].reset_index(drop=True),
+        {metric: resamples.values[metric][wanted]},
+        {metric: resamples.resampled[metric][wanted]},
+    )
+    groups = next((groups for found, groups in _groups(own, metric) if found == place), {})
     rows = []
-    for found, groups in _groups(resamples, metric):
-        if found != place:
-            continue
-        for key, group in groups.items():
-            if ":".join(key[:2]) != first:
-                continue
-            other = groups.get((*second.split(":", 1), *key[2:]))
-            if other is not None:
-                row = _difference(group, other, seed=0)
-                rows.append((*key[2:], len(paired(group, other)[0]), *row.values()))
+    for key, group in groups.items():
+        other = groups.get((*second.split(":", 1), *key[2:]))
+        if ":".join(key[:2]) == first and other is not None:
+            row = _difference(group, other, seed=0)
+            rows.append((*key[2:], len(paired(group, other)[0]), *row.values()))
     columns = ["n_labels", "all_labels", "n_pairs", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def places(resamples: Resamples) -> list[tuple[Any, ...]]:
-    """Which places does the summary speak of? cell_type, protocol, trained_on, split."""
+    """Return the places of the summary: cell_type, protocol, trained_on, split."""
     metric = next(iter(resamples.values))
     return [place for place, _ in _groups(resamples, metric)]

@@ -33,9 +33,9 @@ from simplechrome.benchmark.grid import (
     encoder_name,
     genes_of,
     permute,
+    run_config,
     targets,
 )
-from simplechrome.benchmark.models import run_config
 from simplechrome.benchmark.neighbor_names import (
     NeighborChoice,
     choose_neighbors,

@@ -13,18 +13,17 @@ import tomli_w
 from simplechrome.benchmark.comparisons import (
     AGAINST,
     OWN,
+    TESTED,
+    TRAINED,
     VERDICTS,
-    Claim,
+    Comparison,
     Findings,
-    NeighborGain,
-    claims_table,
+    comparison_table,
     find,
-    gain_table,
     name_gains,
     tally,
 )
 from simplechrome.benchmark.config import ALL, OPTIMISTIC_SPLITS
-from simplechrome.benchmark.controls import TESTED, TRAINED
 from simplechrome.benchmark.grid import conditions, genes_of, targets
 from simplechrome.benchmark.run import Benchmark
 from simplechrome.benchmark.summary import CONDITION, MEAN, MODEL, NO_REPRESENTATION, places
@@ -104,9 +103,9 @@ def write_benchmark_files(benchmark: Benchmark) -> Findings:
     write_table(findings.scores, folder / "scores.csv")
     write_table(findings.summary, folder / "summary.csv")
     write_table(findings.controls, folder / "controls.csv")
-    write_table(claims_table(findings.claims), folder / "claims.csv")
+    write_table(comparison_table(findings.claims), folder / "claims.csv")
     if findings.gains:
-        write_table(gain_table(findings.gains), folder / "neighbors.csv")
+        write_table(comparison_table(findings.gains), folder / "neighbors.csv")
     write_table(benchmark.results.not_applicable, folder / "not_applicable.csv")
     tables = make_score_tables(
         findings.resamples, findings.summary, table_metrics(benchmark.config.task)
@@ -341,12 +340,10 @@ def _place_section(
     return page.Section(f"How many labels are needed?{where}", blocks)
 
 
-def _comparison_table(
-    rows: Sequence[tuple[dict[str, str], Claim | NeighborGain]], title: str
-) -> page.Table:
+def _comparison_table(rows: Sequence[tuple[dict[str, str], Comparison]], title: str) -> page.Table:
     """Differences by number of labels; `rows` holds what names each row, and the comparison."""
     columns = list(dict.fromkeys(_count(comparison) for _, comparison in rows))
-    cells: dict[tuple[str, ...], dict[str, Claim | NeighborGain]] = {}
+    cells: dict[tuple[str, ...], dict[str, Comparison]] = {}
     names: dict[tuple[str, ...], dict[str, str]] = {}
     for name, comparison in rows:
         key = tuple(name.values())
@@ -362,17 +359,17 @@ def _comparison_table(
     return page.Table(frame, title, _ARROWS_MEAN, details=details)
 
 
-def _count(comparison: Claim | NeighborGain) -> str:
+def _count(comparison: Comparison) -> str:
     return ALL if comparison.all_labels else f"{comparison.n_labels:,}"
 
 
-def _difference(comparison: Claim | NeighborGain | None) -> str:
+def _difference(comparison: Comparison | None) -> str:
     if comparison is None:
         return page.NOTHING
     return signed(comparison.difference) + _ARROWS.get(comparison.verdict, "")
 
 
-def _interval(comparison: Claim | NeighborGain | None) -> str:
+def _interval(comparison: Comparison | None) -> str:
     if comparison is None:
         return ""
     return f"({signed(comparison.low)} to {signed(comparison.high)})"
@@ -413,7 +410,7 @@ def _claim_sections(
 
 
 def neighbor_sections(
-    gains: Sequence[NeighborGain], shown: Sequence[Place], metric: str
+    gains: Sequence[Comparison], shown: Sequence[Place], metric: str
 ) -> Iterator[page.Section]:
     """Yield the section on what neighbors add in the shown places; none without comparisons."""
     blocks: list[page.Block] = [page.Text(_NEIGHBOR_METHOD)]
@@ -424,7 +421,7 @@ def neighbor_sections(
         if not own:
             continue
         blocks.append(page.Text(f"{name_place(place)}. {describe_gains(own)}"))
-        table = gain_table(own)
+        table = comparison_table(own)
         for predictor in dict.fromkeys(table["predictor"]):
             blocks.append(
                 page.Figure(
@@ -453,7 +450,7 @@ def neighbor_sections(
         yield page.Section("Do neighbors add anything?", blocks)
 
 
-def describe_gains(gains: Sequence[NeighborGain]) -> str:
+def describe_gains(gains: Sequence[Comparison]) -> str:
     """Return how often true neighbors scored above, below and level, by what they are against."""
     texts = []
     for against in AGAINST:

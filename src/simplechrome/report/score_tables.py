@@ -8,9 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from simplechrome.benchmark.comparisons import compare_models
 from simplechrome.benchmark.config import ALL
-from simplechrome.benchmark.summary import MEAN, NO_REPRESENTATION, Resamples, places
+from simplechrome.benchmark.summary import MEAN, NO_REPRESENTATION, Resamples, compare, places
 from simplechrome.metrics import METRICS, headline_metrics
 from simplechrome.report import page
 
@@ -128,7 +127,7 @@ def make_score_table(
                 entry = entry._replace(mark=BEST, margin=0.0)
             elif resamples is not None and best:
                 if (best, model) not in pairs:  # holds all numbers of labels
-                    pairs[best, model] = compare_models(resamples, metric, place, best, model)
+                    pairs[best, model] = compare(resamples, metric, place, best, model)
                 entry = _compared_with_best(entry, pairs[best, model], count, sign)
             table.setdefault(model, [None] * len(columns))[position] = entry
     return ScoreTable(columns, table)
