@@ -1,4 +1,4 @@
-"""The state of a training in one file, so that it can go on as if nothing had happened.
+"""The state of a training in one file, from which it is resumed bit for bit.
 
 `last.safetensors` holds weights, the best weights so far, the optimizer's averages and the random
 states as arrays, and the history as JSON in its header: one file, replaced in one step, is always
@@ -27,7 +27,7 @@ _WEIGHTS, _BEST, _OPTIMIZER, _RANDOM = "weights/", "best/", "optimizer/", "rando
 class Progress(NamedTuple):
     """How far a training has come.
 
-    task : what was trained, on what; a state is taken up only for the same
+    task : checksum of settings and rows; a state is resumed only for the same
     history : one mapping per epoch
     best_epoch : from 1; 0 if no epoch counted yet
     best_loss : of that epoch
@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a training needs to go on; tensors on the CPU, contiguous.
+    """All that is needed to resume a training; tensors on the CPU, contiguous.
 
     weights, best_weights : by the module's names
     optimizer : "INDEX/NAME" of the parameter's position and the optimizer's name
@@ -59,7 +59,7 @@ class State(NamedTuple):
 
 
 def describe_task(settings: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> str:
-    """What is trained, on what? A checksum of settings and rows."""
+    """Return a checksum of the settings and the rows of a training."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous().numpy()
@@ -69,7 +69,7 @@ def describe_task(settings: Mapping[str, Any], tensors: Iterable[torch.Tensor]) 
 
 
 def optimizer_arrays(module: torch.nn.Module, optimizer: Any) -> dict[str, torch.Tensor]:
-    """What has the optimizer gathered about each parameter? See `State.optimizer`."""
+    """Return the optimizer's averages of each parameter; see `State.optimizer`."""
     return {
         f"{position}/{name}": value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for position, parameter in enumerate(module.parameters())
@@ -80,7 +80,7 @@ def optimizer_arrays(module: torch.nn.Module, optimizer: Any) -> dict[str, torch
 def restore_optimizer(
     module: torch.nn.Module, optimizer: Any, arrays: Mapping[str, torch.Tensor]
 ) -> None:
-    """Give back to an optimizer what `optimizer_arrays` took from it."""
+    """Restore in an optimizer what `optimizer_arrays` returned."""
     parameters = list(module.parameters())
     for key, value in arrays.items():
         position, name = key.split("/", 1)
@@ -98,7 +98,7 @@ def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, tor
 
 
 def write_state(folder: str | Path, state: State) -> None:
-    """Keep the state of a training, whole or not at all."""
+    """Write the state of a training, whole or not at all."""
     tensors = {
         **_prefixed(_WEIGHTS, state.weights),
         **_prefixed(_BEST, state.best_weights),
@@ -123,7 +123,7 @@ def _write(
 
 
 def read_state(folder: str | Path) -> State | None:
-    """Where did a training end? None if nothing was kept.
+    """Return the state that was written last; None if there is none.
 
     Raises
     ------
@@ -139,11 +139,8 @@ def read_state(folder: str | Path) -> State | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelFormatError(
-            f"{path} is not a whole checkpoint.",
-            found=f"{type(error).__name__}: {error}",
-            expected="the state of a training, as simplechrome writes it between epochs",
-            cause="a damaged copy, or a file of another program or version",
-            remedy="begin anew with --overwrite",
+            f"{path} is not a whole checkpoint ({type(error).__name__}: {error}).",
+            "start again with --overwrite",
         ) from error
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
@@ -157,7 +154,7 @@ def read_state(folder: str | Path) -> State | None:
 
 
 def epochs_done(folder: str | Path) -> int:
-    """After how many epochs was the state kept? Reads the header only; 0 if nothing was kept."""
+    """Return the epochs after which the state was written, from the header; 0 if there is none."""
     try:
         with safe_open(Path(folder) / LAST, framework="pt") as file:
             return len(json.loads(file.metadata()["progress"])["history"])
