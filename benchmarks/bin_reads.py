@@ -30,8 +30,8 @@ import pysam
 from numpy.typing import NDArray
 
 from simplechrome.sources.tracks.alignments import bin_alignments
-from simplechrome.sources.tracks.read_intervals import bin_read_intervals
-from simplechrome.sources.tracks.read_rule import ReadRule
+from simplechrome.sources.tracks.intervals import bin_read_intervals
+from simplechrome.sources.tracks.reads import ReadRule
 from simplechrome.sources.tracks.windows import Windows
 
 MEGABASES = [249, 243, 198, 191, 181, 171, 159, 146, 141, 136, 135, 134]

@@ -52,6 +52,16 @@ def _checkpoint_after_each_epoch() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _tracks_are_read_in_this_process() -> Iterator[None]:
+    """A new process takes seconds; small files that tests write are whole."""
+    from simplechrome.dataset.building import tracks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracks, "ISOLATE", False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _library_logging() -> None:
     """Begin with the logger as the library has it, whatever a command line did to it before."""

@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from simplechrome.schema import validate as validate
     from simplechrome.simulation.simulate import simulate as simulate
     from simplechrome.sources.download import check_if_dataset_exists as check_if_dataset_exists
+    from simplechrome.sources.tracks.readers import TrackReader as TrackReader
+    from simplechrome.sources.tracks.readers import register_track_reader as register_track_reader
 
 # Names are loaded on first use: `import simplechrome` and `simplechrome --help` must not pay for
 # torch (1.1 s), accelerate (1.4 s), scikit-learn (1 s) or xarray (0.5 s).
@@ -131,6 +133,8 @@ _HOME = {
     "register_predictor": "simplechrome.predictors.registry",
     "MLPPredictor": "simplechrome.predictors.mlp",
     "check_if_dataset_exists": "simplechrome.sources.download",
+    "TrackReader": "simplechrome.sources.tracks.readers",
+    "register_track_reader": "simplechrome.sources.tracks.readers",
     "simulate": "simplechrome.simulation.simulate",
     "validate": "simplechrome.schema",
 }

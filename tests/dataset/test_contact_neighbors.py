@@ -11,7 +11,7 @@ import xarray as xr
 
 from simplechrome.dataset.neighbors.contact import contact_neighbors, expected_scores
 from simplechrome.errors import GenomeMismatchError, InputFormatError
-from simplechrome.sources.contacts import COLUMNS
+from simplechrome.sources.relations import COLUMNS
 
 MakePlaced = Callable[..., xr.Dataset]
 

@@ -103,9 +103,9 @@ def test_broken_arrays_are_refused(tmp_path: Path, changed: dict[str, Any], said
 
 
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match=r"E999\.npz cannot be read"):
+    with pytest.raises(MissingInputError, match=r"E999\.npz does not exist"):
         read_arrays(tmp_path / "E999.npz")
-    with pytest.raises(MissingInputError, match="cannot be read"):
+    with pytest.raises(MissingInputError, match="is a folder"):
         read_arrays(tmp_path)
 
 

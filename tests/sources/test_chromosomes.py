@@ -1,10 +1,19 @@
+import itertools
+import logging
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
 from simplechrome.sources.genome.chromosomes import (
+    _LENGTHS,
+    canonical_assembly,
+    check_assembly,
+    check_fit,
     detect_style,
+    guess_assembly,
     match_names,
     read_aliases,
     translate_to_ucsc,
@@ -120,7 +129,7 @@ def test_accessions_without_match_are_named_with_both_styles():
 
 
 def test_different_genomes_are_named_as_the_cause():
-    with pytest.raises(GenomeMismatchError, match="different genomes"):
+    with pytest.raises(GenomeMismatchError, match="same species and assembly"):
         match(["chr1"], ["chr2L"])
     with pytest.raises(GenomeMismatchError, match="no chromosomes at all"):
         match(["chr1"], [])
@@ -167,10 +176,68 @@ def test_aliases_match_accessions(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("chr1\n", "single name"), ("a\tb\nc\tb\n", "two chromosomes"), ("# x\n", "holds no names")],
 )
-def test_tables_of_aliases_that_say_nothing_are_refused(tmp_path, text, said):
+def test_tables_of_aliases_that_without_aliases_are_refused(tmp_path, text, message):
     (tmp_path / "aliases.tsv").write_text(text)
-    with pytest.raises(InputFormatError, match=said):
+    with pytest.raises(InputFormatError, match=message):
         read_aliases(tmp_path / "aliases.tsv")
+
+
+HG19 = {"chr1": 249_250_621, "chr2": 243_199_373}
+HG38 = {"chr1": 248_956_422, "chr2": 242_193_529}
+
+
+def test_lengths_tell_the_assembly_under_any_name() -> None:
+    assert guess_assembly(HG19) == "hg19"
+    assert guess_assembly({"1": 248_956_422}) == "hg38"
+    assert guess_assembly({"chr1": 1000}) == ""
+    assert guess_assembly({"chr21": 48_129_895, "chrUn": 5}) == "hg19"
+
+
+def test_no_two_assemblies_share_a_chromosome_of_one_length() -> None:
+    for one, two in itertools.combinations(_LENGTHS.values(), 2):
+        assert not set(one.items()) & set(two.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("GRCh37", "hg19"), ("GRCh38.p14", "hg38"), ("HG19", "hg19"), ("mine", "mine"), ("", "")],
+)
+def test_assemblies_have_several_names(name: str, canonical: str) -> None:
+    assert canonical_assembly(name) == canonical
+
+
+def test_what_is_stated_is_compared_with_what_is_found() -> None:
+    assert check_assembly("GRCh37", {"a.bw": HG19}) == "GRCh37"
+    assert check_assembly("mine", {"a.bw": HG19}) == "mine"
+    with pytest.raises(GenomeMismatchError, match="not of hg38") as caught:
+        check_assembly("hg38", {"a.bw": HG19})
+    assert "249,250,621 bases, not 248,956,422, as in hg19" in caught.value.problem
+
+
+def test_an_unstated_assembly_is_guessed_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="simplechrome"):
+        assert check_assembly("", {"a.bw": HG19}) == "hg19"
+    assert "lengths of hg19" in caplog.text
+
+
+def test_files_of_two_assemblies_name_both() -> None:
+    with pytest.raises(GenomeMismatchError, match=r"in b\.bw") as caught:
+        check_assembly("", {"a.bw": HG19, "b.bw": HG38})
+    assert "(hg38)" in caught.value.problem
+    assert "(hg19)" in caught.value.problem
+
+
+def test_genes_beyond_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    genes = pd.DataFrame({"gene_id": ["a", "b"], "chrom": ["c", "c"], "tss": [5, 100]})
+    with pytest.raises(GenomeMismatchError, match=r"1 of 2 genes of g\.gtf begin beyond"):
+        check_fit(genes, {"c": 100}, genes_in="g.gtf")
+    many = pd.DataFrame(
+        {"gene_id": list(map(str, range(200))), "chrom": "c", "tss": [*range(199), 100_000]}
+    )
+    with caplog.at_level(logging.WARNING, logger="simplechrome"):
+        check_fit(many, {"c": 1000}, genes_in="g.gtf")
+    assert "1 genes of g.gtf begin beyond" in caplog.text
+    check_fit(genes, {"other": 1}, genes_in="g.gtf")

@@ -430,7 +430,7 @@ def test_local_archive_is_unpacked_where_it_lies(
     assert download(tmp_path / "to", source=str(path), cell_types=["E012"]).unpacked == ["E012"]
     assert "is unverified" in caplog.text
     assert {entry.name for entry in (tmp_path / "to").iterdir()} == {"data", "manifest.json"}
-    with pytest.raises(MissingInputError, match=r"none\.tar\.gz cannot be read"):
+    with pytest.raises(MissingInputError, match=r"none\.tar\.gz does not exist"):
         download(tmp_path / "to", source=tmp_path / "none.tar.gz")
 
 

@@ -75,7 +75,7 @@ def test_trailing_delimiter_does_not_shift_columns(expression_from):
     assert np.isnan(expression["E2"].iloc[1])
 
 
-def test_row_names_or_trailing_delimiter_that_cannot_be_told_apart_are_refused(expression_from):
+def test_row_names_or_trailing_delimiter_that_look_the_same_are_refused(expression_from):
     # Either E1 holds the ids and E2 = 1, or E1 = 1 and E2 is missing.
     with pytest.raises(InputFormatError, match=r"cannot be told apart(.|\n)*gene_id"):
         expression_from("E1\tE2\ng1\t1\t\ng2\t3\t\n")
@@ -83,7 +83,7 @@ def test_row_names_or_trailing_delimiter_that_cannot_be_told_apart_are_refused(e
 
 @pytest.mark.parametrize("row", ["g1;1,5", "g1 1,5"])
 def test_decimal_comma_is_not_taken_for_a_delimiter(expression_from, row):
-    with pytest.raises(InputFormatError, match="what separates the fields cannot be told"):
+    with pytest.raises(InputFormatError, match="fields may be separated by"):
         expression_from(f"E1\n{row}\n")
 
 
@@ -92,7 +92,9 @@ def test_row_names_under_a_single_cell_type(expression_from):
 
 
 def test_header_that_lacks_a_name_is_refused(expression_from):
-    with pytest.raises(InputFormatError, match="2 names; 3 fields per row, the last not empty"):
+    with pytest.raises(
+        InputFormatError, match=r"one field more than the header .*and the last is not empty"
+    ):
         expression_from("gene_id\tE1\ng1\t1\t2\ng2\t3\t\n")
 
 
@@ -155,7 +157,7 @@ def test_duplicates_of_a_long_table_are_pairs(expression_from, caplog):
     ("content", "message"),
     [
         ("\n", r"rpkm\.tsv holds no data"),
-        ("gene_id\tE1\n", "holds no data(.|\n)*one line"),
+        ("gene_id\tE1\n", "holds no data, only one line"),
         ("gene_id\ng1\n", "one column only"),
         ("g1\t1.5\t2.0\ng2\t3.5\t4.0\n", "has no header"),
         ("gene_id\tE1\tE1\ng1\t1\t2\n", "more than once in the header: E1"),
@@ -169,8 +171,8 @@ def test_duplicates_of_a_long_table_are_pairs(expression_from, caplog):
         (WIDE + "\t1\t1\n", "line 4 has no gene id"),
         (WIDE + "g3\t1\n", r"line 4 has 2 fields \(tab-separated\)"),
         (WIDE + 'g3\t"1\t1\n', "line 4 has 2 fields"),
-        ("gene_id,cell_type,note\ng1,E1,2\n", "no long table(.|\n)*exactly one of expression"),
-        ("gene_id,cell_type,tpm,rpkm\ng1,E1,2,3\n", "no long table"),
+        ("gene_id,cell_type,note\ng1,E1,2\n", "not a long table(.|\n)*exactly one of expression"),
+        ("gene_id,cell_type,tpm,rpkm\ng1,E1,2,3\n", "not a long table"),
         ("gene_id,cell_type,tpm\ng1,,2\n", "line 2 has no cell type"),
         (LONG + "g3,E003,-1\n", "line 5: column 'RPKM' holds '-1', which is negative"),
     ],

@@ -76,12 +76,12 @@ def test_bed_may_be_separated_by_spaces(genes_from):
 
 
 @pytest.mark.parametrize("content", [TABLE, BED, GTF])
-def test_format_is_told_by_content_whatever_the_name(genes_from, content):
+def test_format_is_recognized_by_content_whatever_the_name(genes_from, content):
     for name in ("genes.bed", "genes.gtf.gz", "genes"):
         assert genes_from(gzip.compress(content.encode()), name="a" + name)["gene_id"][0] == "g1"
 
 
-def test_ensembl_names_are_translated_and_that_is_said(genes_from, caplog):
+def test_ensembl_names_are_translated_and_logged(genes_from, caplog):
     content = "gene_id,chrom,tss,strand\na,1,5,+\nb,1,6,+\nc,MT,7,+\nd,GL000191.1,8,+\n"
     with caplog.at_level(logging.INFO):
         assert genes_from(content)["chrom"].tolist() == ["chr1", "chr1", "chrM", "GL000191.1"]
@@ -96,7 +96,7 @@ def test_exact_leaves_names(genes_from, caplog):
     assert not caplog.records
 
 
-def test_nothing_is_said_about_a_file_in_order(genes_from, caplog):
+def test_nothing_is_logged_of_a_file_in_order(genes_from, caplog):
     with caplog.at_level(logging.INFO):
         genes_from(TABLE)
     assert not caplog.records
@@ -118,7 +118,7 @@ def test_first_of_duplicated_ids_is_kept_and_reported(genes_from, caplog):
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "2 gene ids occur more than once (g1, g2)" in record.message
-    assert "1 of them agree on chromosome, tss and strand, 1 do not" in record.message
+    assert "1 of them have the same chromosome, tss and strand, 1 do not" in record.message
 
 
 def test_version_is_kept_with_a_remark_or_stripped(genes_from, caplog):
@@ -141,7 +141,7 @@ HEADER = "gene_id\tchrom\ttss\tstrand\n"
     [
         ("\n\n# nothing\n", r"genes\.tsv holds no data"),
         (HEADER, r"genes\.tsv holds no data(.|\n)*one line"),
-        ("g1\tchr1\t5\t+\ng2\tchr1\t6\t+\n", "columns g1, chr1, 5, \\+(.|\n)*no header"),
+        ("g1\tchr1\t5\t+\ng2\tchr1\t6\t+\n", "first line is g1, chr1, 5, \\+(.|\n)*add a header"),
         ("id\tchrom\tstart\tstrand\na\t1\t5\t+\n", "lacks the columns gene_id, tss"),
         ("gene_id\tchrom\ttss\tstrand\ttss\na\t1\t5\t+\t5\n", "column tss more than once"),
         (HEADER + "g1\tchr1\t5\t+\n\ng2\tchr1\t5.5\t+\n", r"line 4: tss is '5\.5'"),
@@ -153,13 +153,13 @@ HEADER = "gene_id\tchrom\ttss\tstrand\n"
         (HEADER + "g1\t\t5\t+\n", "line 2: chrom is ''"),
         (HEADER + "\tchr1\t5\t+\n", "line 2: gene_id is ''"),
         (HEADER + "g1\tchr1\t5\t+\ng2\tchr1\t6\n", r"line 3 has 3 fields \(tab-separated\)"),
-        (HEADER + "g1\tchr1\n", "line 2 has 2 fields(.|\n)*4, as in the header"),
+        (HEADER + "g1\tchr1\n", "line 2 has 2 fields(.|\n)*4, as the header has"),
         (HEADER + 'g1\tchr1\t5\t+\n"g2\tchr1\t6\t+\n', "line 3 has 1 fields"),
         (TABLE.replace("valid", "validation"), "line 3: published_split is 'validation'"),
-        ("chr1\t10\t20\n", "line 1 has 3 fields(.|\n)*BED6"),
-        (BED + "chr1\t30\t20\tg4\t0\t+\n", "line 4: the gene runs from 30 to 20"),
-        (BED + "chr1\tx\t20\tg4\t0\t+\n", "line 4: the gene runs from 'x' to '20'"),
-        (BED + "chr1\t10\t20\tg4\t0\t*\n", "line 4: (.|\n)*strand '\\*'"),
+        ("chr1\t10\t20\n", "line 1 is not a gene in BED6: it has 3 fields"),
+        (BED + "chr1\t30\t20\tg4\t0\t+\n", "line 4 .* runs from '30' to '20'"),
+        (BED + "chr1\tx\t20\tg4\t0\t+\n", "line 4 .* runs from 'x' to '20'"),
+        (BED + "chr1\t10\t20\tg4\t0\t*\n", "line 4 .*strand '\\*'"),
     ],
 )
 def test_bad_input_is_named_with_file_and_line(genes_from, content, message):
@@ -211,7 +211,7 @@ def test_published_gene_table(shared_data, caplog):
     assert first == ["TSPAN6", "chrX", 99894988, "-", "train"]
     assert (genes["strand"] == ".").sum() == 318
     assert "7 gene ids occur more than once" in caplog.text
-    assert "7 of them agree" in caplog.text
+    assert "7 of them have the same" in caplog.text
 
 
 @pytest.mark.real_data

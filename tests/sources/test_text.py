@@ -5,7 +5,7 @@ import lzma
 import pytest
 
 from simplechrome.errors import InputFormatError, MissingInputError
-from simplechrome.sources.text.open import open_text
+from simplechrome.sources.text import open_text
 
 TEXT = b"gene_id\tE003\ng1\t1\n"
 
@@ -18,7 +18,7 @@ def read(path):
 @pytest.mark.parametrize(
     "pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["plain", "gz", "bz2", "xz"]
 )
-def test_compression_is_told_by_content_not_by_name(tmp_path, pack):
+def test_compression_is_recognized_by_content_not_by_name(tmp_path, pack):
     path = tmp_path / "table.tsv"
     path.write_bytes(pack(TEXT))
     assert read(path) == TEXT.decode()
@@ -41,7 +41,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read(tmp_path / "nowhere.tsv")
     with pytest.raises(MissingInputError, match="is a folder"):
         read(tmp_path)
-    with pytest.raises(MissingInputError, match="cannot be opened"):
+    with pytest.raises(MissingInputError, match="cannot be read"):
         read(tmp_path / "nul\0byte")
 
 
@@ -75,7 +75,7 @@ def test_damaged_compressed_file_is_refused(tmp_path):
     [
         (b"PK\x03\x04rest", "Excel"),
         ("gene_id\tE003".encode("utf-16"), "UTF-16"),
-        (b"\x93NUMPY\x01\x00v\x00", "no text"),
+        (b"\x93NUMPY\x01\x00v\x00", "binary data"),
     ],
 )
 def test_foreign_content_is_named(tmp_path, content, what):

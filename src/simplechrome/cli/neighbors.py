@@ -197,7 +197,7 @@ def listed(dataset: str, number: int, name: str, overwrite: bool, pairs: str) ->
       simplechrome neighbors listed e012.zarr --pairs string.tsv.gz
     """
     from simplechrome.dataset.neighbors.functional import listed_neighbors
-    from simplechrome.sources.gene_relations import read_pairs
+    from simplechrome.sources.relations import read_pairs
 
     _keep(
         *(dataset, name, overwrite),
@@ -220,7 +220,7 @@ def sets(dataset: str, number: int, name: str, overwrite: bool, gmt: str, larges
       simplechrome neighbors sets e012.zarr --gmt reactome.gmt
     """
     from simplechrome.dataset.neighbors.functional import set_neighbors
-    from simplechrome.sources.gene_relations import read_gene_sets
+    from simplechrome.sources.relations import read_gene_sets
 
     _keep(
         *(dataset, name, overwrite),

@@ -19,7 +19,7 @@ from simplechrome.latent.registry import load_encoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.runs.ensemble import Ensemble, load_ensemble
 from simplechrome.runs.folder import RunFolder, find_run
-from simplechrome.sources.genome.assembly import canonical_assembly
+from simplechrome.sources.genome.chromosomes import canonical_assembly
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from simplechrome.sources.deepchrome_files import (
     cell_type_names,
     files_by_cell_type,
 )
+from simplechrome.sources.delimited import GENE_ID_COLUMNS, normalize_header
 from simplechrome.sources.provenance import Source, fingerprint
-from simplechrome.sources.text.delimited import GENE_ID_COLUMNS, normalize_header
 
 BOM = b"\xef\xbb\xbf"
 GENE_ID = re.compile(r"[0-9]{6}|ENS[A-Z]*G[0-9]{11}(\.[0-9]+)?")

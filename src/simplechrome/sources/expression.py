@@ -14,15 +14,15 @@ import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from simplechrome.errors import ConfigError, InputFormatError, UnknownGeneError
-from simplechrome.sources.text.delimited import (
+from simplechrome.errors import ConfigError, InputFormatError, UnknownGeneError, first_names
+from simplechrome.sources.delimited import (
     GENE_ID_COLUMNS,
     DelimitedTable,
     normalize_header,
     parse_delimited,
     tidy_gene_ids,
 )
-from simplechrome.sources.text.open import open_text
+from simplechrome.sources.text import open_text
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ _NUMERIC_NAME = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 def read_expression(
     path: str | Path, *, cell_types: Sequence[str] | None = None, strip_version: bool = False
 ) -> pd.DataFrame:
-    """How much is each gene expressed in each cell type?
+    """Return the expression of each gene in each cell type.
 
-    Two layouts, told by the header, plain or packed (gzip, bzip2, xz), with tab, comma,
+    Two layouts, recognized by the header, plain or packed (gzip, bzip2, xz), with tab, comma,
     semicolon or space:
 
     - wide: gene ids in the first column, one column per cell type. Rows that end in a delimiter
       which the header lacks, and row names without a header (R's write.table), are understood;
-      where the two cannot be told apart, that is an error;
+      where these two look the same, that is an error;
     - long: columns gene_id (or gene, ensembl_gene_id, ensembl_id), cell_type, and one of
       expression, rpkm, tpm, fpkm, value, in any case and order.
 
@@ -71,7 +71,7 @@ def read_expression(
     MissingInputError
         If the file is not there or cannot be opened.
     InputFormatError
-        If it is damaged or ambiguous, or a value is no number, negative or infinite.
+        If it is damaged or ambiguous, or a value is not a number, negative or infinite.
     UnknownGeneError
         If the file lacks a cell type that was asked for.
     ConfigError
@@ -80,12 +80,7 @@ def read_expression(
     path = Path(path)
     wanted = _check_wanted(cell_types)
     with open_text(path) as stream:
-        table = parse_delimited(
-            stream,
-            path.name,
-            _INDEX_COLUMNS,
-            "a header with the cell types and one line per gene",
-        )
+        table = parse_delimited(stream, path.name, _INDEX_COLUMNS)
     headers = [normalize_header(column) for column in table.columns]
     if "cell_type" in headers:
         return _read_long(table, headers, wanted, strip_version)
@@ -98,9 +93,7 @@ def _check_wanted(cell_types: Sequence[str] | None) -> list[str] | None:
     # A single name is a sequence too, of letters.
     wanted = [cell_types] if isinstance(cell_types, str) else list(dict.fromkeys(cell_types))
     if not wanted:
-        raise ConfigError(
-            "cell_types names none.", expected="at least one name, or None for all of the file"
-        )
+        raise ConfigError("cell_types is empty.", "give at least one name, or None for all")
     return wanted
 
 
@@ -111,9 +104,9 @@ def _choose(available: list[str], wanted: list[str] | None, name: str) -> list[s
     absent = [cell_type for cell_type in wanted if cell_type not in present]
     if absent:
         raise UnknownGeneError(
-            f"{name} lacks the cell type{'s' * (len(absent) > 1)} {', '.join(absent)}.",
-            found=", ".join(available[:60]) + (", …" if len(available) > 60 else ""),
-            expected=", ".join(wanted),
+            f"{name} lacks the cell type{'s' * (len(absent) > 1)} {', '.join(absent)}: it has "
+            f"{first_names(available, 60)}.",
+            "correct the names, or take another table",
         )
     return wanted
 
@@ -122,30 +115,25 @@ def _check_cell_type_names(table: DelimitedTable) -> list[str]:
     names = table.columns[1:]
     if not names:
         raise InputFormatError(
-            f"{table.name} has one column only.",
-            found=table.columns[0],
-            expected="gene ids, and a column per cell type",
+            f"{table.name} has one column only, {table.columns[0]!r}.",
+            "give it gene ids, and a column per cell type",
         )
     is_named = normalize_header(table.columns[0]) in _INDEX_COLUMNS
     if not is_named and all(_NUMERIC_NAME.fullmatch(name) for name in names):
         raise InputFormatError(
-            f"{table.name} has no header.",
-            found="first line: " + ", ".join(table.columns[:4]),
-            expected="gene_id and the names of the cell types",
-            remedy="add a header line",
+            f"{table.name} has no header: its first line is {first_names(table.columns, 4)}.",
+            "add a header line with gene_id and the names of the cell types",
         )
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated or "" in names:
-        empty = [position for position, name in enumerate(table.columns) if position and not name]
+    if "" in names:
         raise InputFormatError(
-            f"{table.name}: "
-            + (
-                f"column {empty[0] + 1} has no name."
-                if empty
-                else f"cell types occur more than once in the header: {', '.join(repeated[:5])}."
-            ),
-            expected="a name per column, each once",
-            remedy="name each cell type in the header",
+            f"{table.name}: column {names.index('') + 2} has no name.", "name each cell type"
+        )
+    if repeated:
+        raise InputFormatError(
+            f"{table.name}: cell types occur more than once in the header: "
+            f"{first_names(repeated)}.",
+            "name each cell type once",
         )
     return names
 
@@ -159,10 +147,11 @@ def _check_values(values: NDArray[np.float32], table: DelimitedTable, positions:
     is_negative = bool(values[row, column] < 0) and not np.isinf(values[row, column])
     raise InputFormatError(
         f"{table.place(row)}: column {table.columns[position]!r} holds "
-        f"{table.field(row, position)!r}, which is {'negative' if is_negative else 'not finite'}.",
-        found=f"{int(wrong.sum())} such values",
-        expected="RPKM, TPM or the like: finite, 0 or more; NA or nothing where missing",
-        cause="logarithms in place of RPKM or TPM" if is_negative else "a division by zero",
+        f"{table.field(row, position)!r}, which is {'negative' if is_negative else 'not finite'} "
+        f"(one of {int(wrong.sum())} such values).",
+        "give RPKM, TPM or the like, not logarithms"
+        if is_negative
+        else "give finite numbers; NA or nothing where missing",
     )
 
 
@@ -170,32 +159,26 @@ def _gene_ids(column: Any, table: DelimitedTable, strip_version: bool) -> list[s
     gene_ids: list[str] = column.to_pylist()
     if "" in gene_ids:
         raise InputFormatError(
-            f"{table.place(gene_ids.index(''))} has no gene id.",
-            found=f"{gene_ids.count('')} such lines",
-            expected="an id in every line",
+            f"{table.place(gene_ids.index(''))} has no gene id.", "give every line an id"
         )
     return tidy_gene_ids(gene_ids, table.name, strip_version=strip_version)
 
 
 def _report_duplicates(name: str, what: str, repeated: list[str], n_differing: int) -> None:
-    """Say once what was dropped: a warning if values differed, a remark if not."""
+    """Log what was dropped: a warning if values differed."""
     logger.log(
         logging.WARNING if n_differing else logging.INFO,
         "%s: %d %s occur more than once (%s); the first of each is kept; "
         "%d of them have the same values everywhere, %d do not",
-        name,
-        len(repeated),
-        what,
-        ", ".join(repeated[:3]) + (", …" if len(repeated) > 3 else ""),
-        len(repeated) - n_differing,
-        n_differing,
+        *(name, len(repeated), what, first_names(repeated, 3)),
+        *(len(repeated) - n_differing, n_differing),
     )
 
 
 def _keep_first(
     keys: NDArray[np.int64], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """Which rows come first under their key, and which keys repeat, with other values?
+    """Find the rows that come first under their key, and the keys that repeat.
 
     Parameters
     ----------
@@ -241,10 +224,9 @@ def _read_long(
     used = [*gene_columns[:1], "cell_type", *value_columns]
     if not gene_columns or len(value_columns) != 1 or any(headers.count(name) > 1 for name in used):
         raise InputFormatError(
-            f"{table.name} has a column cell_type, but is no long table.",
-            found="columns " + ", ".join(table.columns),
-            expected="gene_id, cell_type and exactly one of " + ", ".join(_VALUE_COLUMNS),
-            remedy="remove or rename columns",
+            f"{table.name} has a column cell_type, but is not a long table: its columns are "
+            f"{first_names(table.columns, 12)}.",
+            f"give it gene_id, cell_type and exactly one of {', '.join(_VALUE_COLUMNS)}",
         )
     positions = [headers.index(name) for name in used]
     (ids, types), values = table.read(positions[:2], positions[2:])
@@ -252,7 +234,7 @@ def _read_long(
     empty = np.flatnonzero(pc.equal(types, "").to_numpy())
     if empty.size:
         raise InputFormatError(
-            f"{table.place(int(empty[0]))} has no cell type.", found=f"{empty.size} such lines"
+            f"{table.place(int(empty[0]))} has no cell type.", "give every line one"
         )
     genes_of_rows, genes = pd.factorize(
         np.array(_gene_ids(ids, table, strip_version), dtype=object)

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
 from simplechrome.sources.genome.genes import read_genes
 from simplechrome.sources.tracks import bigwig
-from simplechrome.sources.tracks import bigwig as bigwig_file
 from simplechrome.sources.tracks.bigwig import bigwig_chromosomes, bigwig_summary, bin_bigwig
 from simplechrome.sources.tracks.windows import Windows
 
@@ -189,12 +188,12 @@ def test_summary_that_was_never_written_is_unknown(track: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty"),
+        (b"", "it is empty"),
         (b"<!DOCTYPE html><html>404", r"(?s)not a bigWig.*a web page"),
         (b"chr1\t0\t10\t1.5\n", r"(?s)not a bigWig.*text that begins with 'chr1"),
         (b"\x1f\x8b\x08\x04\x00\x00", r"(?s)not a bigWig.*BAM"),
         (b"\xeb\xf2\x89\x87" + bytes(100), r"(?s)not a bigWig.*bigBed"),
-        (b"\x00\x01\x02\x03" + bytes(100), r"(?s)not a bigWig.*00 01 02 03"),
+        (b"\x00\x01\x02\x03" + bytes(100), r"not a bigWig: it is binary data"),
     ],
 )
 def test_other_files_are_named_for_what_they_are(
@@ -225,7 +224,7 @@ def test_no_right_to_read_is_a_missing_input(track: Path, monkeypatch: pytest.Mo
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(MissingInputError, match=r"(?s)cannot be opened.*Permission denied"):
+    with pytest.raises(MissingInputError, match=r"(?s)cannot be read.*Permission denied"):
         bigwig_chromosomes(track)
 
 
@@ -262,7 +261,9 @@ def test_a_file_cut_anywhere_is_one_clear_error(
     # The last four bytes are a signature that old programs did not write.
     for place in {twentieth * len(data) // 20, len(data) - 5 - 31 * twentieth}:
         path.write_bytes(data[:place])
-        with pytest.raises(InputFormatError, match=r"cut\.bw (is empty|is cut off|is damaged)"):
+        with pytest.raises(
+            InputFormatError, match=r"cut\.bw is (not a bigWig: it is empty|damaged or cut off)"
+        ):
             bin_bigwig(path, whole)
 
 
@@ -291,7 +292,7 @@ def test_absurd_lengths_do_not_end_the_process(
     data[at] = 0xF7
     path = tmp_path / "absurd.bw"
     path.write_bytes(data)
-    with pytest.raises(InputFormatError, match="makes no sense"):
+    with pytest.raises(InputFormatError, match=r"invalid lengths|list of chromosomes"):
         bigwig_chromosomes(path)
 
 
@@ -305,7 +306,7 @@ def test_a_file_without_the_closing_signature_is_read_if_all_else_is_there(
 
 
 def test_errors_of_the_caller_pass_through(track: Path) -> None:
-    with pytest.raises(ZeroDivisionError), bigwig_file.open_bigwig(track):
+    with pytest.raises(ZeroDivisionError), bigwig.open_bigwig(track):
         _ = 1 // 0
 
 

@@ -1,4 +1,4 @@
-"""The sample sheet: what is read, and what is said of one that cannot be."""
+"""The sample sheet: what is read, and what is message of one that cannot be."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_replicates_and_holes_are_allowed(folder: Path) -> None:
 def test_all_missing_files_are_named_at_once(folder: Path) -> None:
     with pytest.raises(MissingInputError, match=r"2 files") as caught:
         read_sheet(sheet(folder, "X\tM\tno.bw", "X\tN\ta.bw", "Y\tN\tnone.bw"))
-    assert "no.bw (line 2)" in caught.value.found
-    assert "none.bw (line 4)" in caught.value.found
+    assert "no.bw (line 2)" in caught.value.problem
+    assert "none.bw (line 4)" in caught.value.problem
 
 
 def test_a_column_under_another_name_is_guessed_in_the_advice(folder: Path) -> None:
@@ -64,19 +64,19 @@ def test_a_column_under_another_name_is_guessed_in_the_advice(folder: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("\tM\ta.bw\t\t", "cell_type is empty"),
         ("X\tM\ta.bw\tbigwgi\t", "did you mean bigwig"),
         ("X\tM\ta.bw\t\t-1", "scale is '-1'"),
-        ("X\tM\ta.bw\t\tten", "expected: a number above 0"),
+        ("X\tM\ta.bw\t\tten", "'ten', not a number above 0"),
     ],
 )
-def test_values_without_meaning_name_their_line(folder: Path, row: str, said: str) -> None:
+def test_values_without_meaning_name_their_line(folder: Path, row: str, message: str) -> None:
     header = "cell_type\tmark\tpath\tformat\tscale"
     with pytest.raises(InputFormatError, match=r"sheet\.tsv, line 2") as caught:
         read_sheet(sheet(folder, row, header=header))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_empty_sheet_is_refused(folder: Path) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simplechrome.errors import ConfigError
-from simplechrome.sources.tracks.windows import ChromWindows, Windows, settle_gaps
+from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.sources.tracks.windows import (
+    ChromWindows,
+    Gaps,
+    Windows,
+    blacklisted_share,
+    read_regions,
+    settle_gaps,
+)
 
 
 def genes(*rows: tuple[str, int, str]) -> pd.DataFrame:
@@ -89,23 +98,71 @@ def test_stretches_hold_all_windows_and_are_apart(
     assert len(held) <= len(wanted) + join_within * max(0, len(starts) - 1)
 
 
-def test_gaps_are_zeros_where_most_windows_have_some() -> None:
-    inside = np.ones(4, np.float32)
-    full_of_holes = np.array([0.5, 0.9, 0.8, 0.0], np.float32)
-    assert settle_gaps(full_of_holes, inside, "auto")[1]
-    assert settle_gaps(full_of_holes, inside, "auto")[0].tolist() == [1, 1, 1, 1]
-    regions = np.array([1.0, 1.0, 0.4, 0.0], np.float32)
-    observed, zeros = settle_gaps(regions, inside, "auto")
-    assert not zeros
-    assert observed is regions
+@pytest.mark.parametrize(
+    ("covered", "gaps", "observed"),
+    [
+        ([10, 18, 16, 0], "auto", [1, 1, 1, 1]),  # all with data have holes
+        ([20, 20, 8, 0], "auto", [1, 1, 0.4, 0]),
+        ([10, 0, 0, 0], "missing", [0.5, 0, 0, 0]),
+        ([10, 0, 0, 0], "zero", [1, 1, 1, 1]),
+    ],
+)
+def test_gaps_are_zeros_where_most_windows_have_some(
+    covered: list[int], gaps: Gaps, observed: list[float]
+) -> None:
+    places = on_one_chromosome([0, 20, 40, 60])
+    found = settle_gaps(np.array(covered), places, {"c": 80}, gaps, "t.bw")
+    assert found.tolist() == pytest.approx(observed)
 
 
-def test_what_gaps_are_can_be_said() -> None:
-    inside, observed = np.ones(1, np.float32), np.array([0.5], np.float32)
-    assert settle_gaps(observed, inside, "missing")[0].tolist() == [0.5]
-    assert settle_gaps(observed, inside, "zero")[0].tolist() == [1.0]
+def test_window_over_the_end_of_its_chromosome_has_no_gap() -> None:
+    found = settle_gaps(np.array([15]), on_one_chromosome([0]), {"c": 15}, "auto", "t.bw")
+    assert found.tolist() == [0.75]
 
 
-def test_a_window_over_the_end_of_its_chromosome_has_no_gap() -> None:
-    inside = np.array([0.75], np.float32)
-    assert not settle_gaps(inside.copy(), inside, "auto")[1]
+def on_one_chromosome(starts: list[int]) -> Windows:
+    n = len(starts)
+    return Windows(
+        np.array(["c"] * n, object), np.array(starts, np.int64), np.zeros(n, bool), 2, 10
+    )
+
+
+@given(
+    starts=st.lists(st.integers(-10, 90), min_size=1, max_size=5),
+    regions=st.lists(st.tuples(st.integers(0, 90), st.integers(1, 30)), min_size=1, max_size=6),
+)
+def test_blacklisted_fraction_is_that_of_the_bases(
+    starts: list[int], regions: list[tuple[int, int]]
+) -> None:
+    table = pd.DataFrame([("c", s, s + n) for s, n in regions], columns=["chrom", "start", "end"])
+    listed = {base for s, n in regions for base in range(s, s + n)}
+    expected = [sum(b in listed for b in range(s, s + 20)) / 20 for s in starts]
+    np.testing.assert_allclose(
+        blacklisted_share(on_one_chromosome(starts), table), expected, atol=1e-6
+    )
+
+
+def test_regions_elsewhere_touch_nothing() -> None:
+    table = pd.DataFrame([("d", 0, 100)], columns=["chrom", "start", "end"])
+    assert blacklisted_share(on_one_chromosome([0]), table).tolist() == [0]
+
+
+def test_bed_is_read_past_its_comments(tmp_path: Path) -> None:
+    (tmp_path / "b.bed").write_text("track name=x\n#c\nchr1\t5\t9\tnoise\nchr2 1 2\n")
+    assert read_regions(tmp_path / "b.bed").to_numpy().tolist() == [
+        ["chr1", 5, 9],
+        ["chr2", 1, 2],
+    ]
+
+
+@pytest.mark.parametrize("line", ["chr1\t5", "chr1\tx\t9", "chr1\t9\t9"])
+def test_line_that_is_not_a_region_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "b.bed").write_text(f"chr1\t0\t5\n{line}\n")
+    with pytest.raises(InputFormatError, match=r"b\.bed, line 2 is not a region"):
+        read_regions(tmp_path / "b.bed")
+
+
+def test_a_file_without_regions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.bed").write_text("# nothing\n")
+    with pytest.raises(InputFormatError, match="holds no regions"):
+        read_regions(tmp_path / "b.bed")

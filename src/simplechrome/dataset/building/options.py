@@ -6,9 +6,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from simplechrome.sources.genome.transcripts import TSSRule
-from simplechrome.sources.tracks.bin_track import ReadingOptions
-from simplechrome.sources.tracks.read_rule import ReadRule
+from simplechrome.sources.genome.annotation import TSSRule
+from simplechrome.sources.tracks.readers import ReadingOptions
+from simplechrome.sources.tracks.reads import ReadRule
 from simplechrome.sources.tracks.windows import Gaps
 from simplechrome.work.settings import settings_error
 

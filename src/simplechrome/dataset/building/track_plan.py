@@ -13,18 +13,25 @@ import pandas as pd
 
 from simplechrome.dataset.building.options import TrackOptions
 from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
-from simplechrome.sources.genome.assembly import check_assembly, check_fit
-from simplechrome.sources.genome.chromosomes import match_names, read_aliases, translate_to_ucsc
+from simplechrome.sources.genome.chromosomes import (
+    check_assembly,
+    check_fit,
+    match_names,
+    read_aliases,
+    translate_to_ucsc,
+)
 from simplechrome.sources.genome.genes import read_genes
-from simplechrome.sources.tracks.bin_track import names_in_text, track_chromosomes
-from simplechrome.sources.tracks.kinds import Kind, kind_of
-from simplechrome.sources.tracks.regions import blacklisted_share, read_regions
+from simplechrome.sources.tracks.readers import (
+    TRACK_READERS,
+    kind_of,
+    names_in_text,
+    track_chromosomes,
+)
 from simplechrome.sources.tracks.sheet import Sample, read_sheet
-from simplechrome.sources.tracks.windows import Windows
+from simplechrome.sources.tracks.windows import Windows, blacklisted_share, read_regions
 
 log = logging.getLogger(__name__)
 
-READS: tuple[Kind, ...] = ("bam", "cram", "reads")
 _EXAMPLES = 5  # in a message
 _MOST_VALUES = 500_000_000  # 4 GB
 
@@ -38,7 +45,7 @@ class TrackFile(NamedTuple):
     """
 
     path: str
-    kind: Kind
+    kind: str
     names: dict[str, str]
     sizes: dict[str, int] | None
 
@@ -149,9 +156,9 @@ def make_plan(
     return Plan(samples, table, windows, files, assembly, left_out)
 
 
-def _kinds(samples: Sequence[Sample], *, use_controls: bool) -> dict[str, Kind]:
+def _kinds(samples: Sequence[Sample], *, use_controls: bool) -> dict[str, str]:
     """Return every file, once, with its kind."""
-    kinds: dict[str, Kind] = {sample.path: sample.kind for sample in samples}
+    kinds: dict[str, str] = {sample.path: sample.kind for sample in samples}
     with_control = [sample for sample in samples if sample.control]
     if use_controls and not with_control:
         raise InputFormatError(
@@ -170,12 +177,12 @@ def _kinds(samples: Sequence[Sample], *, use_controls: bool) -> dict[str, Kind]:
 
 
 def _check_kinds(
-    samples: Sequence[Sample], kinds: Mapping[str, Kind], options: TrackOptions
+    samples: Sequence[Sample], kinds: Mapping[str, str], options: TrackOptions
 ) -> None:
     """Refuse files that cannot be in one dataset, or not be treated as the options say."""
     named = {sample.path: f"{sample.cell_type} {sample.mark}" for sample in samples}
-    reads = [path for path, kind in kinds.items() if kind in READS]
-    signal = [path for path, kind in kinds.items() if kind not in READS]
+    reads = [path for path, kind in kinds.items() if TRACK_READERS.get(kind).counts_reads]
+    signal = [path for path in kinds if path not in reads]
     if reads and signal:
         found = " and ".join(
             f"{kinds[path]} {Path(path).name} ({named.get(path, 'a control')})"
@@ -186,13 +193,9 @@ def _check_kinds(
             "build all from reads (BAM, CRAM, BED) or all from signal (bigWig, bedGraph), or two "
             "datasets",
         )
-    text = [path for path in reads if kinds[path] == "reads"]
-    if text and options.min_mapping_quality:
-        raise ConfigError(
-            f"{Path(text[0]).name} has no mapping qualities; --min-mapping-quality "
-            f"{options.min_mapping_quality} needs them (column 5 of BED is something else).",
-            "filter when the file is made (samtools view -q), or build from the BAM itself",
-        )
+    for path, kind in kinds.items():
+        if check := TRACK_READERS.get(kind).check:
+            check(path, options.reading)
     if signal and options.normalize == "cpm":
         raise ConfigError(
             f"{kinds[signal[0]]} {Path(signal[0]).name} cannot be normalized to a million reads: "

@@ -35,7 +35,13 @@ from simplechrome.dataset.building.track_plan import Plan, TrackFile, make_plan,
 from simplechrome.errors import InputFormatError, OutputError
 from simplechrome.sources.expression import read_expression
 from simplechrome.sources.provenance import is_url, unreadable
-from simplechrome.sources.tracks.bin_track import ReadingOptions, bin_track
+from simplechrome.sources.tracks.readers import (
+    TRACK_READERS,
+    ReadingOptions,
+    TrackReader,
+    bin_track,
+    register_track_reader,
+)
 from simplechrome.sources.tracks.windows import BinnedTrack, Windows
 from simplechrome.version import __version__
 from simplechrome.work.files import whole_file
@@ -45,6 +51,8 @@ log = logging.getLogger(__name__)
 
 READS, CPM = "reads", "CPM"
 _MILLION = 1e6
+ISOLATE = True
+"""Read formats whose library may abort on a damaged file in a process of its own."""
 Source = dict[str, Any]
 
 
@@ -226,7 +234,8 @@ def bin_parts(parts: Sequence[Part], jobs: int, progress: Callable[[float], obje
     sizes[np.isnan(sizes)] = np.nanmean(sizes) if np.isfinite(sizes).any() else 1.0
     weights = sizes / max(sizes.sum(), 1.0)
     done = 0.0
-    if min(jobs, len(waiting)) <= 1:
+    isolated = ISOLATE and any(TRACK_READERS.get(part.file.kind).may_abort for part in waiting)
+    if min(jobs, len(waiting)) <= 1 and not isolated:
         for part, weight in zip(waiting, weights, strict=True):
 
             def advance(fraction: float, start: float = done, weight: float = weight) -> None:
@@ -237,7 +246,7 @@ def bin_parts(parts: Sequence[Part], jobs: int, progress: Callable[[float], obje
         return
     with worker_processes(min(jobs, len(waiting))) as executor:
         futures = {
-            executor.submit(_bin_elsewhere, part): weight
+            executor.submit(_bin_elsewhere, part, TRACK_READERS.get(part.file.kind)): weight
             for part, weight in zip(waiting, weights, strict=True)
         }
         for future in as_completed(futures):
@@ -245,14 +254,18 @@ def bin_parts(parts: Sequence[Part], jobs: int, progress: Callable[[float], obje
                 relay(future.result())
             except BrokenProcessPool:
                 raise OutputError(
-                    "A process that was reading tracks was killed, most often for lack of memory.",
-                    "pass fewer --jobs, and --resume: tracks that were read are kept",
+                    "A process that was reading tracks was killed, most often for lack of memory "
+                    "or by a damaged bigWig.",
+                    "pass fewer --jobs, and --resume: tracks that were read are kept; if it is "
+                    "killed again, make or fetch its track again",
                 ) from None
             done += futures[future]
             progress(done)
 
 
-def _bin_elsewhere(part: Part) -> list[LoggedLine]:
+def _bin_elsewhere(part: Part, reader: TrackReader) -> list[LoggedLine]:
+    if reader.kind not in TRACK_READERS:  # registered in the main process
+        register_track_reader(reader)
     with remembered() as lines:
         bin_part(part)
     return lines

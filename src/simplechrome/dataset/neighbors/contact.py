@@ -19,13 +19,13 @@ from simplechrome.dataset.neighbors.genomic import (
 )
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import InputFormatError
-from simplechrome.sources.contacts import (
+from simplechrome.sources.genome.chromosomes import MatchMode, match_names
+from simplechrome.sources.relations import (
     is_matrix,
     matrix_chromosomes,
     read_contacts,
     read_matrix,
 )
-from simplechrome.sources.genome.chromosomes import MatchMode, match_names
 
 log = logging.getLogger(__name__)
 

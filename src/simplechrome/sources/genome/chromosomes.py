@@ -1,14 +1,18 @@
-"""How chromosomes are named: UCSC (chr1, chrM), Ensembl (1, MT), RefSeq (NC_000001.10), …"""
+"""Chromosome names (UCSC's chr1, Ensembl's 1, RefSeq's NC_000001.10, …) and assemblies."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError
-from simplechrome.sources.text.open import open_text
+import numpy as np
+import pandas as pd
+
+from simplechrome.errors import ConfigError, GenomeMismatchError, InputFormatError, first_names
+from simplechrome.sources.text import open_text
 
 Style = Literal["UCSC", "Ensembl", "RefSeq", "GenBank", "mixed", "unknown"]
 MatchMode = Literal["auto", "exact"]
@@ -36,23 +40,13 @@ def _to_ucsc(name: str) -> str:
 
 
 def check_match_mode(mode: str, argument: str) -> None:
-    """Is this a known way to treat chromosome names?
-
-    Raises
-    ------
-    ConfigError
-        If it is neither "auto" nor "exact".
-    """
+    """Raise `ConfigError` unless the mode is known."""
     if mode not in MATCH_MODES:
-        raise ConfigError(
-            f"{argument} has an unknown value.",
-            found=repr(mode),
-            expected=" or ".join(map(repr, MATCH_MODES)),
-        )
+        raise ConfigError(f"{argument} is {mode!r}, not {' or '.join(map(repr, MATCH_MODES))}.")
 
 
 def translate_to_ucsc(names: Iterable[str]) -> dict[str, str]:
-    """What does UCSC call these chromosomes?
+    """Return UCSC's names of these chromosomes.
 
     Short names get their prefix (1, X, 2L, IV become chr1, chrX, chr2L, chrIV), every name of
     the mitochondrion (MT, Mito, …) becomes chrM, and Chr1 becomes chr1. All others, such as
@@ -68,13 +62,13 @@ def translate_to_ucsc(names: Iterable[str]) -> dict[str, str]:
 
 
 def detect_style(names: Iterable[str]) -> Style:
-    """Whose naming do these chromosomes follow?
+    """Return whose naming these chromosomes follow.
 
     Returns
     -------
-    "UCSC", "Ensembl" or "RefSeq", where all names that tell are of one kind, "mixed" where they
-    are of several. GenBank accessions of scaffolds stand beside Ensembl's short names in one
-    file and tell only where nothing else does. "unknown" where nothing tells.
+    "UCSC", "Ensembl" or "RefSeq", where all names that are recognized are of one kind, "mixed"
+    where they are of several. GenBank accessions of scaffolds occur next to Ensembl's short names
+    in one file and count only where nothing else does. "unknown" where nothing is recognized.
     """
     styles: set[Style] = set()
     has_genbank = False
@@ -101,7 +95,7 @@ def match_names(
     wanted_in: str,
     available_in: str,
 ) -> dict[str, str]:
-    """Under which name does each chromosome of one input occur in another?
+    """Return the name of each chromosome of one input in another.
 
     The same name wins; then names that `aliases` call the same; with mode "auto", names that
     `translate_to_ucsc` makes equal match too.
@@ -115,12 +109,12 @@ def match_names(
     aliases
         Name → the name that it stands for; see `read_aliases`.
     wanted_in, available_in
-        What to call the two inputs in a message: file names.
+        File names of the two inputs, for messages.
 
     Returns
     -------
     For each distinct wanted name that was found, its name among the available ones. Names
-    without a match are left out; what that means is for the caller to say.
+    without a match are absent.
 
     Raises
     ------
@@ -150,10 +144,9 @@ def match_names(
             candidates = aliased
         if len(candidates) > 1:
             raise GenomeMismatchError(
-                f"{name} of {wanted_in} matches more than one chromosome of {available_in}.",
-                found=", ".join(candidates),
-                expected="one name per chromosome",
-                remedy=f'name it as {available_in} does, and use "exact"',
+                f"{name} of {wanted_in} matches more than one chromosome of {available_in}: "
+                f"{', '.join(candidates)}.",
+                f'name it as {available_in} does, and use "exact"',
             )
         if candidates:
             matched[name] = candidates[0]
@@ -163,20 +156,20 @@ def match_names(
 
 
 def _common_names(names: Iterable[str], aliases: Mapping[str, str]) -> dict[str, str]:
-    """What are these chromosomes called when aliases are followed, and styles translated?"""
+    """Names once aliases are followed and styles translated."""
     followed = {name: aliases.get(name, name) for name in names}
     ucsc = translate_to_ucsc(followed.values())
     return {name: ucsc[other] for name, other in followed.items()}
 
 
 def read_aliases(path: str | Path) -> dict[str, str]:
-    """Which names of chromosomes are the same?
+    """Read a table of names that stand for the same chromosome.
 
     Parameters
     ----------
     path
         Tab-separated: in each line names of one chromosome, as in UCSC's chromAlias.txt or in a
-        table of two columns. Lines that begin with # are passed over.
+        table of two columns. Lines that begin with # are skipped.
 
     Returns
     -------
@@ -198,26 +191,25 @@ def read_aliases(path: str | Path) -> dict[str, str]:
             names = [name.strip() for name in line.split("\t") if name.strip()]
             if len(names) < 2:
                 raise InputFormatError(
-                    f"{file.name}, line {number} has a single name.",
-                    found=repr(line.strip()[:60]),
-                    expected="names of one chromosome, separated by tabs",
+                    f"{file.name}, line {number} has a single name, {line.strip()[:60]!r}.",
+                    "write the names of one chromosome in a line, separated by tabs",
                 )
             for name in names:
                 if aliases.setdefault(name, names[0]) != names[0]:
                     raise InputFormatError(
-                        f"{file.name}, line {number}: {name} stands for two chromosomes.",
-                        found=f"{aliases[name]} and {names[0]}",
-                        expected="each name in one line",
+                        f"{file.name}, line {number}: {name} stands for two chromosomes, "
+                        f"{aliases[name]} and {names[0]}.",
+                        "write each name in one line only",
                     )
     if not aliases:
-        raise InputFormatError(f"{file.name} holds no names.", expected="a line per chromosome")
+        raise InputFormatError(f"{file.name} holds no names.", "write a line per chromosome")
     return aliases
 
 
 def _examples(names: list[str]) -> str:
     if not names:
         return "no chromosomes at all"
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    shown = first_names(names, 3)
     style = detect_style(names)
     return shown if style == "unknown" else f"{shown} ({style} names)"
 
@@ -230,21 +222,183 @@ def _raise_mismatch(
     translatable: bool,
 ) -> None:
     if translatable:
-        cause = "the two name the same chromosomes differently"
         remedy = 'use "auto" in place of "exact": it translates between Ensembl and UCSC names'
     elif {detect_style(wanted), detect_style(available)} & {"RefSeq", "GenBank"}:
-        cause = "one of the two names chromosomes by accession"
         remedy = (
             '"auto" translates between Ensembl and UCSC names; accessions need a table: pass '
             "--chrom-aliases FILE (UCSC's chromAlias.txt of the assembly has them)"
         )
     else:
-        cause = "the two are of different genomes"
         remedy = "check that both inputs are of the same species and assembly"
     raise GenomeMismatchError(
-        f"None of the {len(wanted)} chromosome names in {wanted_in} is in {available_in}.",
-        found=f"{wanted_in} uses {_examples(wanted)}",
-        expected=f"names of {available_in}: {_examples(available)}",
-        cause=cause,
-        remedy=remedy,
+        f"None of the {len(wanted)} chromosome names in {wanted_in} is in {available_in}: "
+        f"{wanted_in} has {_examples(wanted)}, {available_in} has {_examples(available)}.",
+        remedy,
+    )
+
+
+log = logging.getLogger(__name__)
+
+# Lengths of chromosomes that differ between all assemblies of a species.
+_LENGTHS: dict[str, dict[str, int]] = {
+    "hg18": {"chr1": 247249719, "chr2": 242951149, "chr21": 46944323, "chrX": 154913754},
+    "hg19": {"chr1": 249250621, "chr2": 243199373, "chr21": 48129895, "chrX": 155270560},
+    "hg38": {"chr1": 248956422, "chr2": 242193529, "chr21": 46709983, "chrX": 156040895},
+    "hs1": {"chr1": 248387328, "chr2": 242696752, "chr21": 45090682, "chrX": 154259566},
+    "mm9": {"chr1": 197195432, "chr2": 181748087, "chr19": 61342430, "chrX": 166650296},
+    "mm10": {"chr1": 195471971, "chr2": 182113224, "chr19": 61431566, "chrX": 171031299},
+    "mm39": {"chr1": 195154279, "chr2": 181755017, "chr19": 61420004, "chrX": 169476592},
+    "rn6": {"chr1": 282763074, "chr2": 266435125},
+    "rn7": {"chr1": 260522016, "chr2": 249053267},
+    "danRer10": {"chr1": 58871917},
+    "danRer11": {"chr1": 59578282},
+    "dm3": {"chr2L": 23011544, "chrX": 22422827},
+    "dm6": {"chr2L": 23513712, "chrX": 23542271},
+    "ce10": {"chrI": 15072423, "chrV": 20924149},
+    "ce11": {"chrI": 15072434, "chrV": 20924180},
+    "sacCer3": {"chrI": 230218, "chrIV": 1531933},
+}
+_SYNONYMS = {
+    "grch37": "hg19",
+    "b37": "hg19",
+    "hs37d5": "hg19",
+    "grch38": "hg38",
+    "ncbi36": "hg18",
+    "t2t-chm13v2.0": "hs1",
+    "chm13": "hs1",
+    "ncbim37": "mm9",
+    "grcm38": "mm10",
+    "grcm39": "mm39",
+    "rnor_6.0": "rn6",
+    "mratbn7.2": "rn7",
+    "grcz10": "danRer10",
+    "grcz11": "danRer11",
+    "bdgp5": "dm3",
+    "bdgp6": "dm6",
+    "wbcel235": "ce11",
+    "r64-1-1": "sacCer3",
+}
+_MANY = 0.01
+
+
+def canonical_assembly(name: str) -> str:
+    """Return UCSC's name of an assembly: hg19 for GRCh37; unknown names stay."""
+    bare = name.strip()
+    # GRCh38.p14: patches leave chromosomes as they are.
+    family = bare.lower().partition(".p")[0]
+    if family in _SYNONYMS:
+        return _SYNONYMS[family]
+    return next((known for known in _LENGTHS if known.lower() == bare.lower()), bare)
+
+
+def guess_assembly(sizes: Mapping[str, int]) -> str:
+    """Return the assembly with chromosomes of these lengths; empty if none is known.
+
+    Parameters
+    ----------
+    sizes
+        By UCSC's or Ensembl's names.
+    """
+    names = translate_to_ucsc(sizes)
+    lengths = {names[name]: size for name, size in sizes.items()}
+    for assembly, known in _LENGTHS.items():
+        shared = [name for name in known if name in lengths]
+        if shared and all(lengths[name] == known[name] for name in shared):
+            return assembly
+    return ""
+
+
+def check_assembly(stated: str, sizes_by_file: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the assembly that all these files are of.
+
+    Parameters
+    ----------
+    stated
+        By the user; empty if unknown.
+    sizes_by_file
+        Lengths of chromosomes, by file, under the same names in all of them.
+
+    Returns
+    -------
+    What was stated, or else what the lengths show; empty if neither is known.
+
+    Raises
+    ------
+    GenomeMismatchError
+        If files differ in the length of a chromosome, or from what was stated.
+    """
+    met: dict[str, tuple[int, str]] = {}
+    for file, sizes in sizes_by_file.items():
+        for chrom, size in sizes.items():
+            before, other = met.setdefault(chrom, (size, file))
+            if size != before:
+                raise GenomeMismatchError(
+                    f"{chrom} has {size:,} bases in {file}{_named(sizes)} and {before:,} in "
+                    f"{other}{_named(sizes_by_file[other])}.",
+                    "name tracks of one assembly: lift one over (CrossMap, liftOver), or map its "
+                    "reads again",
+                )
+    guessed = guess_assembly({chrom: size for chrom, (size, _) in met.items()})
+    wanted = canonical_assembly(stated)
+    names = translate_to_ucsc(met)
+    have = {names[name]: size for name, (size, _) in met.items()}
+    should = _LENGTHS.get(wanted, {})
+    wrong = next((name for name in should if have.get(name, should[name]) != should[name]), None)
+    if wrong or (should and guessed and wanted != guessed):
+        chrom = wrong or next(name for name in _LENGTHS[guessed] if name in have)
+        length = f", not {should[chrom]:,}" if chrom in should else ""
+        raise GenomeMismatchError(
+            f"The tracks are not of {stated}: {chrom} has {have[chrom]:,} bases"
+            f"{length}{f', as in {guessed}' if guessed else ''}.",
+            f"pass --assembly {guessed}, with genes of {guessed}, or name other tracks"
+            if guessed
+            else "name the assembly that the tracks were made on, with its genes",
+        )
+    if not stated and guessed:
+        log.info("The tracks' chromosomes have the lengths of %s", guessed)
+    return stated or guessed
+
+
+def _named(sizes: Mapping[str, int]) -> str:
+    guessed = guess_assembly(sizes)
+    return f" ({guessed})" if guessed else ""
+
+
+def check_fit(genes: pd.DataFrame, sizes: Mapping[str, int], *, genes_in: str) -> None:
+    """Check that genes lie on chromosomes of these lengths; warn of a few beyond the end.
+
+    Parameters
+    ----------
+    genes
+        With chrom and tss.
+    sizes
+        By the genes' chromosome names.
+    genes_in
+        The file's name, for the message.
+
+    Raises
+    ------
+    GenomeMismatchError
+        If more than one in a hundred begins beyond the end of its chromosome.
+    """
+    ends = genes["chrom"].map(dict(sizes)).to_numpy(np.float64)
+    beyond = np.flatnonzero(genes["tss"].to_numpy() >= np.where(np.isnan(ends), np.inf, ends))
+    if not beyond.size:
+        return
+    examples = first_names(
+        (
+            f"{genes['gene_id'].iloc[k]} at {genes['chrom'].iloc[k]}:{genes['tss'].iloc[k]:,}"
+            for k in beyond
+        ),
+        3,
+    )
+    if beyond.size > _MANY * np.isfinite(ends).sum():
+        raise GenomeMismatchError(
+            f"{beyond.size} of {len(genes)} genes of {genes_in} begin beyond the end of their "
+            f"chromosome: {examples}.",
+            f"take the annotation of the tracks' assembly{_named(sizes)}",
+        )
+    log.warning(
+        "%d genes of %s begin beyond the end of their chromosome (%s): they are masked",
+        *(beyond.size, genes_in, examples),
     )

@@ -1,4 +1,4 @@
-"""Gene annotation of any common format to one table: which gene, where, which way."""
+"""Genes of any common format (table, BED, GTF, GFF3) to one table with their starts."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.errors import ConfigError, InputFormatError, first_names
 from simplechrome.schema import PUBLISHED_SPLITS, STRANDS
-from simplechrome.sources.genome.annotation import parse_annotation
-from simplechrome.sources.genome.chromosomes import MatchMode, check_match_mode, translate_to_ucsc
-from simplechrome.sources.genome.transcripts import TSSRule, check_tss_rule, parse_transcripts
-from simplechrome.sources.text.delimited import (
+from simplechrome.sources.delimited import (
     GENE_ID_COLUMNS,
     DelimitedTable,
     normalize_header,
     parse_delimited,
     tidy_gene_ids,
 )
-from simplechrome.sources.text.open import open_text
+from simplechrome.sources.genome.annotation import TSSRule, check_tss_rule, parse_annotation
+from simplechrome.sources.genome.chromosomes import MatchMode, check_match_mode, translate_to_ucsc
+from simplechrome.sources.text import open_text
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +58,9 @@ def read_genes(
     tss: TSSRule = "gene",
     protein_coding: bool = False,
 ) -> pd.DataFrame:
-    """Which genes does this file know, and where does each start?
+    """Return the genes in a file, and where each starts.
 
-    The format is told by content, plain or packed (gzip, bzip2, xz):
+    The format is recognized by content, plain or packed (gzip, bzip2, xz):
 
     - a table with a header (tab, comma, semicolon or space): gene_id (or gene, ensembl_gene_id,
       ensembl_id), chrom (chr, chromosome, seqnames, seqname, contig), tss, strand, and if there
@@ -71,20 +70,18 @@ def read_genes(
       strand and on `.`, end - 1 on the minus strand;
     - GTF or GFF3: see `annotation.parse_annotation`.
 
-    Of rows with the same gene id the first is kept, and a warning says how many there were.
+    Of rows with the same gene id the first is kept, and a warning counts them.
 
     Parameters
     ----------
-    path
-        The file.
     chrom_style
-        "auto" gives chromosomes their UCSC names (1 becomes chr1) and says so; "exact" leaves
+        "auto" gives chromosomes their UCSC names (1 becomes chr1) and logs it; "exact" leaves
         names as they are.
     strip_version
         Take the version off Ensembl ids: ENSG00000000003.14 becomes ENSG00000000003.
     tss, protein_coding
-        Whose start, and which genes; other values than the defaults ask for GTF or GFF3. See
-        `transcripts.parse_transcripts`.
+        Whose start, and which genes; other values than the defaults need GTF or GFF3. See
+        `annotation.parse_annotation`.
 
     Returns
     -------
@@ -96,9 +93,9 @@ def read_genes(
     MissingInputError
         If the file is not there or cannot be opened.
     InputFormatError
-        If it is of no known format, damaged, or holds values without meaning.
+        If it is of no known format, damaged, or holds invalid values.
     ConfigError
-        If `chrom_style` or `tss` is unknown, or asks for transcripts of a file that has none.
+        If `chrom_style` or `tss` is unknown, or needs transcripts that the format does not have.
     """
     check_match_mode(chrom_style, "chrom_style")
     check_tss_rule(tss)
@@ -107,22 +104,16 @@ def read_genes(
         head: list[str] = []
         file_format = _detect_format(head, stream, path.name)
         lines = itertools.chain(head, stream)
-        by_transcript = tss != "gene" or protein_coding
-        if by_transcript and file_format != "annotation":
-            raise ConfigError(
-                f"{path.name} knows no transcripts and no kinds of genes.",
-                found="a BED file" if file_format == "bed" else "a table",
-                expected="GTF or GFF3, for "
-                + (f"--tss {tss}" if tss != "gene" else "")
-                + (" --protein-coding" if protein_coding else ""),
-                remedy="take the genome's annotation as GTF, or leave these options out",
-            )
-        if by_transcript:
-            genes = parse_transcripts(
+        if file_format == "annotation":
+            genes = parse_annotation(
                 enumerate(lines, start=1), path.name, rule=tss, protein_coding=protein_coding
             )
-        elif file_format == "annotation":
-            genes = parse_annotation(enumerate(lines, start=1), path.name)
+        elif tss != "gene" or protein_coding:
+            raise ConfigError(
+                f"{path.name} is a {file_format} file, which has no transcripts and no biotypes "
+                f"for --tss {tss}{' and --protein-coding' if protein_coding else ''}.",
+                "take the genome's annotation as GTF or GFF3, or omit these options",
+            )
         elif file_format == "bed":
             genes = _parse_bed(enumerate(lines, start=1), path.name)
         else:
@@ -145,7 +136,7 @@ def _bed_fields(line: str) -> list[str]:
 
 
 def _detect_format(head: list[str], stream: Iterable[str], name: str) -> _Format:
-    """Which format is this, by its first record, or by its name where that does not tell?
+    """The format by the first record, or else by the name.
 
     The lines that were read are appended to `head`, so that a pipe can be read on.
     """
@@ -154,15 +145,10 @@ def _detect_format(head: list[str], stream: Iterable[str], name: str) -> _Format
         if line.isspace() or line.startswith(_NOT_RECORDS):
             continue
         fields = line.split("\t")
-        if (
-            len(fields) >= 8
-            and _is_whole(fields[3])
-            and _is_whole(fields[4])
-            and fields[6] in (*STRANDS, "?")
-        ):
+        if len(fields) >= 8 and all(map(_is_whole, fields[3:5])) and fields[6] in (*STRANDS, "?"):
             return "annotation"
         fields = _bed_fields(line)
-        if len(fields) >= 3 and _is_whole(fields[1]) and _is_whole(fields[2]):
+        if len(fields) >= 3 and all(map(_is_whole, fields[1:3])):
             return "bed"
         if "tss" in re.split(r'[\t,; "]+', line.strip().lower()):
             return "table"
@@ -176,37 +162,25 @@ def _parse_bed(lines: Iterable[tuple[int, str]], name: str) -> pd.DataFrame:
     for number, line in lines:
         if line.isspace() or line.startswith(_NOT_RECORDS):
             continue
-        fields = _bed_fields(line)
-        place = f"{name}, line {number}"
+        fields = [text.strip() for text in _bed_fields(line)]
+        fault = ""
         if len(fields) < 6:
+            fault = f"has {len(fields)} fields"
+        elif not (_is_whole(fields[1]) and _is_whole(fields[2])) or int(fields[1]) >= int(
+            fields[2]
+        ):
+            fault = f"runs from {fields[1]!r} to {fields[2]!r}"
+        elif not (fields[0] and fields[3] and fields[5] in STRANDS):
+            fault = f"has chromosome {fields[0]!r}, name {fields[3]!r}, strand {fields[5]!r}"
+        if fault:
             raise InputFormatError(
-                f"{place} has {len(fields)} fields.",
-                found=repr(line.rstrip("\n")[:60]),
-                expected="BED6 or more: chrom, start, end, name, score, strand",
-                cause="a BED file without names and strands, or a cut-off line",
-                remedy="export it with the gene id as name, and the strand",
+                f"{name}, line {number} is not a gene in BED6: it {fault}.",
+                "give chrom, start, end (0-based, start < end), gene id, score and strand (+ - .)",
             )
-        chrom, start_text, end_text, gene_id, _, strand = (text.strip() for text in fields[:6])
-        if not (_is_whole(start_text) and _is_whole(end_text)):
-            raise InputFormatError(
-                f"{place}: the gene runs from {start_text!r} to {end_text!r}.",
-                expected="whole numbers, not negative",
-                cause="a header line without #, or a damaged line",
-            )
-        start, end = int(start_text), int(end_text)
-        if start >= end:
-            raise InputFormatError(
-                f"{place}: the gene runs from {start} to {end}.",
-                expected="start < end: BED counts from 0 and excludes the end",
-            )
-        if strand not in STRANDS or not gene_id or not chrom:
-            raise InputFormatError(
-                f"{place}: chromosome {chrom!r}, name {gene_id!r}, strand {strand!r}.",
-                expected="a chromosome, a gene id, and one of + - .",
-            )
-        rows.append((gene_id, "", chrom, end - 1 if strand == "-" else start, strand))
+        chrom, start, end, gene_id, _, strand = fields[:6]
+        rows.append((gene_id, "", chrom, int(end) - 1 if strand == "-" else int(start), strand))
     if not rows:
-        raise InputFormatError(f"{name} holds no genes.", expected="BED6, one line per gene")
+        raise InputFormatError(f"{name} holds no genes.", "BED6 has one line per gene")
     return pd.DataFrame(rows, columns=["gene_id", "gene_name", "chrom", "tss", "strand"])
 
 
@@ -219,79 +193,64 @@ def _find_columns(table: DelimitedTable) -> dict[str, int]:
             continue
         if headers.count(header) > 1:
             raise InputFormatError(
-                f"{table.name} has the column {header} more than once.", expected="once"
+                f"{table.name} has the column {header} more than once.", "rename or remove one"
             )
         found[meaning] = headers.index(header)
     missing = [meaning for meaning in _REQUIRED if meaning not in found]
     if missing:
-        columns = ", ".join(table.columns[:12]) + (", …" if len(table.columns) > 12 else "")
         raise InputFormatError(
-            f"{table.name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.",
-            found=f"columns {columns}",
-            expected=f"a header with {', '.join(_REQUIRED)} (0-based tss), or BED6, GTF or GFF3",
-            cause="" if found else "the first line is no header",
-            remedy="add or rename the columns",
+            f"{table.name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: its "
+            f"first line is {first_names(table.columns, 12)}.",
+            f"{'add or rename the columns' if found else 'add a header'} (a table needs "
+            f"{', '.join(_REQUIRED)}; tss is 0-based), or take BED6, GTF or GFF3",
         )
     return found
 
 
-def _require_all(right: Any, table: DelimitedTable, column: str, expected: str) -> None:
-    """Is every row right? Otherwise name the first that is not."""
+def _require_all(right: Any, table: DelimitedTable, position: int, column: str, need: str) -> None:
+    """Name the first row that is not right."""
     wrong = np.flatnonzero(~np.asarray(right, dtype=bool))
-    if wrong.size == 0:
-        return
-    row = int(wrong[0])
-    position = _find_columns(table)[column]
-    text = table.field(row, position)
-    raise InputFormatError(
-        f"{table.place(row)}: {column} is {text!r}.",
-        found=f"{wrong.size} such row{'s' * (wrong.size > 1)}",
-        expected=expected,
-        cause="R writes 100000 as 1e+05 unless told format(…, scientific = FALSE)"
-        if column == "tss" and "e+" in text.lower()
-        else "",
-    )
+    if wrong.size:
+        text = table.field(int(wrong[0]), position)
+        by_r = column == "tss" and "e+" in text.lower()
+        raise InputFormatError(
+            f"{table.place(int(wrong[0]))}: {column} is {text!r}, not {need}.",
+            "in R, write it with format(…, scientific = FALSE)" if by_r else "correct the line",
+        )
 
 
 def _parse_table(lines: Iterable[str], name: str) -> pd.DataFrame:
-    table = parse_delimited(
-        lines, name, GENE_ID_COLUMNS, "a header and one line per gene, or BED6, GTF or GFF3"
-    )
-    found = _find_columns(table)
-    arrays, _ = table.read(list(found.values()))
-    columns = dict(zip(found, arrays, strict=True))
+    table = parse_delimited(lines, name, GENE_ID_COLUMNS)
+    at = _find_columns(table)
+    arrays, _ = table.read(list(at.values()))
+    columns = dict(zip(at, arrays, strict=True))
     for column in ("gene_id", "chrom"):
-        _require_all(pc.not_equal(columns[column], ""), table, column, "a name, not nothing")
+        _require_all(pc.not_equal(columns[column], ""), table, at[column], column, "a name")
     is_whole = pc.match_substring_regex(columns["tss"], rf"^[0-9]{{1,{_MAX_DIGITS}}}$")
-    _require_all(is_whole, table, "tss", "a whole number, 0 or more (0-based)")
-    allowed = {"strand": STRANDS, "published_split": PUBLISHED_SPLITS}
-    for column in [column for column in allowed if column in columns]:
-        is_allowed = pc.is_in(columns[column], pa.array(allowed[column], pa.string()))
-        _require_all(is_allowed, table, column, "one of " + " ".join(filter(None, allowed[column])))
-
-    genes = {"gene_id": columns["gene_id"].to_pylist()}
-    names = columns["gene_name"].to_pylist() if "gene_name" in columns else [""] * len(table.rows)
-    genes["gene_name"] = ["" if gene_name == "NA" else gene_name for gene_name in names]
-    genes["chrom"] = columns["chrom"].to_pylist()
+    _require_all(is_whole, table, at["tss"], "tss", "a whole number, 0 or more (0-based)")
+    for column, allowed in (("strand", STRANDS), ("published_split", PUBLISHED_SPLITS)):
+        if column in columns:
+            is_allowed = pc.is_in(columns[column], pa.array(allowed, pa.string()))
+            need = "one of " + " ".join(filter(None, allowed))
+            _require_all(is_allowed, table, at[column], column, need)
+    genes = pd.DataFrame({key: columns[key].to_pylist() for key in _REQUIRED})
     genes["tss"] = pc.cast(columns["tss"], pa.int64()).to_numpy()
-    genes["strand"] = columns["strand"].to_pylist()
+    names = columns["gene_name"].to_pylist() if "gene_name" in columns else [""] * len(genes)
+    genes.insert(1, "gene_name", ["" if gene_name == "NA" else gene_name for gene_name in names])
     if "published_split" in columns:
         genes["published_split"] = columns["published_split"].to_pylist()
-    return pd.DataFrame(genes)
+    return genes
 
 
 def _translate_chroms(chroms: pd.Series[str], name: str) -> pd.Series[str]:
     names = translate_to_ucsc(chroms)
     changed = {old: new for old, new in names.items() if old != new}
     if changed:
+        examples = first_names((f"{old} to {new}" for old, new in changed.items()), 3)
         logger.info(
             "%s: %d of %d chromosome names translated to UCSC style (%s), for %d of %d genes",
-            name,
-            len(changed),
-            len(names),
-            ", ".join(f"{old} to {new}" for old, new in itertools.islice(changed.items(), 3)),
-            int(chroms.isin(list(changed)).sum()),
-            len(chroms),
+            *(name, len(changed), len(names), examples),
+            *(int(chroms.isin(list(changed)).sum()), len(chroms)),
         )
     return chroms.map(names)
 
@@ -306,12 +265,8 @@ def _drop_duplicates(genes: pd.DataFrame, name: str) -> pd.DataFrame:
     n_differing = int((n_places.value_counts() > 1).sum())
     logger.warning(
         "%s: %d gene ids occur more than once (%s); the first row of each is kept, %d dropped; "
-        "%d of them agree on chromosome, tss and strand, %d do not",
-        name,
-        len(repeated),
-        ", ".join(repeated[:3]) + (", …" if len(repeated) > 3 else ""),
-        int(is_repeat.sum()),
-        len(repeated) - n_differing,
-        n_differing,
+        "%d of them have the same chromosome, tss and strand, %d do not",
+        *(name, len(repeated), first_names(repeated, 3), int(is_repeat.sum())),
+        *(len(repeated) - n_differing, n_differing),
     )
     return genes[~is_repeat].reset_index(drop=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -15,166 +15,99 @@ import pysam
 from numpy.typing import NDArray
 
 from simplechrome.errors import InputFormatError, MissingInputError
-from simplechrome.sources.tracks.counting import Reads, bin_edges, count_reads
-from simplechrome.sources.tracks.read_rule import PAIRED, PROPER_PAIR, REVERSE, ReadRule
+from simplechrome.sources.text import foreign_content, read_head
+from simplechrome.sources.tracks.readers import ReadingOptions, TrackReader
+from simplechrome.sources.tracks.reads import (
+    PAIRED,
+    PROPER_PAIR,
+    REVERSE,
+    ReadRule,
+    Reads,
+    bin_edges,
+    count_reads,
+)
 from simplechrome.sources.tracks.windows import BinnedTrack, ChromWindows, Windows
 
 logger = logging.getLogger(__name__)
 
 # FLAG, RNAME, POS, MAPQ, CIGAR and TLEN: neither bases nor qualities are ever decoded, so that a
-# CRAM needs no reference genome and nobody looks for one in the network.
+# CRAM needs no reference genome and none is looked for in the network.
 REQUIRED_FIELDS = "required_fields=0x13e"
 
-_INDEX_ENDINGS = {"bam": (".csi", ".bai"), "cram": (".crai",)}
-
-# All of these end with an empty block, by which a reader knows that nothing is missing.
-_LAST_BLOCKS = {
-    "BAM": bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000"),
-    "CRAM 2.1": bytes.fromhex("0b000000ffffffff0fe0454f460000000001000001000606010001000100"),
-    "CRAM 3": bytes.fromhex(
-        "0f000000ffffffff0fe0454f4600000000010005bdd94f0001000606010001000100ee63014b"
-    ),
-}
-_HEAD, _TAIL = 1 << 16, 64
-
-
-def _refuse_what_is_no_file(path: Path) -> None:
-    if path.is_dir():
-        raise MissingInputError(
-            f"{path} is a folder.", expected="a file", remedy="name the file inside it"
-        )
-    if not path.exists():
-        raise MissingInputError(
-            f"{path} does not exist.",
-            remedy=f"check the spelling; paths are relative to {Path.cwd()}",
-        )
-
-
-def _ends(path: Path) -> tuple[bytes, bytes]:
-    """What are the first and the last bytes of a file?"""
-    try:
-        with path.open("rb") as raw:
-            head = raw.read(_HEAD)
-            raw.seek(max(0, path.stat().st_size - _TAIL))
-            return head, raw.read()
-    except OSError as error:
-        raise MissingInputError(f"{path} cannot be opened.", found=str(error)) from error
-
-
-def _format(head: bytes) -> str:
-    """Which of the formats of alignments begins so? "" for another one."""
-    if head.startswith(b"CRAM"):
-        # Earlier versions have no last block.
-        return "CRAM 1" if head[4:6] < b"\2\1" else "CRAM 2.1" if head[4] == 2 else "CRAM 3"
-    if head.startswith(b"\x1f\x8b"):
-        with suppress(zlib.error):
-            head = zlib.decompressobj(31).decompress(head, _TAIL)
-    return "BAM" if head.startswith(b"BAM\1") else "SAM" if head.startswith(b"@") else ""
-
-
-def _refuse_foreign_or_truncated(path: Path) -> None:
-    head, tail = _ends(path)
-    if not head:
-        raise InputFormatError(
-            f"{path.name} is empty.",
-            expected="a BAM or CRAM file",
-            cause="the program that wrote it failed, or a download was interrupted",
-            remedy="make or fetch it again",
-        )
-    kind = _format(head)
-    if kind in ("", "SAM"):
-        raise InputFormatError(
-            f"{path.name} is neither BAM nor CRAM.",
-            found="SAM, which is text" if kind else f"a file that begins with {head[:8]!r}",
-            expected="BAM or CRAM, sorted by position, with an index",
-            remedy=f"samtools sort -o SORTED.bam {path} && samtools index SORTED.bam"
-            if kind
-            else "check the column `format` of the sample sheet",
-        )
-    if not tail.endswith(_LAST_BLOCKS.get(kind, b"")):
-        raise InputFormatError(
-            f"{path.name} is cut off.",
-            found=f"no end-of-file block of {kind} after its last byte",
-            cause="an interrupted download or copy, or a program that was killed",
-            remedy="fetch or make it again; `samtools quickcheck FILE` says when it is whole",
-        )
+_INDEX_ENDINGS = (".csi", ".bai", ".crai")
 
 
 def _index_path(path: Path) -> Path | None:
-    endings = [ending for kind in _INDEX_ENDINGS.values() for ending in kind]
-    places = [path.with_name(path.name + ending) for ending in endings]
-    places += [path.with_suffix(ending) for ending in endings]
+    places = [path.with_name(path.name + ending) for ending in _INDEX_ENDINGS]
+    places += [path.with_suffix(ending) for ending in _INDEX_ENDINGS]
     return next((place for place in places if place.is_file()), None)
 
 
-def has_index(path: str | Path) -> bool:
-    """Does an index lie beside this BAM or CRAM file?
-
-    `.bai`, `.csi` or `.crai`, after the file's whole name or in place of its ending.
-    """
-    return _index_path(Path(path)) is not None
-
-
-def _refuse_missing_index(path: Path, sort_order: str) -> None:
-    if has_index(path):
-        return
-    sort = f"samtools sort -o SORTED{path.suffix} {path} && samtools index SORTED{path.suffix}"
-    index = f"samtools index {path}"
-    raise MissingInputError(
-        f"{path.name} has no index.",
-        found=f"no .bai, .csi or .crai beside it; its header says SO:{sort_order}",
-        expected=f"{path.name}.crai" if path.suffix == ".cram" else f"{path.name}.bai",
-        remedy=index
-        if sort_order == "coordinate"
-        else f"{index}; if that finds it unsorted, {sort}",
-    )
+def _require_whole(path: Path) -> None:
+    """Refuse what is neither BAM nor CRAM, or lacks the block that ends either."""
+    head = read_head(path)
+    if not head.startswith((b"BAM\1", b"CRAM")):
+        found, remedy = foreign_content(head)
+        raise InputFormatError(
+            f"{path.name} is neither BAM nor CRAM: it is "
+            f"{found or f'a file that begins with {head[:8]!r}'}.",
+            remedy or "name the file's format in the sheet's column format",
+        )
+    try:
+        pysam.quickcheck("-u", str(path.absolute()))  # -u: unaligned reads are named below
+    except pysam.SamtoolsError:
+        raise InputFormatError(
+            f"{path.name} is cut off or damaged: it has no readable header, or no end-of-file "
+            "block after its last byte.",
+            "fetch or make it again; `samtools quickcheck -v FILE` names what is wrong",
+        ) from None
 
 
-def _warn_of_old_index(path: Path) -> None:
+def _require_index(file: pysam.AlignmentFile, path: Path) -> None:
     index = _index_path(path)
-    if index is not None and index.stat().st_mtime < path.stat().st_mtime:
+    if index is None:
+        order = file.header.to_dict().get("HD", {}).get("SO", "unknown")
+        sort = f"samtools sort -o SORTED{path.suffix} {path} && samtools index SORTED{path.suffix}"
+        remedy = f"samtools index {path}"
+        raise MissingInputError(
+            f"{path.name} has no index: no .bai, .csi or .crai is in its folder (its header says "
+            f"SO:{order}).",
+            remedy if order == "coordinate" else f"{remedy}; if that finds it unsorted, {sort}",
+        )
+    if not file.has_index():
+        raise InputFormatError(
+            f"The index of {path.name}, {index}, cannot be read.", f"samtools index {path}"
+        )
+    if index.stat().st_mtime < path.stat().st_mtime:
         logger.warning(
             "%s is older than %s: if the reads changed since, its answers are wrong "
             "(samtools index %s)",
-            index.name,
-            path.name,
-            path,
+            *(index.name, path.name, path),
         )
-
-
-def damaged(name: str, error: Exception) -> InputFormatError:
-    """What is to be said of a file that breaks off while it is read?"""
-    return InputFormatError(
-        f"{name} cannot be read to its end.",
-        found=" ".join(str(error).split()),
-        cause="damaged data, or an index that belongs to another file",
-        remedy="samtools quickcheck FILE; samtools index FILE; else fetch or make it again",
-    )
 
 
 @contextmanager
 def open_alignments(path: Path, *, by_region: bool = True) -> Iterator[pysam.AlignmentFile]:
-    """Which alignments does this file hold?
+    """Open a BAM or CRAM file.
 
-    While it is open, htslib prints nothing: what it would say becomes an error here.
+    While it is open, htslib prints nothing: its messages become errors.
 
     Parameters
     ----------
     by_region
-        An index is needed.
+        Whether an index is needed.
 
     Raises
     ------
     MissingInputError
-        If the file or its index is not there or can't be opened.
+        If the file or its index is not there or cannot be opened.
     InputFormatError
-        If it is no BAM or CRAM, is cut off or damaged, or names no chromosomes.
+        If it is neither BAM nor CRAM, is cut off or damaged, or names no chromosomes.
     """
-    _refuse_what_is_no_file(path)
     verbosity = pysam.set_verbosity(0)
     file = None
     try:
-        _refuse_foreign_or_truncated(path)
+        _require_whole(path)
         try:
             file = pysam.AlignmentFile(
                 str(path),
@@ -182,32 +115,23 @@ def open_alignments(path: Path, *, by_region: bool = True) -> Iterator[pysam.Ali
                 # Bytes: versions of pysam before its type hints take nothing else.
                 format_options=[REQUIRED_FIELDS.encode()],  # type: ignore[list-item]
             )
-        except (OSError, ValueError) as error:
-            raise damaged(path.name, error) from error
-        if not file.nreferences:
-            raise InputFormatError(
-                f"{path.name} names no chromosomes.",
-                found="a header without @SQ lines",
-                cause="reads that were never aligned",
-                remedy="align them to a genome",
-            )
-        if by_region:
-            _refuse_missing_index(path, file.header.to_dict().get("HD", {}).get("SO", "unknown"))
-            if not file.has_index():
+            if not file.nreferences:
                 raise InputFormatError(
-                    f"The index of {path.name} cannot be read.",
-                    found=str(_index_path(path)),
-                    cause="a damaged file, or one of another kind",
-                    remedy=f"samtools index {path}",
+                    f"{path.name} names no chromosomes: its header has no @SQ lines.",
+                    "align the reads to a genome",
                 )
-            _warn_of_old_index(path)
-        try:
+            if by_region:
+                _require_index(file, path)
             yield file
-        except (OSError, pysam.SamtoolsError) as error:
-            raise damaged(path.name, error) from error
+        except (OSError, ValueError, pysam.SamtoolsError) as error:
+            raise InputFormatError(
+                f"{path.name} cannot be read to its end: {' '.join(str(error).split())}.",
+                "the data are damaged, or the index belongs to another file: samtools index FILE, "
+                "or fetch the file again",
+            ) from error
     finally:
         if file is not None:
-            with suppress(OSError):  # that of a damaged file can't be closed in order
+            with suppress(OSError):  # that of a damaged file cannot be closed in order
                 file.close()
         pysam.set_verbosity(verbosity)
 
@@ -273,12 +197,11 @@ class _FetchedReads:
                 continue
             if not flag & PAIRED:
                 raise InputFormatError(
-                    f"{self._name} has reads that are not paired: where their fragments end, and "
-                    "so their midpoints, is not known.",
-                    found=f"{read.query_name or 'a read'} at {read.reference_name}:{start + 1}",
-                    expected="reads of pairs",
-                    remedy="count by five-prime, with half of the fragments' length as shift, or "
-                    "by overlap",
+                    f"{self._name} has reads that are not paired, such as "
+                    f"{read.query_name or 'one'} at {read.reference_name}:{start + 1}: the "
+                    "midpoints of their fragments are not known.",
+                    "count by five-prime, with half of the fragments' length as shift, or by "
+                    "overlap",
                 )
             length = read.template_length
             if flag & PROPER_PAIR and length > 0:
@@ -287,13 +210,13 @@ class _FetchedReads:
                 self._flags.append(flag)
 
     def take(self) -> Reads:
-        """Which reads have come together? They are handed over: none is left here."""
+        """Hand over the reads that came together; none is left here."""
         starts = np.array(self._starts, np.int64)
         if np.any(starts[1:] < starts[:-1]):
             raise InputFormatError(
-                f"{self._name} is not sorted by position, although an index lies beside it.",
-                cause="the index was made from another file",
-                remedy="samtools sort -o SORTED.bam FILE && samtools index SORTED.bam",
+                f"{self._name} is not sorted by position, although it has an index, which must "
+                "belong to another file.",
+                "samtools sort -o SORTED.bam FILE && samtools index SORTED.bam",
             )
         ends = np.array(self._ends, np.int64)
         backwards = (np.array(self._flags, np.uint16) & REVERSE) > 0
@@ -306,7 +229,7 @@ class _FetchedReads:
 def _regions(
     windows: Windows, on_chromosome: ChromWindows, rule: ReadRule, size: int, join_within: int
 ) -> list[list[int]]:
-    """Which parts of a chromosome hold every read that can count? Sorted and disjoint."""
+    """Parts of a chromosome that hold every read that can count, sorted and disjoint."""
     if rule.count == "midpoint":
         # A fragment's leftmost mate may lie any distance before its midpoint.
         return [[0, size]]
@@ -326,7 +249,7 @@ def _count_chromosome(
     reads: _FetchedReads,
     join_within: int,
 ) -> NDArray[np.int64]:
-    """How many reads are in each bin of a chromosome? (window, bin)"""
+    """Count the reads in each bin of a chromosome: (window, bin)."""
     size = file.get_reference_length(name)
     edges = bin_edges(on_chromosome.starts, windows.n_bins, windows.bin_size)
     counts = np.zeros((len(edges), windows.n_bins), np.int64)
@@ -343,8 +266,8 @@ def _count_chromosome(
 
 
 def _chromosome_groups(file: pysam.AlignmentFile) -> list[tuple[list[str], float]]:
-    """Chromosomes with reads in groups of like work, each with its share of the work."""
-    # The index of a BAM knows how many reads a chromosome has; that of a CRAM says 0 everywhere.
+    """Group chromosomes with reads, each with its fraction of the work."""
+    # The index of a BAM knows how many reads a chromosome has; that of a CRAM has 0 everywhere.
     work = {each.contig: each.mapped for each in file.get_index_statistics()}
     if not any(work.values()):
         work = dict(zip(file.references, file.lengths, strict=True))
@@ -365,7 +288,7 @@ def _chromosome_groups(file: pysam.AlignmentFile) -> list[tuple[list[str], float
 def _library_size(
     file: pysam.AlignmentFile, path: Path, rule: ReadRule, progress: Callable[[float], object]
 ) -> int:
-    """How many reads of the whole file pass the rule's filters?"""
+    """Count the reads of the whole file that pass the rule's filters."""
     options = ["-c", "-F", str(rule.excluded_flags), "-q", str(rule.min_mapping_quality)]
     options += ["--input-fmt-option", REQUIRED_FIELDS]
     n_reads, done = 0, 0.0
@@ -380,16 +303,12 @@ def _library_size(
 
 
 def alignment_chromosomes(path: str | Path) -> dict[str, int]:
-    """Which chromosomes does a BAM or CRAM file know, and how long are they?
-
-    Name and length, in the order of the header; no index is needed.
+    """Return the lengths of chromosomes by the header; needs no index.
 
     Raises
     ------
-    MissingInputError
-        If the file is not there or can't be opened.
-    InputFormatError
-        If it is no BAM or CRAM, is cut off, or names no chromosomes.
+    InputFormatError, MissingInputError
+        See `open_alignments`.
     """
     with open_alignments(Path(path), by_region=False) as file:
         return dict(zip(file.references, file.lengths, strict=True))
@@ -402,36 +321,36 @@ def bin_alignments(
     *,
     progress: Callable[[float], object] | None = None,
 ) -> BinnedTrack:
-    """How many reads of a BAM or CRAM file are in each bin of each window?
+    """Count the reads of a BAM or CRAM file in each bin of each window.
 
     Only the parts of the file that hold windows are fetched; for midpoints, all of it. The library
     size is exact too: the reads of the whole file that pass the rule's filters are counted, since
-    an index knows nothing of duplicates, of mapping quality or of secondary alignments.
+    an index does not know of duplicates, of mapping quality or of secondary alignments.
 
     Parameters
     ----------
     path
-        BAM or CRAM, sorted by position, with its index beside it. CRAM needs no reference genome:
-        bases are never decoded.
+        BAM or CRAM, sorted by position, with its index in the same folder. CRAM needs no reference
+        genome: bases are never decoded.
     windows
         Under the file's own chromosome names.
     rule
         Which reads count, and where.
     progress
-        Called with the share of the work done, 0 to 1.
+        Called with the fraction of the work done.
 
     Returns
     -------
-    Whole numbers, in units of reads (of fragments, for midpoints); `observed` is the share of a
-    window that lies on its chromosome, 0 for chromosomes that the header does not name; `depth`
-    is the library size.
+    Whole numbers, in units of reads (of fragments, for midpoints); `observed` is the fraction of
+    a window that lies on its chromosome, 0 for chromosomes that the header lacks; `depth` is the
+    library size.
 
     Raises
     ------
     MissingInputError
-        If the file or its index is not there or can't be opened.
+        If the file or its index is not there or cannot be opened.
     InputFormatError
-        If it is no BAM or CRAM, is cut off, damaged or unsorted, or, for midpoints, has reads
+        If it is neither BAM nor CRAM, is cut off, damaged or unsorted, or, for midpoints, has reads
         that are not paired.
     """
     path = Path(path)
@@ -461,3 +380,37 @@ def bin_alignments(
         depth = float(reads.n_taken if look_everywhere else n_reads)
     report(1.0)
     return BinnedTrack(values, windows.inside(sizes), depth, "reads")
+
+
+def _recognizes_bam(head: bytes) -> int:
+    return 2 * head.startswith(b"BAM\1")
+
+
+def _recognizes_cram(head: bytes) -> int:
+    return 2 * head.startswith(b"CRAM")
+
+
+def _bin(
+    path: str,
+    windows: Windows,
+    options: ReadingOptions,
+    sizes: Mapping[str, int] | None,
+    progress: Callable[[float], object] | None,
+) -> BinnedTrack:
+    return bin_alignments(path, windows, options.rule, progress=progress)
+
+
+def _chromosomes(path: str, options: ReadingOptions) -> dict[str, int]:
+    return alignment_chromosomes(path)
+
+
+BAM = TrackReader(
+    "bam",
+    "BAM",
+    (".bam",),
+    recognizes=_recognizes_bam,
+    bin=_bin,
+    chromosomes=_chromosomes,
+    counts_reads=True,
+)
+CRAM = replace(BAM, kind="cram", title="CRAM", suffixes=(".cram",), recognizes=_recognizes_cram)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import pybigtools
 from numpy.typing import NDArray
 
-from simplechrome.errors import InputFormatError, MissingInputError, SimpleChromeError
-from simplechrome.sources.provenance import is_url
-from simplechrome.sources.remote import RemoteFile, looks_like_page, shown_url
+from simplechrome.errors import InputFormatError, SimpleChromeError
+from simplechrome.sources.provenance import is_url, unreadable
+from simplechrome.sources.remote import RemoteFile, shown_url
+from simplechrome.sources.text import foreign_content
+from simplechrome.sources.tracks.readers import ReadingOptions, TrackReader
 from simplechrome.sources.tracks.windows import (
     BinnedTrack,
     ChromWindows,
@@ -26,81 +26,14 @@ from simplechrome.sources.tracks.windows import (
     settle_gaps,
 )
 
-_NODE = np.dtype([("leaf", "u1"), ("", "u1"), ("count", "u2")])
-_PLACE = [("first_chrom", "u4"), ("start", "u4"), ("last_chrom", "u4"), ("end", "u4")]
-_LEAF = np.dtype([*_PLACE, ("offset", "u8"), ("bytes", "u8")])
-_BRANCH = np.dtype([*_PLACE, ("offset", "u8")])
-_INDEX_HEADER_BYTES = 48
-
-
-def index_fault(
-    read: Callable[[int, int], bytes], index: int, size: int, order: Literal["<", ">"]
-) -> str:
-    """What is wrong with the index, in words? Empty if nothing.
-
-    A library that follows a damaged length asks for as much memory, and the process ends.
-
-    Parameters
-    ----------
-    read
-        (place, number of bytes) → bytes.
-    index
-        Where in the file the index begins.
-    size
-        Of the file.
-    order
-        `<` or `>`: of the bytes.
-
-    References
-    ----------
-    Kent et al., Bioinformatics 2010, supplementary tables 14 to 17.
-    """
-    waiting, seen = [index + _INDEX_HEADER_BYTES], set()
-    while waiting:
-        place = waiting.pop()
-        if place in seen:
-            return f"a node at byte {place:,} that leads back to itself"
-        seen.add(place)
-        head = read(place, _NODE.itemsize)
-        if len(head) < _NODE.itemsize:
-            return f"a node at byte {place:,}, beyond the end"
-        node = np.frombuffer(head, _NODE.newbyteorder(order))[0]
-        if node["leaf"] > 1:
-            return f"a node of no known kind at byte {place:,}"
-        kind = (_LEAF if node["leaf"] else _BRANCH).newbyteorder(order)
-        wanted = int(node["count"]) * kind.itemsize
-        body = read(place + _NODE.itemsize, wanted)
-        if len(body) < wanted:
-            return f"a node of {int(node['count'])} entries at byte {place:,}, cut off"
-        entries = np.frombuffer(body, kind)
-        offset = entries["offset"].astype(np.float64)  # sums of damaged numbers would overflow
-        first, last = (
-            entries["first_chrom"].astype(np.int64),
-            entries["last_chrom"].astype(np.int64),
-        )
-        backwards = (first > last) | ((first == last) & (entries["start"] > entries["end"]))
-        if backwards.any():
-            return f"an entry at byte {place:,} that ends before it begins"
-        if node["leaf"]:
-            length = entries["bytes"].astype(np.float64)
-            if ((offset + length > size) | (length > _LARGEST_BLOCK)).any():
-                return f"an entry at byte {place:,} for data beyond the end of the file"
-            continue
-        if (offset >= size).any():
-            return f"an entry at byte {place:,} for a node beyond the end of the file"
-        waiting += entries["offset"].tolist()
-    return ""
-
-
-__all__ = ["BigWigSummary", "bigwig_chromosomes", "bigwig_summary", "bin_bigwig"]
-
-logger = logging.getLogger(__name__)
-
-# Decompressing a block twice costs more than filling in some bases that nobody asked for.
+# Decompressing a block twice costs more than filling in some bases that are not needed.
 _JOIN_WITHIN = 2_000
 # Bases held at once beyond a window's width, 8 bytes each.
 _PIECE = 1 << 21
 _STEP = 0.01
+_SIGNATURES = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
+_LARGEST_BLOCK = 1 << 28
+_LONGEST_NAME = 1 << 12
 
 
 def bin_bigwig(
@@ -112,16 +45,16 @@ def bin_bigwig(
     timeout: float = 30.0,
     progress: Callable[[float], object] | None = None,
 ) -> BinnedTrack:
-    """What is the mean signal of each bin, by a bigWig?
+    """Return the mean signal of each bin by a bigWig.
 
     The mean is taken over all bases of the bin, from the value of each base. Bases without data,
-    those outside of the chromosome, and values that are NaN count as 0. Windows on chromosomes that
-    the file does not know are 0 and unobserved.
+    those outside the chromosome, and values that are NaN count as 0. Windows on chromosomes that
+    the file does not have are 0 and unobserved.
 
     Parameters
     ----------
     path
-        A file, or its address (http or https), which must be on a server that sends parts of files.
+        A file, or its address (http or https), on a server that sends parts of files.
     windows
         Under the file's own chromosome names.
     gaps
@@ -132,19 +65,19 @@ def bin_bigwig(
     timeout
         Seconds that the server may be silent.
     progress
-        Called with the share of the work done, 0 to 1.
+        Called with the fraction of the work done.
 
     Returns
     -------
     Units `mean_signal`; the depth is the signal of the whole track (value × bases, summed) by the
-    file's header, NaN if it does not say.
+    file's header, NaN if the header has none.
 
     Raises
     ------
     MissingInputError
         If the file is not there, may not be read, or its server does not send it.
     InputFormatError
-        If it is no bigWig, is damaged, or holds infinite values.
+        If it is not a bigWig, is damaged, or holds infinite values.
 
     References
     ----------
@@ -154,7 +87,7 @@ def bin_bigwig(
     covered = np.zeros(len(windows), np.int64)
     with open_bigwig(path, timeout=timeout) as reader:
         sizes = reader.chroms()
-        depth = read_summary(reader).total
+        depth = _summary(reader).total
         read = _read_zoomed if approximate else _read_exactly
         done, reported = 0, 0.0
         for chrom, there in _windows_inside(windows, sizes):
@@ -167,17 +100,7 @@ def bin_bigwig(
         progress(1.0)
     name = track_name(path)
     _refuse_infinite(values, windows, name)
-    inside = windows.inside(sizes)
-    share = np.minimum((covered / windows.width).astype(np.float32), inside)
-    observed, zeros = settle_gaps(share, inside, gaps)
-    n_partial = int(((share > 0) & (share < inside)).sum())
-    if zeros and (share < inside).any():
-        logger.info(
-            "%s: bases without data are taken for zeros; %d of the %d windows with data lack some",
-            name,
-            n_partial,
-            int((share > 0).sum()),
-        )
+    observed = settle_gaps(covered, windows, sizes, gaps, name)
     return BinnedTrack(values, observed, depth, "mean_signal")
 
 
@@ -196,7 +119,7 @@ def _read_exactly(
     values: NDArray[np.float64],
     covered: NDArray[np.int64],
 ) -> Iterator[int]:
-    """Fill in values and bases covered; yields how many windows each stretch has brought."""
+    """Fill in values and bases covered; yields the number of windows in each stretch."""
     width = windows.width
     starts = there.starts
     apart = starts[1:] > starts[:-1] + width + _JOIN_WITHIN
@@ -268,51 +191,23 @@ def _read_zoomed(
 
 def _refuse_infinite(values: NDArray[np.float64], windows: Windows, name: str) -> None:
     wrong = ~np.isfinite(values)
-    if not wrong.any():
-        return
-    row, column = (int(each[0]) for each in np.nonzero(wrong))
-    start = int(windows.start[row]) + column * windows.bin_size
-    raise InputFormatError(
-        f"{name} holds infinite values.",
-        found=f"{int(wrong.sum())} bins with one, the first at "
-        f"{windows.chrom[row]}:{start:,}-{start + windows.bin_size:,}",
-        expected="finite numbers",
-        cause="a logarithm of 0 or a division by 0 when the track was made",
-        remedy="make the track again with a pseudo-count or a limit",
-    )
-
-
-_BIGWIG = 0x888FFC26
-_CHROMOSOME_TREE = 0x78CA8C91
-_INDEX = 0x2468ACE0
-_HEADER = "HHQQQHHQQIQ"  # after the signature; Kent et al. 2010, supplementary table 5
-_HEADER_BYTES = 64
-_ZOOM_BYTES = 24
-_TREE_BYTES = 32
-_INDEX_BYTES = 48
-_LARGEST_BLOCK = 1 << 28
-_LONGEST_NAME = 1 << 12
-
-_FOREIGN = {
-    b"\xeb\xf2\x89\x87": "a bigBed, which holds regions without a signal",
-    b"\x87\x89\xf2\xeb": "a bigBed, which holds regions without a signal",
-    b"\x1f\x8b": "gzip data, as in a BAM or a packed text file",
-    b"CRAM": "a CRAM",
-    b"BAI\1": "the index of a BAM",
-    b"\x89HDF": "an HDF5 file",
-    b"BZh": "bzip2 data",
-    b"\xfd7zXZ": "xz data",
-    b"PK\3\4": "a zip archive",
-    b"HIC\0": "a .hic file",
-}
+    if wrong.any():
+        row, column = (int(each[0]) for each in np.nonzero(wrong))
+        start = int(windows.start[row]) + column * windows.bin_size
+        raise InputFormatError(
+            f"{name} holds infinite values in {int(wrong.sum())} bins, the first at "
+            f"{windows.chrom[row]}:{start:,}-{start + windows.bin_size:,}.",
+            "make the track again with a pseudo-count or a limit: a logarithm of 0 or a division "
+            "by 0 gave them",
+        )
 
 
 class BigWigSummary(NamedTuple):
-    """What a bigWig's header says of all its data.
+    """The header's summary of all data.
 
     bases_covered : bases with a value
-    minimum, maximum : of the values; NaN where the header does not say
-    total : value × bases, summed; NaN where the header does not say
+    minimum, maximum : of the values; NaN where the header has none
+    total : value × bases, summed; NaN where the header has none
     """
 
     bases_covered: int
@@ -323,24 +218,24 @@ class BigWigSummary(NamedTuple):
 
 @contextmanager
 def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
-    """What does this bigWig hold? A reader of pybigtools, for the body of a `with`.
+    """Open a bigWig: yields a reader of pybigtools.
 
-    Whatever the reader raises in there, panics of its own language included, becomes an error that
-    names the file.
+    Whatever the reader raises in the body of the `with`, panics of its own language included,
+    becomes an error that names the file. Damage to the index may still abort the process.
 
     Raises
     ------
     MissingInputError
         If the file is not there, may not be read, or its server does not send it.
     InputFormatError
-        If it is no bigWig, or a damaged one.
+        If it is not a bigWig, or a damaged one.
     """
     name = track_name(path)
     with _bytes_of(path, timeout) as stream:
-        signed = _check_layout(stream, name, whole_index=not is_url(path))
+        signed = _check_header(stream, name)
         stream.seek(0)
         try:
-            # The stream and not the path: the library tells the kind of a path by its suffix.
+            # The stream and not the path: the library recognizes the kind of a path by its suffix.
             with closing(WithoutPanicText()) as silence, silence:
                 reader = pybigtools.open(stream)
             if not signed:
@@ -352,13 +247,17 @@ def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
             lost = getattr(stream, "error", None)
             if lost is not None:
                 raise lost from None
-            if isinstance(error, pybigtools.BBIReadError) or _is_panic(error):
+            # A panic derives from BaseException, and no module exports its class.
+            if (
+                isinstance(error, pybigtools.BBIReadError)
+                or type(error).__name__ == "PanicException"
+            ):
                 raise _damaged(name, _in_words(error)) from error
             raise
 
 
 class WithoutPanicText:
-    """Keep what a panic of the library would print from the screen: it becomes an error of ours.
+    """Keep what a panic of the library would print from the screen: an error replaces it.
 
     For a short call, of which there may be thousands: whatever else is written to stderr meanwhile
     is lost.
@@ -393,40 +292,23 @@ def _in_words(error: BaseException) -> str:
 
 
 def track_name(path: str | Path) -> str:
-    """How to call this track in a message?"""
+    """Return the name of this track in messages."""
     return shown_url(str(path)) if is_url(path) else Path(path).name
 
 
 def bigwig_chromosomes(path: str | Path, *, timeout: float = 30.0) -> dict[str, int]:
-    """Which chromosomes does a bigWig know, and how long are they?
-
-    Raises
-    ------
-    MissingInputError
-        If the file is not there, may not be read, or its server does not send it.
-    InputFormatError
-        If it is no bigWig, or a damaged one.
-    """
+    """Return the lengths of a bigWig's chromosomes; raises as `open_bigwig` does."""
     with open_bigwig(path, timeout=timeout) as reader:
         return dict(reader.chroms())
 
 
 def bigwig_summary(path: str | Path, *, timeout: float = 30.0) -> BigWigSummary:
-    """What does a bigWig's header say of all its data? Reads no data.
-
-    Raises
-    ------
-    MissingInputError
-        If the file is not there, may not be read, or its server does not send it.
-    InputFormatError
-        If it is no bigWig, or a damaged one.
-    """
+    """Return the summary in a bigWig's header; reads no data; raises as `open_bigwig` does."""
     with open_bigwig(path, timeout=timeout) as reader:
-        return read_summary(reader)
+        return _summary(reader)
 
 
-def read_summary(reader: Any) -> BigWigSummary:
-    """The same of a bigWig that is open."""
+def _summary(reader: Any) -> BigWigSummary:
     summary = reader.info()["summary"]
     bases = int(summary["basesCovered"])
     if not bases:
@@ -442,29 +324,60 @@ def _bytes_of(path: str | Path, timeout: float) -> Iterator[BinaryIO]:
         with RemoteFile(str(path), timeout) as remote:
             yield cast(BinaryIO, remote)
         return
-    path = Path(path)
     try:
-        stream = path.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise MissingInputError(
-            f"{path} does not exist.",
-            remedy=f"check the spelling; paths are relative to {Path.cwd()}",
-        ) from error
-    except IsADirectoryError as error:
-        raise MissingInputError(
-            f"{path} is a folder.", expected="a bigWig", remedy="name the file inside it"
-        ) from error
+        stream = Path(path).open("rb", buffering=0)  # noqa: SIM115 (closed below)
     except (OSError, ValueError) as error:
-        raise MissingInputError(f"{path} cannot be opened.", found=str(error)) from error
+        raise unreadable(Path(path), error) from error
     with stream:
         if not stream.seekable():
             raise InputFormatError(
-                f"{path} is a pipe or a device.",
-                expected="a bigWig on disk, or its URL",
-                cause="a bigWig is read from many places, and a pipe only from start to end",
-                remedy="write it to a file first",
+                f"{path} is a pipe or a device, and a bigWig is read from many places.",
+                "write it to a file first",
             )
         yield cast(BinaryIO, stream)
+
+
+def _check_header(stream: BinaryIO, name: str) -> bool:
+    """Refuse what is not a bigWig, and lengths for which the library would abort the process.
+
+    Returns
+    -------
+    Whether it ends in its signature, as a file that was written to the end does.
+
+    References
+    ----------
+    Kent et al., Bioinformatics 2010, supplementary tables 5 and 8.
+    """
+    size = stream.seek(0, 2)
+    head = _read_at(stream, 0, 4096)
+    if not head.startswith(_SIGNATURES):
+        found, remedy = foreign_content(head)
+        if not head:
+            found, remedy = "empty", "make or fetch it again: a program or download was interrupted"
+        elif head.startswith(b"\x1f\x8b"):
+            found, remedy = "gzip data, such as a BAM or packed text", ""
+        elif not found:
+            found = f"text that begins with {head.decode(errors='replace')[:60]!r}"
+        raise InputFormatError(
+            f"{name} is not a bigWig: it is {found}.",
+            remedy or "name the bigWig, or the format of the file in the sheet's column format",
+        )
+    order = "<" if head.startswith(_SIGNATURES[0]) else ">"
+    if len(head) < 64:
+        raise _damaged(name, f"it has {size} bytes only")
+    (tree,) = struct.unpack_from(f"{order}Q", head, 8)
+    (block,) = struct.unpack_from(f"{order}I", head, 52)
+    listed = _read_at(stream, tree, 24) if tree < size else b""
+    if len(listed) < 24:
+        raise _damaged(name, "its list of chromosomes is beyond its end")
+    _, _, name_bytes, value_bytes, n_chroms = struct.unpack(f"{order}IIIIQ", listed)
+    if (
+        block > _LARGEST_BLOCK
+        or not 0 < name_bytes <= _LONGEST_NAME
+        or n_chroms * (name_bytes + value_bytes) > size
+    ):
+        raise _damaged(name, "its header has invalid lengths")
+    return _read_at(stream, size - 4, 4) == head[:4]
 
 
 def _read_at(stream: BinaryIO, place: int, n_bytes: int) -> bytes:
@@ -475,61 +388,10 @@ def _read_at(stream: BinaryIO, place: int, n_bytes: int) -> bytes:
     return data
 
 
-def _check_layout(stream: BinaryIO, name: str, *, whole_index: bool) -> bool:
-    """Is this a bigWig, and does it reach as far as its header says?
-
-    Lengths that damage has made absurd are caught here: the library would ask for as much memory,
-    and the process would end. The index is followed to its leaves only where that is quick.
-
-    Returns
-    -------
-    Does it end in its signature, as a file that was written to the end does?
-    """
-    size = stream.seek(0, 2)
-    head = _read_at(stream, 0, _HEADER_BYTES)
-    order = next((each for each in "<>" if head[:4] == struct.pack(f"{each}I", _BIGWIG)), "")
-    if not order:
-        raise _foreign(name, head, _read_at(stream, 0, 4096))
-    if len(head) < _HEADER_BYTES:
-        raise _cut_off(name, size, _HEADER_BYTES)
-    (_, n_zooms, tree, data, index, _, _, _, summary, block, _) = struct.unpack(
-        order + _HEADER, head[4:]
-    )
-    zooms = _read_at(stream, _HEADER_BYTES, n_zooms * _ZOOM_BYTES)
-    if len(zooms) < n_zooms * _ZOOM_BYTES:
-        raise _cut_off(name, size, _HEADER_BYTES + n_zooms * _ZOOM_BYTES)
-    indices = [index, *(last for *_, last in struct.iter_unpack(f"{order}IIQQ", zooms))]
-    furthest = max(
-        tree + _TREE_BYTES, data + 8, summary, *(each + _INDEX_BYTES for each in indices)
-    )
-    if furthest > size:
-        raise _cut_off(name, size, furthest)
-
-    kind, _, name_bytes, value_bytes, n_chroms, _ = struct.unpack(
-        f"{order}IIIIQQ", _read_at(stream, tree, _TREE_BYTES)
-    )
-    if (
-        kind != _CHROMOSOME_TREE
-        or not 0 < name_bytes <= _LONGEST_NAME
-        or value_bytes != 8
-        or n_chroms * (name_bytes + value_bytes) > size
-        or block > _LARGEST_BLOCK
-    ):
-        raise _damaged(name, "a header or a list of chromosomes that makes no sense")
-    if struct.unpack(f"{order}I", _read_at(stream, index, 4))[0] != _INDEX:
-        raise _damaged(name, f"no index at byte {index:,}, where the header says it is")
-    if whole_index:
-        fault = index_fault(partial(_read_at, stream), index, size, "<" if order == "<" else ">")
-        if fault:
-            raise _damaged(name, f"an index with {fault}")
-    return _read_at(stream, size - 4, 4) == head[:4]
-
-
 def _read_last_zoom(reader: Any) -> None:
-    """Is all there, though the file does not end in its signature?
+    """Read what lies last in the file, the coarsest zoom level, to see whether it is cut off.
 
-    Old programs did not write one. What lies last in the file is the index of the coarsest zoom
-    level, so reading that level shows whether anything was cut off.
+    For files that do not end in their signature, which old programs did not write.
     """
     zooms = reader.zooms()
     for chrom in reader.chroms() if zooms else ():
@@ -537,50 +399,45 @@ def _read_last_zoom(reader: Any) -> None:
             pass
 
 
-def _is_panic(error: BaseException) -> bool:
-    # It derives from BaseException, and no module exports it.
-    return type(error).__name__ == "PanicException"
-
-
-def _foreign(name: str, head: bytes, start: bytes) -> InputFormatError:
-    if not head:
-        return InputFormatError(
-            f"{name} is empty.",
-            expected="a bigWig",
-            cause="the program that wrote it failed, or a download was interrupted",
-            remedy="make or fetch it again",
-        )
-    found = next((kind for magic, kind in _FOREIGN.items() if head.startswith(magic)), "")
-    cause = "another file was meant, or its format is given wrongly"
-    if looks_like_page(start):
-        found, cause = "a web page", "a download that failed: the server sent a page in its place"
-    elif not found and b"\0" not in start:
-        line = start.split(b"\n", 1)[0][:60].decode(errors="replace")
-        found = f"text that begins with {line!r}"
-    return InputFormatError(
-        f"{name} is not a bigWig.",
-        found=found or f"a file that begins with the bytes {head[:4].hex(' ')}",
-        expected="the signature of a bigWig, 26 fc 8f 88",
-        cause=cause,
-        remedy="name the bigWig, or say what it is in the sheet's column format",
-    )
-
-
-def _cut_off(name: str, size: int, needed: int) -> InputFormatError:
-    return InputFormatError(
-        f"{name} is cut off.",
-        found=f"{size:,} bytes",
-        expected=f"at least {needed:,} bytes by its own header",
-        cause="an interrupted download or copy, or the program that wrote it was stopped",
-        remedy="fetch or make it again",
-    )
-
-
 def _damaged(name: str, found: str) -> InputFormatError:
     return InputFormatError(
-        f"{name} is damaged or cut off.",
-        found=found,
-        expected="a whole bigWig",
-        cause="an interrupted download or copy, or the program that wrote it was stopped",
-        remedy="fetch or make it again",
+        f"{name} is damaged or cut off: {found}.",
+        "fetch or make it again: a download, a copy or the program that wrote it was interrupted",
     )
+
+
+def _recognizes(head: bytes) -> int:
+    return 2 * head.startswith(_SIGNATURES)
+
+
+def _chromosomes(path: str, options: ReadingOptions) -> dict[str, int]:
+    return bigwig_chromosomes(path, timeout=options.timeout)
+
+
+def _bin(
+    path: str,
+    windows: Windows,
+    options: ReadingOptions,
+    sizes: Mapping[str, int] | None,
+    progress: Callable[[float], object] | None,
+) -> BinnedTrack:
+    return bin_bigwig(
+        path,
+        windows,
+        gaps=options.gaps,
+        approximate=options.approximate,
+        timeout=options.timeout,
+        progress=progress,
+    )
+
+
+READER = TrackReader(
+    "bigwig",
+    "bigWig",
+    (".bw", ".bigwig"),
+    recognizes=_recognizes,
+    bin=_bin,
+    chromosomes=_chromosomes,
+    remote=True,
+    may_abort=True,
+)

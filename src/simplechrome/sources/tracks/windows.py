@@ -1,4 +1,4 @@
-"""Which bases does each gene's window hold, and what did a track say about them?
+"""Windows around genes, what a track holds in them, and how much of them is blacklisted.
 
 Readers of tracks work in the genome's direction, left to right, under the track's own chromosome
 names; `Windows.along_genes` turns the result into the direction of transcription.
@@ -6,18 +6,23 @@ names; `Windows.along_genes` turns the result into the direction of transcriptio
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simplechrome.errors import ConfigError
+from simplechrome.errors import ConfigError, InputFormatError
+from simplechrome.sources.text import open_text
+
+logger = logging.getLogger("simplechrome.sources.tracks")
 
 Gaps = Literal["auto", "zero", "missing"]
-GAPS: tuple[Gaps, ...] = ("auto", "zero", "missing")
+GAPS: tuple[Gaps, ...] = get_args(Gaps)
 
 _MOSTLY_PARTIAL = 0.5
 
@@ -26,7 +31,7 @@ class BinnedTrack(NamedTuple):
     """What a track holds in each window, left to right on the genome.
 
     values : (gene, bin), float64; 0 where there are no data
-    observed : (gene,), float32, the share of the window's bases that have data, 0 to 1
+    observed : (gene,), float32, the fraction of the window's bases that have data
     depth : library size (reads that count, of the whole file) or total signal; NaN if unknown
     units : `reads` or `mean_signal`
     """
@@ -66,7 +71,7 @@ class Windows:
 
     @classmethod
     def around_tss(cls, genes: pd.DataFrame, *, flank: int = 5000, bin_size: int = 100) -> Windows:
-        """Where do the windows of these genes lie?
+        """Return the windows of these genes.
 
         On the plus strand, and where the strand is not known, [tss - flank, tss + flank); on the
         minus strand [tss - flank + 1, tss + flank + 1) read backwards, so that base `tss` is always
@@ -88,10 +93,9 @@ class Windows:
         """
         if bin_size < 1 or flank < 1 or flank % bin_size:
             raise ConfigError(
-                "The window makes no sense.",
-                found=f"flank {flank}, bin size {bin_size}",
-                expected="a flank that is a multiple of the bin size, both 1 or more",
-                remedy="for example --flank 5000 --bin-size 100, or --flank 20000 --bin-size 200",
+                f"Windows of flank {flank} cannot be cut into bins of {bin_size}: the flank must "
+                "be a multiple of the bin size, both 1 or more.",
+                "for example --flank 5000 --bin-size 100, or --flank 20000 --bin-size 200",
             )
         backwards = (genes["strand"] == "-").to_numpy()
         start = genes["tss"].to_numpy(np.int64) - flank + backwards
@@ -107,16 +111,16 @@ class Windows:
         return self.n_bins * self.bin_size
 
     def renamed(self, names: Mapping[str, str]) -> Windows:
-        """What are these windows on a track with other chromosome names?
+        """Return these windows on a track with other chromosome names.
 
-        Chromosomes that `names` does not hold become "": the track knows nothing of them.
+        Chromosomes that `names` does not hold become "".
         """
         unique, codes = np.unique(self.chrom.astype(str), return_inverse=True)
         theirs = np.array([names.get(str(name), "") for name in unique], dtype=object)
         return replace(self, chrom=theirs[codes])
 
     def by_chromosome(self) -> Iterator[tuple[str, ChromWindows]]:
-        """Which windows lie on each chromosome? Those without a chromosome are left out."""
+        """Yield the windows of each chromosome; those without one are skipped."""
         names = self.chrom.astype(str)
         for name in np.unique(names):
             if name:
@@ -127,14 +131,14 @@ class Windows:
     def stretches(
         self, windows: ChromWindows, *, join_within: int = 0, size: int | None = None
     ) -> NDArray[np.int64]:
-        """Which stretches of the chromosome hold all these windows?
+        """Return the stretches of the chromosome that hold all these windows.
 
         Parameters
         ----------
         join_within
             Windows with up to this many bases between them become one stretch.
         size
-            The chromosome's length, where it is known: nothing outside is asked for.
+            The chromosome's length, where it is known: stretches end there.
 
         Returns
         -------
@@ -153,7 +157,7 @@ class Windows:
         return np.stack([starts[first], reach[np.r_[first[1:], True]]], axis=1)
 
     def inside(self, sizes: Mapping[str, int]) -> NDArray[np.float32]:
-        """Which share of each window's bases lies on its chromosome?
+        """Return the fraction of each window's bases that lies on its chromosome.
 
         (gene,), 0 where the chromosome is not among `sizes`.
         """
@@ -163,36 +167,126 @@ class Windows:
         return (np.maximum(bases, 0) / self.width).astype(np.float32)
 
     def along_genes(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What are values (gene, bin), left to right, in the direction of transcription?"""
+        """Return values (gene, bin), given left to right, in the direction of transcription."""
         turned = values.copy()
         turned[self.backwards] = values[self.backwards, ::-1]
         return turned
 
 
 def settle_gaps(
-    observed: NDArray[np.float32], inside: NDArray[np.float32], gaps: Gaps
-) -> tuple[NDArray[np.float32], bool]:
-    """Do bases without data hold zeros that nobody wrote down, or were they never measured?
+    covered: NDArray[np.int64], windows: Windows, sizes: Mapping[str, int], gaps: Gaps, name: str
+) -> NDArray[np.float32]:
+    """Return the fraction of each window that is observed, once it is clear what gaps mean.
 
     Many programs write no zeros into a track. Such a track is full of holes: most windows that hold
     data at all have some. A track of some regions only has holes at their edges.
 
     Parameters
     ----------
-    observed : (gene,), share of each window's bases that the track gives a value for
-    inside : (gene,), share that lies on the chromosome
+    covered : (gene,), bases of each window that the track gives a value for
+    sizes
+        Lengths of chromosomes.
     gaps
-        `zero` and `missing` say what it is; `auto` takes gaps as zeros where more than half of the
-        windows with data have some.
+        `zero`: bases without data hold zeros that were not written; `missing`: they were never
+        measured; `auto` takes them for zeros where more than half of the windows with data have
+        some.
+    name
+        The track's, for the log.
 
     Returns
     -------
-    (gene,), the share of bases that have data, and whether gaps are zeros.
+    (gene,), 0 to 1.
     """
+    inside = windows.inside(sizes)
+    observed = np.minimum((covered / windows.width).astype(np.float32), inside)
+    with_data = observed > 0
+    partial = with_data & (observed < inside - 1e-6)
+    zeros = gaps == "zero"
     if gaps == "auto":
-        with_data = observed > 0
-        partial = with_data & (observed < inside - 1e-6)
         zeros = bool(partial.sum() > _MOSTLY_PARTIAL * max(1, with_data.sum()))
-    else:
-        zeros = gaps == "zero"
-    return (inside if zeros else observed), zeros
+    if not zeros:
+        return observed
+    if (observed < inside).any():
+        logger.info(
+            "%s: bases without data are taken for zeros; %d of the %d windows with data lack some",
+            *(name, int((with_data & (observed < inside)).sum()), int(with_data.sum())),
+        )
+    return inside
+
+
+_DIGITS = 18  # of a place that 64 bits hold
+
+
+def read_regions(path: str | Path) -> pd.DataFrame:
+    """Return the regions of a BED file, as of a blacklist.
+
+    Parameters
+    ----------
+    path
+        BED with three columns or more, plain or packed.
+
+    Returns
+    -------
+    chrom, start, end: 0-based and half-open, in file order.
+
+    Raises
+    ------
+    MissingInputError
+        If the file cannot be opened.
+    InputFormatError
+        If it is empty, or a line is not a region.
+    """
+    file = Path(path)
+    rows: list[tuple[str, int, int]] = []
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace() or line.startswith(("#", "track", "browser")):
+                continue
+            fields = line.rstrip("\n").split("\t") if "\t" in line else line.split()
+            whole = len(fields) >= 3 and all(
+                text.strip().isdecimal() and len(text) < _DIGITS for text in fields[1:3]
+            )
+            if not whole or int(fields[1]) >= int(fields[2]):
+                raise InputFormatError(
+                    f"{file.name}, line {number} is not a region of a BED file: "
+                    f"{line.strip()[:60]!r}.",
+                    "each line needs a chromosome, a start and an end above it, separated by tabs",
+                )
+            rows.append((fields[0].strip(), int(fields[1]), int(fields[2])))
+    if not rows:
+        raise InputFormatError(f"{file.name} holds no regions.", "BED has a line per region")
+    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
+
+
+def blacklisted_share(windows: Windows, regions: pd.DataFrame) -> NDArray[np.float32]:
+    """Return the fraction of each window's bases that lies in one of the regions.
+
+    Parameters
+    ----------
+    windows
+        Under the regions' chromosome names.
+    regions
+        With chrom, start and end; they may overlap each other.
+
+    Returns
+    -------
+    (gene,), 0 to 1.
+    """
+    share = np.zeros(len(windows), np.float32)
+    by_chrom = dict(list(regions.groupby("chrom", sort=False)))
+    for chrom, there in windows.by_chromosome():
+        if chrom not in by_chrom:
+            continue
+        own = by_chrom[chrom].sort_values("start")
+        start, end = own["start"].to_numpy(np.int64), own["end"].to_numpy(np.int64)
+        reach = np.maximum.accumulate(end)
+        first = np.r_[True, start[1:] > reach[:-1]]
+        start, end = start[first], reach[np.r_[first[1:], True]]  # disjoint now
+        # Bases covered up to a place grow by one a base inside a region, and stay outside.
+        borders = np.stack([start, end], axis=1).ravel()
+        up_to = np.repeat(np.cumsum(end - start), 2)
+        up_to[::2] -= end - start
+        places = there.starts[:, None] + [0, windows.width]
+        bases = np.diff(np.interp(places, borders, up_to), axis=1)[:, 0]
+        share[there.rows] = bases / windows.width
+    return share

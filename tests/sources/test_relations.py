@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import ConfigError, InputFormatError, MissingInputError
-from simplechrome.sources.contacts import (
+from simplechrome.sources.relations import (
     is_matrix,
     matrix_chromosomes,
     read_contacts,
+    read_gene_sets,
     read_matrix,
+    read_pairs,
 )
-from simplechrome.sources.gene_relations import read_gene_sets, read_pairs
 
 
 def write(folder: Path, text: str) -> Path:
@@ -41,7 +42,7 @@ def test_pairs(tmp_path: Path, text: str, pairs: list[tuple[str, str, float]]) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\tb\nc\n", "line 2 is no pair"),
+        ("a\tb\nc\n", "line 2 is not a pair"),
         ("a\tb\t1\nc\td\thigh\n", "line 2: the weight is 'high'"),
         ("a\tb\tx\nc\td\ty\n", "line 2: the weight is 'y'"),  # one header, not two
         ("# nothing\n", "holds no pairs"),
@@ -55,7 +56,7 @@ def test_bad_pairs(tmp_path: Path, text: str, message: str) -> None:
 def test_gene_sets(tmp_path: Path) -> None:
     path = write(tmp_path, "A\thttp://x\tg1\tg2\t\nB\t\tg3\nA\t\tg4\n\n")
     assert read_gene_sets(path) == {"A": ["g1", "g2", "g4"], "B": ["g3"]}
-    with pytest.raises(InputFormatError, match="line 1 is no gene set"):
+    with pytest.raises(InputFormatError, match="line 1 is not a gene set"):
         read_gene_sets(write(tmp_path, "g1\tg2\n"))
     with pytest.raises(InputFormatError, match="holds no gene sets"):
         read_gene_sets(write(tmp_path, "\n"))
@@ -82,9 +83,12 @@ def test_contacts(tmp_path: Path, text: str, scores: list[float]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("chr1\t0\t10\tchr1\t20\t30\nchr1\t0\t10\n", "line 2 is no pair of fragments"),
-        ("chr1\t10\t0\tchr1\t20\t30\nchr1\t10\t0\tchr1\t20\t30\n", "line 2 is no pair"),
-        ("chr1\t0\t10\tchr1\t20\t30\tx\t5\nchr1\t0\t10\tchr1\t20\t30\tx\thigh\n", "no numbers"),
+        ("chr1\t0\t10\tchr1\t20\t30\nchr1\t0\t10\n", "line 2 is not a pair of fragments"),
+        ("chr1\t10\t0\tchr1\t20\t30\nchr1\t10\t0\tchr1\t20\t30\n", "line 2 is not a pair"),
+        (
+            "chr1\t0\t10\tchr1\t20\t30\tx\t5\nchr1\t0\t10\tchr1\t20\t30\tx\thigh\n",
+            "1 scores, of 2, that are not numbers",
+        ),
         ("\n", "holds no contacts"),
     ],
 )
@@ -112,7 +116,7 @@ def test_matrix_entries_between_bins_of_places(tmp_path: Path) -> None:
     table = read_matrix(path, places)
     assert table.to_numpy().tolist() == [["c1", 0, 10, "c1", 20, 30, 6.0]]
     everywhere = pd.DataFrame({"chrom": "c1", "pos": [0, 10, 20]})
-    assert read_matrix(path, everywhere)["score"].tolist() == [4, 6]  # the diagonal is left out
+    assert read_matrix(path, everywhere)["score"].tolist() == [4, 6]  # the diagonal is dropped
     assert matrix_chromosomes(path) == ["c1", "c2"]
     assert is_matrix(path)
     with pytest.raises(InputFormatError, match="no contacts between the bins"):
@@ -141,10 +145,10 @@ def test_finest_usual_resolution_is_taken(tmp_path: Path) -> None:
         read_matrix(path, places, resolution=2_000)
 
 
-def test_a_matrix_that_is_none(tmp_path: Path) -> None:
+def test_file_that_is_not_a_matrix(tmp_path: Path) -> None:
     pytest.importorskip("cooler")
     (tmp_path / "x.cool").write_text("no")
-    with pytest.raises(InputFormatError, match="no contact matrix"):
+    with pytest.raises(InputFormatError, match="not a contact matrix"):
         matrix_chromosomes(tmp_path / "x.cool")
-    with pytest.raises(MissingInputError, match="There is no file"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         matrix_chromosomes(tmp_path / "y.cool")

@@ -1,7 +1,8 @@
-"""Pairs of fragments that were seen to touch: BEDPE, tables, and matrices (.cool, .mcool)."""
+"""What relates genes: lists of pairs, gene sets, and contacts (BEDPE, .cool, .mcool)."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import math
@@ -13,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from simplechrome.errors import ConfigError, InputFormatError, MissingInputError
-from simplechrome.sources.text.open import open_text
+from simplechrome.sources.provenance import unreadable
+from simplechrome.sources.text import open_text
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +26,109 @@ _AT_ONCE = 2_000_000  # entries of a matrix
 _SCORES = ("score", "count", "counts", "observed", "o", "n_reads", "value", "weight")
 
 
+def read_pairs(path: str | Path) -> pd.DataFrame:
+    """Return the pairs of genes in a list.
+
+    Parameters
+    ----------
+    path
+        A pair a line, plain or packed: two ids or names and, if there, a weight, separated by
+        tabs, commas or spaces. More columns are not read. A first line whose third field is not a
+        number where the next line's is one, or that begins with #, is a header.
+
+    Returns
+    -------
+    one, other, weight (1 where the file has none); in file order.
+
+    Raises
+    ------
+    MissingInputError
+        If the file cannot be opened.
+    InputFormatError
+        If it is empty, a line has one field only, or a weight is not a finite number.
+    """
+    file = Path(path)
+    rows: list[tuple[str, str, float]] = []
+    delimiter: str | None = None
+    first = True
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace() or line.startswith("#"):
+                continue
+            if first:
+                delimiter = "\t" if "\t" in line else "," if "," in line else None
+            fields = [field.strip().strip('"') for field in line.rstrip("\n").split(delimiter)]
+            if len(fields) < 2 or not (fields[0] and fields[1]):
+                raise InputFormatError(
+                    f"{file.name}, line {number} is not a pair of genes: {line.strip()[:60]!r}.",
+                    "give two genes and optionally a weight, separated as in the first line",
+                )
+            weight = _number(fields[2]) if len(fields) > 2 else 1.0
+            if math.isfinite(weight):
+                rows.append((fields[0], fields[1], weight))
+            elif not first:  # a first line may be a header
+                raise InputFormatError(
+                    f"{file.name}, line {number}: the weight is {fields[2]!r}, not a number.",
+                    "put the weight into the third column, or keep the first two columns alone",
+                )
+            first = False
+    if not rows:
+        raise InputFormatError(f"{file.name} holds no pairs.", "write a pair of genes a line")
+    return pd.DataFrame(rows, columns=["one", "other", "weight"])
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def read_gene_sets(path: str | Path) -> dict[str, list[str]]:
+    """Return the genes of each set.
+
+    Parameters
+    ----------
+    path
+        GMT, plain or packed: name, description and the genes, separated by tabs; a set a line.
+
+    Returns
+    -------
+    Name → genes. Sets of the same name are joined.
+
+    Raises
+    ------
+    MissingInputError
+        If the file cannot be opened.
+    InputFormatError
+        If it is empty, or a line has less than three fields.
+    """
+    file = Path(path)
+    sets: dict[str, list[str]] = {}
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.isspace():
+                continue
+            fields = [field.strip() for field in line.rstrip("\n").split("\t")]
+            if len(fields) < 3 or not fields[0]:
+                raise InputFormatError(
+                    f"{file.name}, line {number} is not a gene set: {line.strip()[:60]!r}.",
+                    "GMT has name, description and genes in each line, separated by tabs",
+                )
+            sets.setdefault(fields[0], []).extend(gene for gene in fields[2:] if gene)
+    if not sets:
+        raise InputFormatError(f"{file.name} holds no gene sets.", "GMT has a set a line")
+    return sets
+
+
 def is_matrix(path: str | Path) -> bool:
-    """Is this a contact matrix, by its name?"""
+    """Return whether this is a contact matrix, by its name."""
     return ".cool" in str(path) or ".mcool" in str(path)
 
 
 def read_contacts(path: str | Path) -> pd.DataFrame:
-    """Which pairs of fragments does this file hold?
+    """Return the pairs of fragments in a file.
 
     Parameters
     ----------
@@ -49,7 +147,7 @@ def read_contacts(path: str | Path) -> pd.DataFrame:
     MissingInputError
         If the file cannot be opened.
     InputFormatError
-        If it is empty, or a line is no pair of fragments.
+        If it is empty, or a line is not a pair of fragments.
     """
     file = Path(path)
     rows: list[tuple[Any, ...]] = []
@@ -60,30 +158,29 @@ def read_contacts(path: str | Path) -> pd.DataFrame:
             if line.isspace() or line.startswith(("track", "browser", "##")):
                 continue
             fields = [f.strip() for f in (line.split("\t") if "\t" in line else line.split())]
-            first = not rows
-            if first and (line.startswith("#") or not _is_pair(fields)) and not header:
+            if not rows and not header and (line.startswith("#") or not _is_pair(fields)):
                 header = [name.lstrip("#").lower() for name in fields]
                 continue
             if line.startswith("#"):
                 continue
             if not _is_pair(fields):
                 raise InputFormatError(
-                    f"{file.name}, line {number} is no pair of fragments.",
-                    found=repr(line.rstrip("\n")[:80]),
-                    expected="chromosome, start and end, twice, starts below ends",
-                    cause="not a BEDPE file, or a damaged line",
+                    f"{file.name}, line {number} is not a pair of fragments: "
+                    f"{line.strip()[:80]!r}.",
+                    "BEDPE has chromosome, start and end, twice, with starts below ends",
                 )
-            if first:
+            if not rows:
                 column = _score_column(header, fields)
-            rows.append((*_fragment(fields[:3]), *_fragment(fields[3:6]), _score(fields, column)))
+            places = [int(text) if k % 3 else text for k, text in enumerate(fields[:6])]
+            rows.append((*places, _score(fields, column)))
     if not rows:
-        raise InputFormatError(f"{file.name} holds no contacts.", expected="BEDPE: a pair a line")
+        raise InputFormatError(f"{file.name} holds no contacts.", "BEDPE has a pair a line")
     table = pd.DataFrame(rows, columns=COLUMNS)
-    if table["score"].isna().any():
+    n_wrong = int(table["score"].isna().sum())
+    if n_wrong:
         raise InputFormatError(
-            f"{file.name} has scores that are no numbers.",
-            found=f"{int(table['score'].isna().sum())} of {len(table)}",
-            expected="a number from 0 up on every line, or no scores at all",
+            f"{file.name} has {n_wrong} scores, of {len(table)}, that are not numbers from 0 up.",
+            "give every line a score, or none",
         )
     return table
 
@@ -91,10 +188,6 @@ def read_contacts(path: str | Path) -> pd.DataFrame:
 def _is_pair(fields: Sequence[str]) -> bool:
     whole = len(fields) >= 6 and all(fields[k].isdecimal() for k in (1, 2, 4, 5))
     return whole and int(fields[1]) < int(fields[2]) and int(fields[4]) < int(fields[5])
-
-
-def _fragment(fields: Sequence[str]) -> tuple[str, int, int]:
-    return fields[0], int(fields[1]), int(fields[2])
 
 
 def _score_column(header: Sequence[str], fields: Sequence[str]) -> int | None:
@@ -108,20 +201,17 @@ def _score_column(header: Sequence[str], fields: Sequence[str]) -> int | None:
 
 
 def _score(fields: Sequence[str], column: int | None) -> float:
-    """1 without a column, NaN where it holds no number from 0 up."""
+    """1 without a column, NaN where it does not hold a number from 0 up."""
     if column is None:
         return 1.0
-    try:
-        value = float(fields[column])
-    except (ValueError, IndexError):
-        return math.nan
-    return value if 0 <= value < math.inf else math.nan
+    value = _number(fields[column]) if column < len(fields) else math.nan
+    return value if value >= 0 else math.nan
 
 
 def read_matrix(
     path: str | Path, places: pd.DataFrame, *, resolution: int | None = None
 ) -> pd.DataFrame:
-    """How often do the bins that hold these places touch each other?
+    """Return the contacts between the bins of a matrix that hold these places.
 
     Read in parts; the memory is that of the entries between such bins. Balanced entries where the
     matrix has weights, counts otherwise.
@@ -137,14 +227,14 @@ def read_matrix(
 
     Returns
     -------
-    As `read_contacts`; entries on the diagonal and empty ones are left out.
+    As `read_contacts`; entries on the diagonal and empty ones are dropped.
 
     Raises
     ------
     MissingInputError
         If the file or the package cooler is not there.
     InputFormatError
-        If it is not such a matrix.
+        If it is not a contact matrix.
     ConfigError
         If it has no bins of this size.
     """
@@ -152,7 +242,6 @@ def read_matrix(
     names = list(matrix.chromnames)
     bins = matrix.bins()[:]
     wanted = np.zeros(len(bins), bool)
-    size = int(matrix.binsize or 0)
     for name in names:
         first, last = matrix.extent(name)
         starts = bins["start"].to_numpy()[first:last]
@@ -161,12 +250,8 @@ def read_matrix(
         inside = (at >= 0) & (here < bins["end"].to_numpy()[first:last][at])
         wanted[first + at[inside]] = True
     weights = bins["weight"].to_numpy(float) if "weight" in bins else np.ones(len(bins))
-    log.info(
-        "%s: bins of %d bp, %s",
-        Path(path).name,
-        size,
-        "balanced" if "weight" in bins else "not balanced",
-    )
+    state = "balanced" if "weight" in bins else "not balanced"
+    log.info("%s: bins of %d bp, %s", Path(path).name, int(matrix.binsize or 0), state)
     parts = []
     total = int(matrix.info["nnz"])
     for start in range(0, total, _AT_ONCE):
@@ -178,9 +263,8 @@ def read_matrix(
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if found.empty:
         raise InputFormatError(
-            f"{path} holds no contacts between the bins of the genes.",
-            found=f"{total} entries in all",
-            expected="entries between bins that hold a TSS",
+            f"{path} holds no contacts between the bins of the genes, of {total} entries in all.",
+            "check that it is of the same genome, and its bins are not too large",
         )
     ends: dict[str, np.ndarray] = {}
     for end, key in ((1, "one"), (2, "other")):
@@ -194,7 +278,7 @@ def read_matrix(
 
 
 def matrix_chromosomes(path: str | Path, *, resolution: int | None = None) -> list[str]:
-    """Which chromosomes has a contact matrix? Errors as in `read_matrix`."""
+    """Return the chromosomes of a contact matrix; errors as in `read_matrix`."""
     return [str(name) for name in _open_matrix(path, resolution).chromnames]
 
 
@@ -204,12 +288,12 @@ def _open_matrix(path: str | Path, resolution: int | None) -> Any:
     except ImportError:
         raise MissingInputError(
             f"{path} cannot be read without the package cooler.",
-            remedy="pip install 'simplechrome[contact]'",
+            "pip install 'simplechrome[contact]'",
         ) from None
     text = str(path)
     file, _, inside = text.partition("::")
     if not Path(file).is_file():
-        raise MissingInputError(f"There is no file {file}.", remedy="check the path")
+        raise unreadable(Path(file), FileNotFoundError(errno.ENOENT, "no such file"))
     try:
         groups = {g.lstrip("/"): g for g in cooler.fileops.list_coolers(file)}
         if inside:
@@ -219,17 +303,14 @@ def _open_matrix(path: str | Path, resolution: int | None) -> Any:
             return cooler.Cooler(file)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputFormatError(
-            f"{path} is no contact matrix.",
-            found=f"{type(error).__name__}: {error}",
-            expected="a .cool or .mcool file",
-            cause="a damaged or incomplete copy, or another format",
+            f"{path} is not a contact matrix (.cool or .mcool): {type(error).__name__}, {error}.",
+            "copy it again, or convert it to .mcool",
         ) from error
     default = min((size for size in sizes if size >= FINEST), default=max(sizes))
     chosen = default if resolution is None else resolution
     if chosen not in sizes:
         raise ConfigError(
-            f"{path} has no bins of {chosen} bp.",
-            found=", ".join(map(str, sorted(sizes))),
-            expected="one of these with --resolution",
+            f"{path} has no bins of {chosen} bp, only of {', '.join(map(str, sorted(sizes)))}.",
+            "choose one of these with --resolution",
         )
     return cooler.Cooler(f"{file}::{sizes[chosen]}")

@@ -1,20 +1,26 @@
-"""How many reads fall into each bin?"""
+"""Which reads count, and how many fall into each bin."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from simplechrome.sources.tracks.counting import (
+from simplechrome.errors import ConfigError
+from simplechrome.sources.tracks.reads import (
+    ReadRule,
     Reads,
     bin_edges,
     count_overlaps,
     count_positions,
     count_reads,
 )
-from simplechrome.sources.tracks.read_rule import ReadRule
 
 
 def reads(*intervals: tuple[int, int, str]) -> Reads:
@@ -92,3 +98,39 @@ def test_counts_equal_brute_force(
             touching = sum(first < high and first + length > low for first, length in drawn)
             assert overlaps[window, each] == touching
             assert positions[window, each] == sum(low <= first < high for first, _ in drawn)
+
+
+def test_default_counts_what_multicov_counts_without_duplicates() -> None:
+    rule = ReadRule()
+    assert (rule.count, rule.shift, rule.min_mapping_quality) == ("overlap", 0, 0)
+    # unmapped 4, failed 512, duplicate 1024, secondary 256, supplementary 2048
+    assert rule.excluded_flags == 4 + 512 + 1024 + 256 + 2048
+
+
+def test_kept_reads_leave_the_mask() -> None:
+    assert ReadRule(keep_duplicates=True).excluded_flags == 4 + 512 + 256 + 2048
+    assert ReadRule(keep_secondary=True).excluded_flags == 4 + 512 + 1024
+    assert ReadRule(keep_duplicates=True, keep_secondary=True).excluded_flags == 4 + 512
+
+
+def test_rule_survives_json() -> None:
+    rule = ReadRule("five-prime", shift=-75, min_mapping_quality=30, keep_secondary=True)
+    assert ReadRule(**json.loads(json.dumps(asdict(rule)))) == rule
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"count": "five_prime"}, "did you mean five-prime"),
+        ({"count": "overlap", "shift": 75}, "shift of 75"),
+        ({"count": "five-prime", "shift": 0.5}, "shift is 0.5"),
+        ({"count": "five-prime", "shift": 2_000_000}, "-1000000 to 1000000"),
+        ({"min_mapping_quality": -1}, "0 to 254"),
+        ({"min_mapping_quality": 255}, "0 to 254"),
+        ({"min_mapping_quality": True}, "is True, not a whole number"),
+        ({"keep_duplicates": "no"}, "is 'no', not true or false"),
+    ],
+)
+def test_invalid_rule_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ReadRule(**arguments)

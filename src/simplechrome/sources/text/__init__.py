@@ -1,1 +1,0 @@
-"""Text files: opening, delimited tables."""
