@@ -85,7 +85,7 @@ def shaped(
     def latents_of(genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         drawn = train.isel(gene=genes)
         told = encoder.with_labels(drawn, drawn["label"].values)
-        x = told.transform_labelled(drawn, drawn["label"].values)
+        x = told.transform_out_of_fold(drawn, drawn["label"].values)
         return x.values[0], told.transform(scored).values[0]
 
     return latents_of

@@ -31,7 +31,7 @@ from simplechrome import metrics
 from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.config.options import merge_options
 from simplechrome.config.run import RunConfig
-from simplechrome.latent.window_encoder import WindowEncoder
+from simplechrome.latent.encoder import WindowEncoder
 from simplechrome.predictors.predictor import Predictor
 
 RAW, LATENTS = "paper MLP, raw window", "paper MLP, paper VAE"

@@ -57,7 +57,7 @@ class Transfer:
     def consensus(self, cell_types: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Latents of all genes of the target, and what the others' head says of them."""
         encoder = simplechrome.ConsensusEncoder().fit(self.train.sel(cell_type=cell_types))
-        encoder = encoder.with_tracks(self.train.sel(cell_type=[self.target]))
+        encoder = encoder.adapt_to(self.train.sel(cell_type=[self.target]))
         latents = encoder.transform(self.train.sel(cell_type=self.others))
         head = simplechrome.LinearPredictor().fit(latents, self.labels(self.others))
         own = encoder.transform(self.every.sel(cell_type=[self.target]))

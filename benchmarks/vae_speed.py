@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import simplechrome
-from simplechrome.latent.vae_module import ELBO
+from simplechrome.latent.vae import ELBO
 from simplechrome.training.loop import seeded
 
 _SIDE = 2048

@@ -56,15 +56,15 @@ if TYPE_CHECKING:
     from simplechrome.dataset.store import save_dataset as save_dataset
     from simplechrome.export.run import export_run as export_run
     from simplechrome.latent.consensus.encoder import ConsensusEncoder as ConsensusEncoder
+    from simplechrome.latent.encoder import RawWindow as RawWindow
     from simplechrome.latent.impute import impute as impute
     from simplechrome.latent.log_means import LogMeans as LogMeans
+    from simplechrome.latent.log_means import WithLogMeans as WithLogMeans
     from simplechrome.latent.paper_vae import PaperVAE as PaperVAE
     from simplechrome.latent.pca import PCA as PCA
-    from simplechrome.latent.raw_window import RawWindow as RawWindow
     from simplechrome.latent.registry import load_encoder as load_encoder
     from simplechrome.latent.registry import register_encoder as register_encoder
     from simplechrome.latent.vae import VAE as VAE
-    from simplechrome.latent.with_log_means import WithLogMeans as WithLogMeans
     from simplechrome.metrics import register_metric as register_metric
     from simplechrome.predictors.attentivechrome import AttentiveChrome as AttentiveChrome
     from simplechrome.predictors.boosting import BoostingPredictor as BoostingPredictor
@@ -122,9 +122,9 @@ _HOME = {
     "LogMeans": "simplechrome.latent.log_means",
     "PCA": "simplechrome.latent.pca",
     "PaperVAE": "simplechrome.latent.paper_vae",
-    "RawWindow": "simplechrome.latent.raw_window",
+    "RawWindow": "simplechrome.latent.encoder",
     "VAE": "simplechrome.latent.vae",
-    "WithLogMeans": "simplechrome.latent.with_log_means",
+    "WithLogMeans": "simplechrome.latent.log_means",
     "AttentiveChrome": "simplechrome.predictors.attentivechrome",
     "BoostingPredictor": "simplechrome.predictors.boosting",
     "DeepChrome": "simplechrome.predictors.deepchrome",

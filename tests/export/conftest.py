@@ -26,7 +26,7 @@ from simplechrome import (
 from simplechrome.config.run import make_config
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.uncertainty import fit_uncertainty
-from simplechrome.export.agreement import as_inputs, our_answers
+from simplechrome.export.run import as_inputs, run_outputs
 from simplechrome.predictors.attentivechrome import AttentiveChrome
 from simplechrome.predictors.deepchrome import DeepChrome
 from simplechrome.runs.ensemble import Ensemble
@@ -76,7 +76,7 @@ def inputs(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def answers(dataset: xr.Dataset) -> Callable[[Models], dict[str, np.ndarray]]:
     """What encoder and predictor themselves say of these windows."""
-    return lambda models: our_answers(models, dataset)
+    return lambda models: run_outputs(models, dataset)
 
 
 @pytest.fixture(scope="session")

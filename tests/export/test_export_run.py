@@ -98,7 +98,7 @@ def test_what_is_there_is_kept(run_folder: Path, exported: Path, tmp_path: Path)
     again = export_run(run_folder, exported, "onnx", overwrite=True)
     assert again.files[0].is_file()
     (tmp_path / "diary.txt").write_text("dear diary")
-    with pytest.raises(OutputExistsError, match="not an export"):
+    with pytest.raises(OutputExistsError, match="something else than an export"):
         export_run(run_folder, tmp_path, "onnx", overwrite=True)
     assert (tmp_path / "diary.txt").is_file()
 
@@ -112,9 +112,9 @@ def test_a_run_that_is_none(tmp_path: Path, run_folder: Path) -> None:
 
 
 def test_a_file_name_for_a_folder(run_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="called like a file"):
+    with pytest.raises(ConfigError, match="named like a file"):
         export_run(run_folder, tmp_path / "model.onnx", "onnx")
-    with pytest.raises(ConfigError, match="no such format"):
+    with pytest.raises(ConfigError, match="no export format"):
         export_run(run_folder, tmp_path / "out", "tflite")  # type: ignore[arg-type]
 
 
@@ -159,8 +159,8 @@ def test_a_file_that_says_something_else_is_not_written(
         answers = ours(models, dataset)
         return {**answers, "probability": answers["probability"] + 2e-4}
 
-    ours = export.our_answers
-    monkeypatch.setattr(export, "our_answers", other)
+    ours = export.run_outputs
+    monkeypatch.setattr(export, "run_outputs", other)
     with pytest.raises(OutputError, match=r"probability differs by up to 2\.\de-04"):
         export_run(run_folder, tmp_path / "out", "onnx")
     assert list(tmp_path.iterdir()) == []

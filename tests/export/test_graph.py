@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from simplechrome.errors import ConfigError
-from simplechrome.export.graph import Tree
-from simplechrome.export.layers import bidirectional
+from simplechrome.export.graph import Tree, bidirectional
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 needs_tensorflow = [

@@ -12,9 +12,9 @@ import xarray as xr
 from simplechrome.dataset.building.build import build_deepchrome_on_disk
 from simplechrome.dataset.store import open_dataset
 from simplechrome.evaluation.calibration import Calibration
-from simplechrome.export.agreement import as_inputs, our_answers
 from simplechrome.export.chain import add_chain, chain_outputs, model_inputs
 from simplechrome.export.onnx_graph import ONNXGraph
+from simplechrome.export.run import as_inputs, run_outputs
 from simplechrome.runs.load import Models
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [onnx]")
@@ -75,7 +75,7 @@ def test_consensus_encoder_agrees_for_every_set_of_marks(fit: Fit, dataset: xr.D
     new = dataset.isel(cell_type=[0] * 32).assign_coords(cell_type=[f"x{k}" for k in range(32)])
     sets = (np.arange(32)[:, np.newaxis] >> np.arange(5)) % 2 == 1
     new = new.assign(mark_present=(new["mark_present"].dims, sets))
-    ours, theirs = our_answers(models, new), run(models, as_inputs(new))
+    ours, theirs = run_outputs(models, new), run(models, as_inputs(new))
     known = np.repeat(sets.any(axis=1), new.sizes["gene"])  # without any mark nothing is predicted
     for name, values in theirs.items():
         np.testing.assert_allclose(values[known], ours[name][known], atol=2e-5, err_msg=name)
@@ -158,6 +158,6 @@ def test_real_windows_agree(
     windows = open_dataset(stored).isel(gene=slice(0, 600))
     for encoder in ("vae", "pca", "log_means_3", "none"):
         models = fitted_encoder(encoder, windows)
-        ours, theirs = our_answers(models, windows), run(models, as_inputs(windows))
+        ours, theirs = run_outputs(models, windows), run(models, as_inputs(windows))
         for name, values in theirs.items():
             np.testing.assert_allclose(values, ours[name], atol=1e-4, err_msg=f"{encoder} {name}")

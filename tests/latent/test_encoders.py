@@ -25,8 +25,7 @@ from simplechrome import (
     load_encoder,
 )
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.window_encoder import align_marks
+from simplechrome.latent.encoder import Encoder, align_marks
 
 UNFITTED: dict[str, Encoder] = {
     "ConsensusEncoder": ConsensusEncoder(8),
@@ -144,10 +143,9 @@ def test_data_without_any_mark_of_the_model_are_refused(
     name: str, data: xr.Dataset, fitted: dict
 ) -> None:
     other = data.assign_coords(mark=["H3K4me3", "H3K27ac", "DNase"])
-    with pytest.raises(ModelMismatchError, match="none of the model's marks") as caught:
+    message = r"none of the model's marks \(m0, m1, m2\), but H3K4me3, H3K27ac, DNase"
+    with pytest.raises(ModelMismatchError, match=message):
         fitted[name].transform(other)
-    assert caught.value.found == "H3K4me3, H3K27ac, DNase"
-    assert caught.value.expected == "m0, m1, m2"
 
 
 @every_encoder
@@ -155,10 +153,9 @@ def test_data_without_any_mark_of_the_model_are_refused(
 def test_other_windows_are_refused(
     name: str, change: dict, poisson: Callable, fitted: dict
 ) -> None:
-    with pytest.raises(ModelMismatchError, match="windows are not those of the model") as caught:
+    message = rf"have {change['bins']} bins .* the model 4 bins from -200 bp in steps of 100"
+    with pytest.raises(ModelMismatchError, match=message):
         fitted[name].transform(poisson(marks=3, **change))
-    assert caught.value.expected == "4 bins from -200 bp in steps of 100"
-    assert f"{change['bins']} bins" in caught.value.found
 
 
 @every_encoder
@@ -209,9 +206,8 @@ def test_encoder_of_another_class_is_refused(fitted: dict, tmp_path: Path) -> No
 def test_predictor_is_no_encoder(tmp_path: Path) -> None:
     head = LinearPredictor(Cs=(1.0,)).fit(np.array([[0.0], [1.0]]), np.array([0, 1]))
     head.save(tmp_path / "model")
-    with pytest.raises(ModelMismatchError, match="another kind") as caught:
+    with pytest.raises(ModelMismatchError, match="of the class LinearPredictor"):
         load_encoder(tmp_path / "model")
-    assert caught.value.found == "LinearPredictor"
 
 
 def test_mixed_files_of_two_models_are_refused(fitted: dict, tmp_path: Path) -> None:

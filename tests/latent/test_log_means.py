@@ -39,9 +39,8 @@ def test_missing_mark_is_nan_not_zero() -> None:
 def test_values_that_are_no_reads_are_refused(wrong: float) -> None:
     signal = np.ones((2, 3, 2))
     signal[1, 2, 0] = wrong
-    with pytest.raises(InputFormatError, match="Log-means need reads") as caught:
+    with pytest.raises(InputFormatError, match="a control was subtracted"):
         log_means(signal, BOTH)
-    assert "a control was subtracted" in caught.value.cause
 
 
 def test_uint16_sums_do_not_overflow() -> None:
@@ -87,9 +86,9 @@ def test_regions_and_marks_keep_their_names(poisson: Callable) -> None:
 
 @pytest.mark.parametrize("n_regions", [0, 5])
 def test_regions_must_fit_the_window(poisson: Callable, n_regions: int) -> None:
-    with pytest.raises(ConfigError, match="number of regions") as caught:
+    with pytest.raises(ConfigError, match="has 4 bins") as caught:
         LogMeans(n_regions).fit(poisson(bins=4))
-    assert "1 to 4" in caught.value.expected
+    assert "1 to 4" in caught.value.remedy
 
 
 def test_missing_windows_do_not_move_the_mean(make_dataset: Callable) -> None:

@@ -15,7 +15,7 @@ from simplechrome import PaperVAE, load_encoder
 from simplechrome.dataset.splits import Split
 from simplechrome.errors import ConfigError
 from simplechrome.latent.paper_vae import PAPER_NOISE_VARIANCE, PaperVAEModule
-from simplechrome.latent.vae_module import ELBO
+from simplechrome.latent.vae import ELBO
 from simplechrome.training.checkpoint import epochs_done
 from simplechrome.training.loop import seeded
 
@@ -228,7 +228,7 @@ def test_nothing_is_learned_about_the_noise(fitted: PaperVAE) -> None:
     assert torch.equal(fitted.module_.log_noise_variance, torch.full((5,), 0.0125).log())
 
 
-def test_activity_and_kl_say_how_much_each_latent_is_used(
+def test_activity_and_kl_measure_how_much_each_latent_is_used(
     fitted: PaperVAE, simulated: Split
 ) -> None:
     deviation = fitted.transform(simulated.train).values[0].std(axis=0)
@@ -316,6 +316,6 @@ def test_is_cloned_like_any_estimator() -> None:
     "wrong",
     [{"kernel": 4}, {"channels": ()}, {"channels": (0,)}, {"n_latent": 0}, {"noise_variance": 0.0}],
 )
-def test_sizes_without_sense_are_refused(poisson: Callable, wrong: dict) -> None:
-    with pytest.raises(ConfigError, match="PaperVAE's sizes make no sense"):
+def test_invalid_sizes_are_refused(poisson: Callable, wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="PaperVAE's sizes are invalid"):
         PaperVAE(**{**SMALL, **wrong}).fit(poisson())

@@ -16,7 +16,7 @@ from torch.distributions import Normal, kl_divergence
 from simplechrome import PCA, VAE, load_encoder
 from simplechrome.dataset.splits import Split
 from simplechrome.errors import ConfigError, InputFormatError, TrainingError
-from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
+from simplechrome.latent.vae import ELBO, VAEModule, elbo_loss
 from simplechrome.training.loop import seeded
 
 SMALL = {"n_latent": 3, "channels": (4, 4), "hidden": 6, "epochs": 3, "device": "cpu"}
@@ -176,7 +176,7 @@ def fitted(simulated: Split) -> VAE:
     return VAE(**options).fit(simulated.train, validation=simulated.validation)
 
 
-def test_latents_are_on_the_natural_scale(fitted: VAE, simulated: Split) -> None:
+def test_latents_are_variance_scaled(fitted: VAE, simulated: Split) -> None:
     deviation = fitted.transform(simulated.train).values[0].std(axis=0)
     assert deviation[0] == pytest.approx(1, abs=1e-4)
     assert (np.diff(deviation) <= 0).all()
@@ -196,7 +196,7 @@ def test_latents_rise_with_the_signal(fitted: VAE, simulated: Split) -> None:
         assert np.cov(latent, decoded.sum(axis=1))[0, 1] >= 0
 
 
-def test_natural_scale_is_a_linear_map_that_can_be_undone(fitted: VAE, simulated: Split) -> None:
+def test_scaling_is_a_linear_map_that_can_be_inverted(fitted: VAE, simulated: Split) -> None:
     windows = fitted.transform_windows(simulated.test)
     with torch.no_grad():
         means, _ = fitted.module_.encode(
@@ -276,7 +276,7 @@ def test_validation_genes_do_not_train(poisson: Callable) -> None:
     np.testing.assert_array_equal(weights(one), weights(other))
 
 
-def test_marks_missing_in_training_are_told_to_the_network(poisson: Callable) -> None:
+def test_network_has_an_input_for_marks_missing_in_training(poisson: Callable) -> None:
     present = np.array([[True, True], [True, False]])
     dataset = poisson(cells=2, mark_present=present)
     encoder = VAE(**SMALL).fit(dataset)
@@ -306,9 +306,8 @@ def test_windows_with_nothing_observed_do_not_train_and_get_one_finite_latent(
 def test_nothing_observed_at_all_is_a_clear_error(poisson: Callable, part: str) -> None:
     empty = poisson(observed=np.zeros((1, 60, 2), np.float32))
     train, validation = (empty, None) if part == "train" else (poisson(), empty)
-    with pytest.raises(InputFormatError, match="too few windows") as caught:
+    with pytest.raises(InputFormatError, match="observed in 0 of 60"):
         VAE(**SMALL).fit(train, validation=validation)
-    assert caught.value.found.startswith("0 of 60 windows")
 
 
 def test_constant_windows_give_zeros(make_dataset: Callable) -> None:
@@ -326,8 +325,8 @@ def test_loss_that_breaks_down_says_so(poisson: Callable) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"kernel": 4}, {"channels": ()}, {"channels": (0,)}, {"hidden": 0}, {"n_latent": 0}]
 )
-def test_sizes_without_sense_are_refused(poisson: Callable, wrong: dict) -> None:
-    with pytest.raises(ConfigError, match="VAE's sizes make no sense"):
+def test_invalid_sizes_are_refused(poisson: Callable, wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="VAE's sizes are invalid"):
         VAE(**{**SMALL, **wrong}).fit(poisson())
 
 

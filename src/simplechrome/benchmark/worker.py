@@ -46,9 +46,8 @@ from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.dataset.choose import choose_cell_types
 from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ModelFormatError, SimpleChromeError, TrainingError
-from simplechrome.latent.log_means import LogMeans
+from simplechrome.latent.log_means import LogMeans, WithLogMeans
 from simplechrome.latent.registry import load_encoder
-from simplechrome.latent.with_log_means import WithLogMeans
 from simplechrome.predictors.neighborhood_features import (
     make_neighborhood_features,
     neighbor_means,

@@ -149,7 +149,7 @@ def make_encoder(config: RunConfig) -> Encoder:
     encoder: Encoder = _build(cls, config.encoder, **run)
     if not config.add_log_means:
         return encoder
-    from simplechrome.latent.with_log_means import WithLogMeans
+    from simplechrome.latent.log_means import WithLogMeans
 
     return WithLogMeans(encoder)
 

@@ -10,7 +10,7 @@ from simplechrome.evaluation.calibration import Calibration
 from simplechrome.export.encoders import encode
 from simplechrome.export.graph import Graph, Node
 from simplechrome.export.predictors import predict
-from simplechrome.latent.raw_window import RawWindow
+from simplechrome.latent.encoder import RawWindow
 from simplechrome.runs.ensemble import Ensemble
 
 if TYPE_CHECKING:

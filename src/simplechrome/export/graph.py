@@ -1,14 +1,19 @@
-"""The operations that every export format knows: each model is written once, in these."""
+"""The operations that every export format knows, and PyTorch's layers in these operations."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 Node = Any
-"""A result in the graph; what it is is the format's own business."""
+"""A result in the graph; its type is that of the format."""
 Function = Literal["log1p", "asinh", "sqrt", "relu", "sigmoid", "clip"]
 
 
@@ -43,26 +48,26 @@ class Tree(NamedTuple):
 
 
 class Graph(ABC):
-    """A model as it is written down, operation by operation.
+    """A model under construction, operation by operation.
 
-    Shapes leave out the row, which is always first and of any number. Weights become float32.
+    Shapes omit the row, which is always first and of any number. Weights become float32.
     """
 
     @abstractmethod
     def input(self, name: str, shape: tuple[int, ...]) -> Node:
-        """What is fed under this name, float32."""
+        """Add an input of this name, float32."""
 
     @abstractmethod
     def output(self, name: str, node: Node, shape: tuple[int, ...]) -> None:
-        """Let the node come out under this name."""
+        """Make the node an output of this name."""
 
     @abstractmethod
     def widen(self, x: Node) -> Node:
-        """The same numbers, from here on with all digits that the format's trees want."""
+        """Return the same numbers, from here on in the precision that the format's trees need."""
 
     @abstractmethod
     def narrow(self, x: Node) -> Node:
-        """The same numbers in single precision again."""
+        """Return the same numbers in single precision again."""
 
     @abstractmethod
     def scale(self, x: Node, factor: Any, offset: Any = 0.0) -> Node:
@@ -132,7 +137,7 @@ class Graph(ABC):
 
     @abstractmethod
     def solve(self, matrix: Node, right: Node, size: int) -> Node:
-        """Which x has matrix @ x = right? (row, k, k) positive definite, (row, k) to (row, k)."""
+        """Solve matrix @ x = right: (row, k, k) positive definite, (row, k) to (row, k)."""
 
     @abstractmethod
     def trees(self, x: Node, trees: list[Tree], base: float) -> Node:
@@ -143,3 +148,74 @@ class Graph(ABC):
         ConfigError
             If the format has no trees.
         """
+
+
+def array_of(tensor: torch.Tensor) -> np.ndarray:
+    """Return the values of a tensor."""
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def linear_layer(graph: Graph, x: Node, layer: nn.Linear) -> Node:
+    """Apply a linear layer along the last dimension."""
+    bias = None if layer.bias is None else array_of(layer.bias)
+    return graph.dense(x, array_of(layer.weight).T, bias)
+
+
+def flatten_linear(graph: Graph, x: Node, layer: nn.Linear, bins: int) -> Node:
+    """(row, bin, channel) through a layer that was fitted on (row, channel × bin)."""
+    weight = array_of(layer.weight)
+    channels = weight.shape[1] // bins
+    kernel = weight.reshape(-1, channels, bins).transpose(2, 1, 0).reshape(bins * channels, -1)
+    return graph.dense(graph.reshape(x, (bins * channels,)), kernel, array_of(layer.bias))
+
+
+def convolution_layer(graph: Graph, x: Node, layer: nn.Conv2d | nn.Conv1d) -> Node:
+    """Convolve along the bins; two-dimensional layers have a height of 1."""
+    weight = array_of(layer.weight).reshape(*layer.weight.shape[:2], -1)  # (out, in, width)
+    return graph.convolve(
+        x,
+        weight.transpose(2, 1, 0),
+        np.zeros(len(weight)) if layer.bias is None else array_of(layer.bias),
+        stride=layer.stride[-1],
+        padding=int(layer.padding[-1]),
+    )
+
+
+def layers_in_turn(graph: Graph, x: Node, layers: Iterable[nn.Module]) -> Node:
+    """Apply layers one after the other; those that only train do nothing."""
+    from torch import nn
+
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            x = linear_layer(graph, x, layer)
+        elif isinstance(layer, nn.Conv2d):
+            x = convolution_layer(graph, x, layer)
+        elif isinstance(layer, nn.LeakyReLU):
+            x = graph.leaky_relu(x, layer.negative_slope)
+        elif isinstance(layer, nn.ReLU):
+            x = graph.function(x, "relu")
+    return x
+
+
+def bins_after(bins: int, layers: Iterable[nn.Module]) -> int:
+    """Return the number of bins after these convolutions."""
+    from torch import nn
+
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            unused = layer.kernel_size[-1] - 2 * int(layer.padding[-1])
+            bins = (bins - unused) // layer.stride[-1] + 1
+    return bins
+
+
+def bidirectional(graph: Graph, x: Node, layer: nn.LSTM) -> Node:
+    """(row, step, input) to (row, step, 2 × hidden), one layer, both directions."""
+    directions = []
+    for suffix in ("", "_reverse"):
+        of = {
+            name: array_of(getattr(layer, f"{name}_l0{suffix}"))
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
+        bias = of["bias_ih"] + of["bias_hh"]
+        directions.append(LSTMWeights(of["weight_ih"].T, of["weight_hh"].T, bias))
+    return graph.lstm(x, *directions)

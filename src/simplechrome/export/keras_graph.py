@@ -1,7 +1,9 @@
 """The graph as a Keras model of standard layers and Keras's own operations.
 
-Nothing in it is ours, so that a saved model loads in safe mode wherever Keras is.
+It has no code of this package, so that a saved model loads in safe mode wherever Keras is.
 """
+
+# ruff: noqa: D102 - `Graph` documents the operations
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class KerasGraph(Graph):
         self._weights: list[tuple[Any, list[np.ndarray]]] = []
 
     def model(self, name: str) -> Any:
-        """Everything from the inputs to the outputs, as `keras.Model`."""
+        """Return everything from the inputs to the outputs as `keras.Model`."""
         model = keras.Model(self.inputs, self.outputs, name=name)
         for layer, weights in self._weights:
             layer.set_weights([np.asarray(weight, np.float32) for weight in weights])
@@ -38,12 +40,10 @@ class KerasGraph(Graph):
         return layer(x)
 
     def input(self, name: str, shape: tuple[int, ...]) -> Node:
-        """What is fed under this name, float32."""
         self.inputs[name] = keras.Input(shape, name=name, dtype="float32")
         return self.inputs[name]
 
     def output(self, name: str, node: Node, shape: tuple[int, ...]) -> None:
-        """Let the node come out under this name."""
         self.outputs[name] = node
 
     def widen(self, x: Node) -> Node:
@@ -55,15 +55,12 @@ class KerasGraph(Graph):
         return x
 
     def scale(self, x: Node, factor: Any, offset: Any = 0.0) -> Node:
-        """Numbers, or arrays along the last dimension: x · factor + offset."""
         return layers.Rescaling(_plain(factor), _plain(offset))(x)
 
     def standardize(self, x: Node, mean: np.ndarray, deviation: np.ndarray) -> Node:
-        """Along the last dimension: (x - mean) / deviation."""
         return self.scale(self.scale(x, 1.0, -np.asarray(mean)), 1 / np.asarray(deviation))
 
     def function(self, x: Node, name: Function) -> Node:
-        """Each number's function; `clip` is to between 0 and 1."""
         if name == "clip":
             return layers.ReLU(max_value=1.0)(x)
         if name in ("relu", "sigmoid"):
@@ -71,30 +68,24 @@ class KerasGraph(Graph):
         return _FUNCTIONS[name](x)
 
     def leaky_relu(self, x: Node, slope: float) -> Node:
-        """x, or below 0 slope · x."""
         return layers.LeakyReLU(negative_slope=slope)(x)
 
     def keep(self, x: Node, mask: Node, otherwise: float = 0.0) -> Node:
-        """x where the mask is above 0, else the number, whatever x is there (NaN too)."""
         return ops.where(ops.greater(mask, 0.0), x, otherwise)
 
     def add(self, a: Node, b: Node) -> Node:
-        """a + b, dimensions of size 1 repeated."""
         return layers.Add()([a, b])
 
     def multiply(self, a: Node, b: Node) -> Node:
-        """a · b, dimensions of size 1 repeated."""
         return layers.Multiply()([a, b])
 
     def dense(self, x: Node, kernel: np.ndarray, bias: np.ndarray | None = None) -> Node:
-        """Along the last dimension: x @ (in, out) + (out,)."""
         layer = layers.Dense(kernel.shape[1], use_bias=bias is not None)
         return self._with_weights(layer, x, kernel, *([] if bias is None else [bias]))
 
     def convolve(
         self, x: Node, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, padding: int = 0
     ) -> Node:
-        """(row, bin, in) by (width, in, out) to (row, bin, out); zeros on both sides."""
         if padding:
             x = layers.ZeroPadding1D(padding, data_format=_LAST)(x)
         width, _, filters = kernel.shape
@@ -102,36 +93,28 @@ class KerasGraph(Graph):
         return self._with_weights(layer, x, kernel, bias)
 
     def max_pool(self, x: Node, size: int) -> Node:
-        """(row, bin, channel): the maximum of each `size` bins in turn, without a rest."""
         return layers.MaxPooling1D(size, data_format=_LAST)(x)
 
     def reshape(self, x: Node, shape: tuple[int, ...]) -> Node:
-        """The same numbers in another shape."""
         return layers.Reshape(shape)(x)
 
     def transpose(self, x: Node) -> Node:
-        """(row, a, b) to (row, b, a)."""
         return layers.Permute((2, 1))(x)
 
     def concatenate(self, nodes: list[Node], axis: int) -> Node:
-        """One after the other along an axis; the row is axis 0."""
         return layers.Concatenate(axis=axis)(nodes) if len(nodes) > 1 else nodes[0]
 
     def softmax(self, x: Node) -> Node:
-        """(row, step, 1): sums to 1 over the steps."""
         return layers.Softmax(axis=1)(x)
 
     def weighted_sum(self, weights: Node, values: Node) -> Node:
-        """(row, step, 1), (row, step, width) to (row, width)."""
         return layers.Flatten(data_format=_LAST)(layers.Dot(axes=1)([weights, values]))
 
     def lstm(self, x: Node, forward: LSTMWeights, backward: LSTMWeights) -> Node:
-        """(row, step, input) to (row, step, 2 × hidden): both directions side by side."""
         layer = layers.Bidirectional(layers.LSTM(len(forward.recurrent), return_sequences=True))
         return self._with_weights(layer, x, *forward, *backward)
 
     def solve(self, matrix: Node, right: Node, size: int) -> Node:
-        """Which x has matrix @ x = right? (row, k, k) positive definite, (row, k) to (row, k)."""
         exact = ops.solve(ops.cast(matrix, "float64"), ops.cast(right, "float64"))
         return ops.cast(exact, "float32")
 
@@ -139,12 +122,10 @@ class KerasGraph(Graph):
         """Raise: Keras has no trees."""
         raise ConfigError(
             "Keras has no layer for the trees of BoostingPredictor.",
-            found="a run whose predictor is boosting",
-            expected="linear, mlp, deepchrome or attentivechrome",
-            remedy="--format onnx, which has trees",
+            "export with --format onnx, which has trees",
         )
 
 
 def _plain(value: Any) -> Any:
-    """Keras keeps lists and numbers in its JSON as they are."""
+    """Lists and numbers, which Keras can keep in its JSON."""
     return np.asarray(value, np.float32).tolist()

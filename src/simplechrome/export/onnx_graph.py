@@ -1,5 +1,7 @@
 """The graph as ONNX, in operators that runtimes have had for years."""
 
+# ruff: noqa: D102 - `Graph` documents the operations
+
 from __future__ import annotations
 
 from typing import Any
@@ -24,11 +26,11 @@ class ONNXGraph(Graph):
         self._weights: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
-        self._wide: set[Node] = set()  # what is in double precision
+        self._wide: set[Node] = set()  # nodes in double precision
         self._has_trees = False
 
     def model(self, name: str, about: dict[str, str], docs: dict[str, str]) -> Any:
-        """Everything from the inputs to the outputs, as `onnx.ModelProto`, checked.
+        """Return everything from the inputs to the outputs as `onnx.ModelProto`, checked.
 
         Parameters
         ----------
@@ -71,19 +73,17 @@ class ONNXGraph(Graph):
         return name
 
     def input(self, name: str, shape: tuple[int, ...]) -> Node:
-        """What is fed under this name, float32."""
         value = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["row", *shape])
         self._inputs.append(value)
         return name
 
     def output(self, name: str, node: Node, shape: tuple[int, ...]) -> None:
-        """Let the node come out under this name."""
         self._nodes.append(helper.make_node("Identity", [node], [name], name=name))
         value = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["row", *shape])
         self._outputs.append(value)
 
     def widen(self, x: Node) -> Node:
-        """The same numbers in double precision.
+        """Return the same numbers in double precision.
 
         Trees have thresholds that are values of the training genes: for them the last bit counts.
         """
@@ -92,13 +92,11 @@ class ONNXGraph(Graph):
         return wide
 
     def narrow(self, x: Node) -> Node:
-        """The same numbers in single precision again."""
         narrow = self._do("Cast", x, to=TensorProto.FLOAT)
         self._wide.discard(narrow)
         return narrow
 
     def scale(self, x: Node, factor: Any, offset: Any = 0.0) -> Node:
-        """Numbers, or arrays along the last dimension: x · factor + offset."""
         if np.any(np.asarray(factor) != 1):
             x = self._do("Mul", x, self._constant(factor))
         if np.any(np.asarray(offset) != 0):
@@ -106,13 +104,11 @@ class ONNXGraph(Graph):
         return x
 
     def standardize(self, x: Node, mean: np.ndarray, deviation: np.ndarray) -> Node:
-        """Along the last dimension: (x - mean) / deviation."""
         # The operations of the transforms and no others, for the sake of the last bit.
         centered = self._do("Sub", x, self._like(x, mean))
         return self._do("Div", centered, self._like(x, deviation))
 
     def function(self, x: Node, name: Function) -> Node:
-        """Each number's function; `clip` is to between 0 and 1."""
         if name == "log1p":
             # ONNX has no log1p. In single precision 1 + x would round.
             wide = x if x in self._wide else self.widen(x)
@@ -123,31 +119,25 @@ class ONNXGraph(Graph):
         return self._do(_FUNCTIONS[name], x)
 
     def leaky_relu(self, x: Node, slope: float) -> Node:
-        """x, or below 0 slope · x."""
         return self._do("LeakyRelu", x, alpha=slope)
 
     def keep(self, x: Node, mask: Node, otherwise: float = 0.0) -> Node:
-        """x where the mask is above 0, else the number, whatever x is there (NaN too)."""
         is_there = self._do("Greater", mask, self._constant(0.0))
         return self._do("Where", is_there, x, self._constant(otherwise))
 
     def add(self, a: Node, b: Node) -> Node:
-        """a + b, dimensions of size 1 repeated."""
         return self._do("Add", a, b)
 
     def multiply(self, a: Node, b: Node) -> Node:
-        """a · b, dimensions of size 1 repeated."""
         return self._do("Mul", a, b)
 
     def dense(self, x: Node, kernel: np.ndarray, bias: np.ndarray | None = None) -> Node:
-        """Along the last dimension: x @ (in, out) + (out,)."""
         product = self._do("MatMul", x, self._like(x, kernel))
         return product if bias is None else self._do("Add", product, self._like(x, bias))
 
     def convolve(
         self, x: Node, kernel: np.ndarray, bias: np.ndarray, stride: int = 1, padding: int = 0
     ) -> Node:
-        """(row, bin, in) by (width, in, out) to (row, bin, out); zeros on both sides."""
         weights = self._constant(kernel.transpose(2, 1, 0)), self._constant(bias)
         levels = self._do(
             "Conv", self.transpose(x), *weights, strides=[stride], pads=[padding, padding]
@@ -155,33 +145,26 @@ class ONNXGraph(Graph):
         return self.transpose(levels)
 
     def max_pool(self, x: Node, size: int) -> Node:
-        """(row, bin, channel): the maximum of each `size` bins in turn, without a rest."""
         largest = self._do("MaxPool", self.transpose(x), kernel_shape=[size], strides=[size])
         return self.transpose(largest)
 
     def reshape(self, x: Node, shape: tuple[int, ...]) -> Node:
-        """The same numbers in another shape."""
         return self._do("Reshape", x, self._constant((-1, *shape), np.int64))
 
     def transpose(self, x: Node) -> Node:
-        """(row, a, b) to (row, b, a)."""
         return self._do("Transpose", x, perm=[0, 2, 1])
 
     def concatenate(self, nodes: list[Node], axis: int) -> Node:
-        """One after the other along an axis; the row is axis 0."""
         return self._do("Concat", *nodes, axis=axis)
 
     def softmax(self, x: Node) -> Node:
-        """(row, step, 1): sums to 1 over the steps."""
         return self._do("Softmax", x, axis=1)
 
     def weighted_sum(self, weights: Node, values: Node) -> Node:
-        """(row, step, 1), (row, step, width) to (row, width)."""
         total = self._do("MatMul", self.transpose(weights), values)
         return self._do("Squeeze", total, self._constant([1], np.int64))
 
     def lstm(self, x: Node, forward: LSTMWeights, backward: LSTMWeights) -> Node:
-        """(row, step, input) to (row, step, 2 × hidden): both directions side by side."""
         hidden = len(forward.recurrent)
 
         def order(weights: np.ndarray) -> np.ndarray:
@@ -201,10 +184,10 @@ class ONNXGraph(Graph):
         return self._do("Reshape", by_row, self._constant((0, 0, 2 * hidden), np.int64))
 
     def solve(self, matrix: Node, right: Node, size: int) -> Node:
-        """Which x has matrix @ x = right? (row, k, k) positive definite, (row, k) to (row, k).
+        """Solve matrix @ x = right: (row, k, k) positive definite, (row, k) to (row, k).
 
-        ONNX solves no equations; this is the elimination of Gauss and Jordan, in double precision,
-        and without an exchange of rows, as the matrix is positive definite.
+        ONNX has no solver; this is Gauss-Jordan elimination in double precision, without pivoting,
+        as the matrix is positive definite.
         """
         column = self.reshape(right, (size, 1))
         parts = [self.widen(matrix), self.widen(column)]
@@ -218,7 +201,6 @@ class ONNXGraph(Graph):
         return self.narrow(self._do("Gather", both, self._constant(size, np.int64), axis=2))
 
     def trees(self, x: Node, trees: list[Tree], base: float) -> Node:
-        """(row, feature) to (row, 1): base + the sum of all trees."""
         self._has_trees = True
         sizes = [len(tree.feature) for tree in trees]
         number = np.repeat(np.arange(len(trees)), sizes)

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from simplechrome.errors import ConfigError
-from simplechrome.export.graph import Graph, Node, Tree
+from simplechrome.export.graph import (
+    Graph,
+    Node,
+    Tree,
+    array_of,
+    bidirectional,
+    convolution_layer,
+    layers_in_turn,
+    linear_layer,
+)
 from simplechrome.predictors.predictor import Predictor
 
 
@@ -56,9 +65,7 @@ def linear(graph: Graph, predictor: Any, x: Node, _: Node | None) -> Node:
 
 def perceptron(graph: Graph, predictor: Any, x: Node, _: Node | None) -> Node:
     """Add the layers of a multilayer perceptron."""
-    from simplechrome.export import layers
-
-    value = layers.in_turn(graph, x, predictor.module_)
+    value = layers_in_turn(graph, x, predictor.module_)
     return graph.scale(value, predictor.scale_, predictor.center_)
 
 
@@ -88,37 +95,33 @@ def _tree(nodes: np.ndarray) -> Tree:
 
 def deepchrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
     """Add the convolution of DeepChrome, pooling and hidden layers."""
-    from simplechrome.export import layers
-
     filters = module.convolution.out_channels
-    levels = graph.max_pool(layers.convolution(graph, values, module.convolution), module.pool)
-    absent = layers.linear(graph, graph.scale(present, -1.0, 1.0), module.missing)
+    levels = graph.max_pool(convolution_layer(graph, values, module.convolution), module.pool)
+    absent = linear_layer(graph, graph.scale(present, -1.0, 1.0), module.missing)
     pooled = graph.add(levels, graph.reshape(absent, (1, filters)))
     pooled = graph.function(pooled, "relu")
     flat = graph.reshape(pooled, (module.windows * filters,))
-    return layers.in_turn(graph, flat, module.dense)
+    return layers_in_turn(graph, flat, module.dense)
 
 
 def attentivechrome(graph: Graph, module: Any, values: Node, present: Node) -> Node:
     """Add the recurrent layers and both attentions of AttentiveChrome."""
-    from simplechrome.export import layers
-
     marks = len(module.bin_lstms)
-    missing = layers.numbers(module.missing)  # (mark, width)
-    contexts = layers.numbers(module.bin_context)
+    missing = array_of(module.missing)  # (mark, width)
+    contexts = array_of(module.bin_context)
     each = []
     for mark, lstm in enumerate(module.bin_lstms):
         only = np.eye(marks)[:, [mark]]  # this mark's column, exactly
-        outputs = layers.bidirectional(graph, graph.dense(values, only), lstm)
+        outputs = bidirectional(graph, graph.dense(values, only), lstm)
         attention = graph.softmax(graph.dense(outputs, contexts[mark][:, np.newaxis]))
         mean = graph.weighted_sum(attention, outputs)
         is_there = graph.dense(present, only)
         absent = graph.dense(graph.scale(is_there, -1.0, 1.0), missing[[mark]])
         mean = graph.add(graph.multiply(mean, is_there), absent)
         each.append(graph.reshape(mean, (1, missing.shape[1])))
-    outputs = layers.bidirectional(graph, graph.concatenate(each, axis=1), module.mark_lstm)
-    scores = graph.dense(outputs, layers.numbers(module.mark_context)[:, np.newaxis])
+    outputs = bidirectional(graph, graph.concatenate(each, axis=1), module.mark_lstm)
+    scores = graph.dense(outputs, array_of(module.mark_context)[:, np.newaxis])
     mask = graph.reshape(present, (marks, 1))
     # Not a large number added: TensorFlow changes the order of sums, and loses the scores in it.
     attention = graph.multiply(graph.softmax(graph.keep(scores, mask, otherwise=-1e9)), mask)
-    return layers.linear(graph, graph.weighted_sum(attention, outputs), module.output)
+    return linear_layer(graph, graph.weighted_sum(attention, outputs), module.output)

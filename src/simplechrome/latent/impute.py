@@ -15,20 +15,19 @@ from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ConfigError, ModelMismatchError
 from simplechrome.latent.consensus.encoder import ConsensusEncoder
 from simplechrome.latent.consensus.imputation import PROBABILITIES, MarkImputation
-from simplechrome.latent.encoder import Encoder
-from simplechrome.latent.window_encoder import align_marks, require_same_case
-from simplechrome.latent.with_log_means import WithLogMeans
+from simplechrome.latent.encoder import Encoder, align_marks, require_same_case
+from simplechrome.latent.log_means import WithLogMeans
 
 log = logging.getLogger(__name__)
 
 
 class ImputedTrack(NamedTuple):
-    """Where an imputed track comes from.
+    """What an imputed track was predicted from.
 
     others : cell types of the dataset in which the mark was measured
-    marks : of its own cell type, that were looked at
-    correlation : of truth and prediction in each cell type of the training, left out in turn, told
-        in the same way; empty where no two have the mark
+    marks : of its own cell type, that were used
+    correlation : of truth and prediction in each cell type of the training, held out in turn; empty
+        where no two have the mark
     """
 
     cell_type: str
@@ -38,14 +37,14 @@ class ImputedTrack(NamedTuple):
     correlation: np.ndarray
 
     def describe(self) -> str:
-        """All of this in one line."""
+        """Return a description of one line."""
         n = len(self.others)
         parts = [f"{n} cell type{'s' if n > 1 else ''}"] if n else []
         parts += [", ".join(self.marks)] if self.marks else []
-        tried = "not tried: no two cell types of the run have it"
+        tried = "not tested: no two cell types of the run have it"
         if self.correlation.size:
             low, middle, high = np.quantile(self.correlation, [0, 0.5, 1])
-            tried = f"correlation in cell types left out {middle:.2f} ({low:.2f} to {high:.2f})"
+            tried = f"correlation in held-out cell types {middle:.2f} ({low:.2f} to {high:.2f})"
         inputs = " and ".join(parts) or "its mean profile"
         return f"{self.cell_type} {self.mark}: from {inputs}; {tried}"
 
@@ -58,10 +57,10 @@ class Imputed(NamedTuple):
 
 
 def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> Imputed:
-    """What would the marks look like that were not measured?
+    """Predict the marks that were not measured.
 
-    Marks are told from the same genes in the dataset's other cell types, and from the marks of
-    their own cell type; see `MarkImputation`. Measured signal stays as it is.
+    Marks are predicted from the same genes in the dataset's other cell types, and from the marks
+    of their own cell type; see `MarkImputation`. Measured signal stays as it is.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     dataset
         Marks that it lacks and the encoder knows are added.
     coverage
-        Share of the bins whose (smoothed) signal the intervals shall hold.
+        Nominal coverage of the intervals: the fraction of bins whose (smoothed) signal they hold.
 
     Returns
     -------
@@ -81,7 +80,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     Raises
     ------
     ConfigError
-        If the encoder is another, nothing is missing, or the coverage makes no sense.
+        If the encoder is another, nothing is missing, or the coverage is invalid.
     ModelMismatchError
         If bins or units differ, or no mark is the encoder's.
 
@@ -93,16 +92,14 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     most = 2 * float(PROBABILITIES[-1]) - 1
     if not 0 < coverage <= most + 1e-9:
         raise ConfigError(
-            "No interval can have this coverage.",
-            found=f"{coverage:g}",
-            expected=f"a share above 0, up to {most:g}",
-            remedy="--coverage 0.9",
+            f"The coverage is {coverage:g}, and must be above 0 and at most {most:g}.",
+            "take the default, --coverage 0.9",
         )
     require_measured(dataset, "impute")
     consensus.require_windows(dataset)
     require_same_case(dataset, consensus.marks_)
     _require_units(dataset, consensus)
-    consensus = consensus.with_tracks(dataset)
+    consensus = consensus.adapt_to(dataset)
     extended = _with_marks(dataset, consensus.marks_)
     _require_missing(extended, consensus)
     windows = consensus.transform_windows(extended)
@@ -123,7 +120,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
             own = Windows(windows.values[row], windows.present[row])
             if not own.present.any():
                 continue
-            expected = imputation.expect(own, consensus.composite_)
+            expected = imputation.expect(own, consensus.pooled_)
             result = imputation.impute(
                 expected,
                 of_others,
@@ -141,7 +138,7 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
             observed[row, :, at] = known
             imputed[row, at] = True
             tracks.append(_origin(extended, row, mark, donors, own, imputation, consensus))
-    _say_what_stays(extended, imputed)
+    _log_missing(extended, imputed)
     large = extended["signal"].dims
     filled = extended.assign(
         signal=(large, signal, extended["signal"].attrs),
@@ -159,45 +156,36 @@ def _require_consensus(encoder: Encoder) -> ConsensusEncoder:
     if isinstance(inner, ConsensusEncoder):
         return inner
     raise ConfigError(
-        "This encoder cannot impute marks.",
-        found=type(inner).__name__,
-        expected="ConsensusEncoder",
-        cause="the run was fitted with another encoder",
-        remedy="fit a run with `simplechrome fit --encoder consensus`, on all cell types that "
-        "have tracks",
+        f"The run was fitted with {type(inner).__name__}, and only ConsensusEncoder imputes marks.",
+        "fit a run with `simplechrome fit --encoder consensus`, on all cell types that have tracks",
     )
 
 
 def _require_units(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
-    """Imputed tracks stand beside measured ones: is the signal of both of the same kind?"""
+    """Raise if imputed signal would be in other units than the measured."""
     units = str(dataset["signal"].attrs.get("units", ""))
     if units and encoder.units_ and units != encoder.units_:
         raise ModelMismatchError(
             f"The signal is in {units}, and the model was fitted on {encoder.units_}.",
-            found=units,
-            expected=encoder.units_,
-            cause="the run was fitted on other data",
-            remedy="fit a run on these data (`simplechrome fit`), and impute with it",
+            "fit a run on these data (`simplechrome fit`), and impute with it",
         )
 
 
 def _require_missing(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
-    """Is there anything that the encoder can fill in?"""
+    """Raise if there is nothing that the encoder can impute."""
     known = np.isin(dataset["mark"].values.astype(str), list(encoder.imputations_))
     if dataset["mark_present"].values[:, known].all():
         raise ConfigError(
-            "There is nothing to impute.",
-            found="all cell types have " + ", ".join(encoder.imputations_),
-            expected="a mark of the model that a cell type lacks",
-            remedy="marks that the model has not seen need a run that was fitted on them",
+            f"There is nothing to impute: all cell types have {', '.join(encoder.imputations_)}.",
+            "marks that are not among these need a run that was fitted on them",
         )
 
 
 def _with_marks(dataset: xr.Dataset, marks: Sequence[str]) -> xr.Dataset:
-    """The dataset, with the marks that it lacks added behind its own as missing ones."""
+    """Return the dataset with the marks that it lacks added behind its own, as missing ones."""
     have = [str(mark) for mark in dataset["mark"].values]
     if not set(have) & set(marks):
-        align_marks(dataset, list(marks))  # says what is wrong
+        align_marks(dataset, list(marks))  # raises
     every = have + [mark for mark in marks if mark not in have]
     return align_marks(dataset, every)
 
@@ -212,18 +200,18 @@ def _origin(
     encoder: ConsensusEncoder,
 ) -> ImputedTrack:
     cell_types = [str(name) for name in dataset["cell_type"].values]
-    looked_at = own.present.any(axis=0) & imputation.trusted_
-    n = imputation.tried_with(len(donors))
+    used = own.present.any(axis=0) & imputation.trusted_
+    n = imputation.trained_with(len(donors))
     return ImputedTrack(
         cell_types[row],
         mark,
         [cell_types[k] for k in donors] if n else [],
-        [name for name, there in zip(encoder.marks_, looked_at, strict=True) if there],
-        imputation.ways_[n].correlation,
+        [name for name, there in zip(encoder.marks_, used, strict=True) if there],
+        imputation.models_[n].correlation,
     )
 
 
-def _say_what_stays(dataset: xr.Dataset, imputed: np.ndarray) -> None:
+def _log_missing(dataset: xr.Dataset, imputed: np.ndarray) -> None:
     stays = ~dataset["mark_present"].values & ~imputed
     if stays.any():
         cell_types, marks = dataset["cell_type"].values, dataset["mark"].values

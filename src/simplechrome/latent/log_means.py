@@ -1,21 +1,28 @@
-"""How much of each mark: the baseline that knows levels and no shapes."""
+"""Mark levels: log means as a baseline without shapes, and joined to another encoder's latents."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from inspect import signature
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
 
 from simplechrome.dataset.transforms.signal import SignalTransform, Windows, present_marks
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.window_encoder import WindowEncoder
+from simplechrome.latent.encoder import Arrays, Encoder, WindowEncoder, part_of
+from simplechrome.latent.registry import encoder_class
 from simplechrome.work.settings import Count
 
 
 def log_means(signal: np.ndarray, mark_present: np.ndarray) -> np.ndarray:
-    """How much of each mark lies in each window, on a log scale?
+    """Return the mean signal of each mark per window, on a log scale.
 
     The mean over bins is taken first and the logarithm after it, so that one sharp peak
     counts for as much as the same reads spread out.
@@ -41,30 +48,44 @@ def log_means(signal: np.ndarray, mark_present: np.ndarray) -> np.ndarray:
     means = signal.mean(axis=1, dtype=np.float64)
     if not np.isfinite(means).all() or signal.min(initial=0) < 0:
         raise InputFormatError(
-            "Log-means need reads.",
-            found="negative or not finite values in the signal",
-            expected="values >= 0",
-            cause="a track of log ratios, or one from which a control was subtracted",
+            "Log means need values >= 0, and the signal has negative or not finite ones: log "
+            "ratios, or a track from which a control was subtracted.",
+            "build the dataset from tracks of reads or fold changes",
         )
     return np.where(mark_present, np.log1p(means), np.nan)
 
 
+def mark_levels(dataset: xr.Dataset) -> xr.DataArray:
+    """Return each gene's level of each mark.
+
+    Returns
+    -------
+    (cell_type, gene, mark), log(1 + mean signal); NaN where the mark is missing.
+    """
+    present = present_marks(dataset)
+    levels = [log_means(cell, np.ones(cell.shape[2], bool)) for cell in dataset["signal"].values]
+    values = np.where(present, np.stack(levels), np.nan)
+    return xr.DataArray(values, dims=("cell_type", "gene", "mark"), name="level")
+
+
+@dataclass(eq=False, repr=False)
 class LogMeans(WindowEncoder):
     """Level of each mark: log(1 + mean reads), standardized over the training genes.
 
     Parameters
     ----------
     n_regions
-        Equal stretches of the window that get a level each; 1 is the whole window.
+        Equal parts of the window that get a level each; 1 is the whole window.
     """
 
-    _latent_prefix = "log_mean"
-
     name = "log_means"
+    title = "log means of the marks"
+    color = ("#bf8427", "#c4973a")
     gives_latents = False
+    exporter = "simplechrome.export.encoders:log_means"
+    _arrays = ("mean", "scale")
 
-    def __init__(self, n_regions: Count = 1) -> None:
-        self.n_regions = n_regions
+    n_regions: Count = 1
 
     @property
     def n_latent_(self) -> int:
@@ -84,9 +105,8 @@ class LogMeans(WindowEncoder):
         bins = self.bin_start_.size
         if not 1 <= self.n_regions <= bins:
             raise ConfigError(
-                "The number of regions makes no sense.",
-                found=f"n_regions = {self.n_regions}",
-                expected=f"1 to {bins} (the bins of the window)",
+                f"n_regions is {self.n_regions}, and the window has {bins} bins.",
+                f"choose 1 to {bins} regions",
             )
         return np.linspace(0, bins, self.n_regions + 1).round().astype(int)
 
@@ -112,7 +132,7 @@ class LogMeans(WindowEncoder):
 
     def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
         standardized = (self._levels(values) - self.mean_) / self.scale_
-        # A missing mark says nothing: the training mean.
+        # A missing mark gets the training mean.
         return (standardized * np.tile(present, (1, self.n_regions))).astype(np.float32)
 
     def _decode(self, latents: np.ndarray) -> np.ndarray:
@@ -120,21 +140,132 @@ class LogMeans(WindowEncoder):
         by_region = levels.reshape(len(latents), self.n_regions, len(self.marks_))
         return np.repeat(by_region, np.diff(self._edges()), axis=1)
 
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"mean": self.mean_, "scale": self.scale_}
 
-    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.mean_, self.scale_ = arrays["mean"], arrays["scale"]
+_TRAINING = ("history_", "interrupted_", "activity_")
+"""What a run shows of an encoder's training."""
 
 
-def mark_levels(dataset: xr.Dataset) -> xr.DataArray:
-    """What is each gene's level of each mark?
+@dataclass(eq=False, repr=False)
+class WithLogMeans(Encoder):
+    """Latents, and after them each mark's log mean.
 
-    Returns
-    -------
-    (cell_type, gene, mark), log(1 + mean signal); NaN where the mark is missing.
+    The predictor so gets back what latents omit of a mark's level. Both keep their own scale: the
+    first latent and each level have a standard deviation of 1.
+
+    Parameters
+    ----------
+    encoder
+        Unfitted, one with latents, as `PCA` or `VAE`.
+    n_regions
+        See `LogMeans`.
+
+    Attributes
+    ----------
+    encoder_, log_means_
+        The two, fitted.
     """
-    present = present_marks(dataset)
-    levels = [log_means(cell, np.ones(cell.shape[2], bool)) for cell in dataset["signal"].values]
-    values = np.where(present, np.stack(levels), np.nan)
-    return xr.DataArray(values, dims=("cell_type", "gene", "mark"), name="level")
+
+    exporter = "simplechrome.export.encoders:with_log_means"
+    gives_latents = False  # none that further log means can join
+
+    encoder: Encoder
+    _: KW_ONLY
+    n_regions: int = 1
+
+    def fit(
+        self,
+        dataset: xr.Dataset,
+        y: object = None,
+        *,
+        validation: xr.Dataset | None = None,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from windows; see `Encoder.fit`.
+
+        Parameters
+        ----------
+        dataset, y, validation
+            See `Encoder.fit`.
+        checkpoints, resume
+            For encoders that train in epochs; see `VAE.fit`.
+        """
+        if not self.encoder.gives_latents:
+            raise ConfigError(
+                f"Log means can be added to latents only, and {type(self.encoder).__name__} has "
+                "none.",
+                "choose an encoder with latents, as PCA or VAE",
+            )
+        self.encoder_: Encoder = clone(self.encoder)
+        options: dict[str, Any] = {"validation": validation}
+        if "checkpoints" in signature(self.encoder_.fit).parameters:
+            options |= {"checkpoints": checkpoints, "resume": resume}
+        self.encoder_.fit(dataset, y, **options)
+        self.log_means_: Encoder = LogMeans(n_regions=self.n_regions).fit(dataset)
+        self._take_over()
+        return self
+
+    @classmethod
+    def of_fitted(cls, encoder: Encoder, log_means: Encoder) -> Self:
+        """Join two encoders that were fitted on the same windows, the second a `LogMeans`."""
+        both = cls(clone(encoder), **log_means.get_params())
+        both.encoder_, both.log_means_ = encoder, log_means
+        both._take_over()
+        return both
+
+    def _take_over(self) -> None:
+        inner = self.encoder_
+        self.marks_, self.bin_start_, self.units_ = inner.marks_, inner.bin_start_, inner.units_
+        self.transform_ = inner.transform_
+        for name in _TRAINING:
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
+
+    @property
+    def n_latent_(self) -> int:
+        """Latents and levels together."""
+        return self.encoder_.n_latent_ + self.log_means_.n_latent_
+
+    def transform_out_of_fold(self, dataset: xr.Dataset, y: object) -> xr.DataArray:
+        """Return latents to train a predictor on; see `Encoder.transform_out_of_fold`."""
+        latents = self.transform(dataset)
+        own = self.encoder_.transform_out_of_fold(dataset, y)
+        latents.values[..., : own.sizes["latent"]] = own.values
+        return latents
+
+    def adapt_to(self, dataset: xr.Dataset) -> Self:
+        """Return the same with its encoder normalized to new tracks; see `Encoder.adapt_to`."""
+        return self.of_fitted(self.encoder_.adapt_to(dataset), self.log_means_)
+
+    def transform(self, dataset: xr.Dataset) -> xr.DataArray:
+        """Return the latents and levels of these windows; see `Encoder.transform`."""
+        check_is_fitted(self, "encoder_")
+        latents, levels = self.encoder_.transform(dataset), self.log_means_.transform(dataset)
+        both: xr.DataArray = xr.concat([latents, levels], dim="latent")
+        return both.transpose("cell_type", "gene", "latent").rename("latent")
+
+    def inverse_transform(self, latents: xr.DataArray) -> xr.DataArray:
+        """Return the windows of the latents, without regard to the levels.
+
+        See `Encoder.inverse_transform`.
+        """
+        check_is_fitted(self, "encoder_")
+        return self.encoder_.inverse_transform(latents[..., : self.encoder_.n_latent_])
+
+    def _describe(self) -> tuple[dict[str, Any], Arrays]:
+        parts = {"encoder": self.encoder_, "log_means": self.log_means_}
+        description: dict[str, Any] = {}
+        arrays: Arrays = {}
+        for part, encoder in parts.items():
+            own, values = encoder._describe()
+            description[part] = {"class": type(encoder).__name__, **own}
+            arrays |= {f"{part}.{name}": value for name, value in values.items()}
+        return description, arrays
+
+    @classmethod
+    def _rebuild(cls, description: Mapping[str, Any], arrays: Arrays) -> Self:
+        parts = {}
+        for part in ("encoder", "log_means"):
+            own = part_of(arrays, f"{part}.")
+            parts[part] = encoder_class(description[part]["class"])._rebuild(description[part], own)
+        return cls.of_fitted(**parts)

@@ -1,10 +1,11 @@
-"""The autoencoder of the SimpleChrome paper, with its mistakes mended."""
+"""The autoencoder of the SimpleChrome paper, with its errors corrected."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from simplechrome.dataset.transforms.signal import SignalTransform
 from simplechrome.errors import ConfigError
-from simplechrome.latent.vae import _ROWS_AT_ONCE, VAE
+from simplechrome.latent.vae import _ROWS_AT_ONCE, NetworkEncoder
 from simplechrome.training.settings import Device, Precision, TrainingSettings
 from simplechrome.work.settings import Count, Positive
 
@@ -94,7 +95,7 @@ class PaperVAEModule(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(row, bin, mark), (row, mark) → posterior mean and log variance, (row, latent) each.
 
-        A missing mark is its training mean (the transform sees to that); the network is not told.
+        A missing mark is its training mean, by the transform; the network has no mask.
         """
         features = self.down(values.permute(0, 2, 1).unsqueeze(2))
         mean, log_variance = self.posterior(features.flatten(1)).float().split(self.n_latent, dim=1)
@@ -107,18 +108,17 @@ class PaperVAEModule(nn.Module):
         return torch.tanh(self.last(self.up(features))).squeeze(2).permute(0, 2, 1).float()
 
 
-class PaperVAE(VAE):
+@dataclass(eq=False, repr=False)
+class PaperVAE(NetworkEncoder):
     """The variational autoencoder of the SimpleChrome paper, to compare with and to build on.
 
     Convolutions of 32 and 64 filters over five bins, LeakyReLU, one dense layer to ten means and
     log variances; back through one dense layer and convolutions of 64, 32 and as many filters as
     there are marks, tanh. Windows scaled per mark to -1 … 1 by the training maximum. Adam, five
-    epochs, of which the last counts; `validation` genes are not looked at.
+    epochs, of which the last counts; `validation` genes are ignored.
 
-    Latents are the network's own posterior means, **not** brought to the natural scale as those
-    of `VAE` are: the paper hands them to its perceptron as they are, and that comparison is what
-    this class is for. A ridge penalty therefore leans on them as the network happened to scale
-    them.
+    Latents are the network's own posterior means, **not** variance-scaled as those of `VAE`: the
+    paper passes them to its perceptron as they are, and this class reproduces that.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class PaperVAE(VAE):
       the KL weigh more the more bins there are.
     - *Missing marks do not count in the loss*, and are their training mean on input. The original
       has no missing marks.
-    - *All training windows are trained on.* The original leaves out a tenth and does not use it.
+    - *All training windows are trained on.* The original holds out a tenth and does not use it.
       Its last, shorter batch is trained on here as there.
     - *LeakyReLU has the slope .5*; versions of the original differ (ReLU, .7).
     - *Adam's epsilon is PyTorch's* 1e-8, not Keras's 1e-7.
@@ -173,37 +173,24 @@ class PaperVAE(VAE):
     """
 
     name = "paper_vae"
-    _stops_early: ClassVar[bool] = False
-    kl_weight = 1.0  # `VAE` asks for it; here `noise_variance` says how much the KL weighs
+    title = "the autoencoder of the SimpleChrome paper"
+    exporter = "simplechrome.export.encoders:paper_vae"
+    _stops_early = False
+    kl_weight = 1.0  # not an option: `noise_variance` sets the weight of the KL
 
-    def __init__(
-        self,
-        n_latent: Count = 10,
-        *,
-        channels: tuple[int, ...] = (32, 64),
-        kernel: Count = 5,
-        slope: float = 0.5,
-        noise_variance: Positive = PAPER_NOISE_VARIANCE,
-        epochs: Count = 5,
-        batch_size: Count = 64,
-        learning_rate: Positive = 1e-4,
-        random_state: int = 0,
-        device: Device = "auto",
-        precision: Precision = "float32",
-        threads: int | None = None,
-    ) -> None:
-        self.n_latent = n_latent
-        self.channels = channels
-        self.kernel = kernel
-        self.slope = slope
-        self.noise_variance = noise_variance
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
-        self.threads = threads
+    n_latent: Count = 10
+    _: KW_ONLY
+    channels: tuple[int, ...] = (32, 64)
+    kernel: Count = 5
+    slope: float = 0.5
+    noise_variance: Positive = PAPER_NOISE_VARIANCE
+    epochs: Count = 5
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-4
+    random_state: int = 0
+    device: Device = "auto"
+    precision: Precision = "float32"
+    threads: int | None = None
 
     def _make_transform(self) -> SignalTransform:
         # Not a choice: tanh reaches no further than from -1 to 1.
@@ -232,10 +219,9 @@ class PaperVAE(VAE):
             or not self.noise_variance > 0
         ):
             raise ConfigError(
-                "The PaperVAE's sizes make no sense.",
-                found=f"n_latent {self.n_latent}, channels {self.channels}, "
-                f"kernel {self.kernel}, noise_variance {self.noise_variance}",
-                expected="numbers from 1 up, at least one channel, an odd kernel, and a variance "
+                f"The PaperVAE's sizes are invalid: n_latent {self.n_latent}, channels "
+                f"{self.channels}, kernel {self.kernel}, noise_variance {self.noise_variance}.",
+                "choose numbers from 1 up, at least one channel, an odd kernel, and a variance "
                 "above 0",
             )
         module = PaperVAEModule(
@@ -250,12 +236,9 @@ class PaperVAE(VAE):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
 
-    def _initialize(self, module: Any, values: torch.Tensor) -> None:
-        """Nothing is taken from the windows: the module's own random weights stay."""
-
     @torch.inference_mode()
     def _measure_latents(self, values: torch.Tensor, present: torch.Tensor) -> None:
-        """How much is each latent used? The latents themselves stay as they are."""
+        """Measure how much each latent is used; the latents themselves stay as they are."""
         blocks = zip(values.split(_ROWS_AT_ONCE), present.split(_ROWS_AT_ONCE), strict=True)
         parts = [self.module_.encode(*block) for block in blocks]
         mean, log_variance = (torch.cat(part).double() for part in zip(*parts, strict=True))

@@ -22,13 +22,13 @@ ENCODERS: Registry[type[Encoder]] = Registry(
         "paper_vae": f"{_HOME}.paper_vae:PaperVAE",
         "pca": f"{_HOME}.pca:PCA",
         "log_means": f"{_HOME}.log_means:LogMeans",
-        "none": f"{_HOME}.raw_window:RawWindow",
+        "none": f"{_HOME}.encoder:RawWindow",
     },
     "simplechrome.encoders",
 )
 _AROUND_ANOTHER: Registry[type[Encoder]] = Registry(
     "encoder around another",
-    {"log_means": f"{_HOME}.with_log_means:WithLogMeans"},
+    {"log_means": f"{_HOME}.log_means:WithLogMeans"},
     "simplechrome.encoders_around_another",
 )
 

@@ -1,9 +1,11 @@
-"""The variational autoencoder: a window's latent, learned without labels."""
+"""The variational autoencoder: a network's latents of windows, learned without labels."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+import math
+from abc import abstractmethod
+from dataclasses import KW_ONLY, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -11,33 +13,360 @@ import numpy as np
 import torch
 import xarray as xr
 from pydantic import Field
+from torch import nn
 
 from simplechrome.dataset.transforms.signal import TransformFunction, Windows
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.latent.vae_module import ELBO, VAEModule, elbo_loss
-from simplechrome.latent.window_encoder import WindowEncoder
-from simplechrome.training.loop import devices, make_accelerator, seeded, train
+from simplechrome.latent.encoder import Arrays, WindowEncoder, part_of
+from simplechrome.training.loop import Batch, Loss, Parts, devices, make_accelerator, seeded, train
 from simplechrome.training.settings import Device, Precision, TrainingSettings
 from simplechrome.training.threads import cpu_threads
 from simplechrome.work.settings import Count, NotNegative, Positive
 
-log = logging.getLogger(__name__)
-
+_SLOPE = 0.1
+_ROWS_FOR_COMPONENTS = 50_000
 _ROWS_AT_ONCE = 512  # blocks whose activations stay in the cache: twice as fast as 4,096
-_HELD_OUT_SHARE = 0.1
+_HELD_OUT_FRACTION = 0.1
 
 
-class VAE(WindowEncoder):
+class VAEModule(nn.Module):
+    """The network: linear maps with convolutional corrections to a Gaussian posterior and back.
+
+    The linear maps start at the principal components (`start_at_components`) and the
+    corrections at zero: training begins where PCA ends.
+
+    Windows are (row, bin, mark) float32: seen as an image of height 1 with marks for channels,
+    that is PyTorch's channels-last layout without a copy, in which convolutions run fastest.
+
+    Parameters
+    ----------
+    n_bins, n_marks, n_latent
+        Any numbers from 1 up.
+    channels
+        Filters of each convolution; each but the first halves the bins.
+    hidden
+        Width of the layer between convolutions and latent, on both sides.
+    kernel
+        Bins that a convolution sees; odd.
+    """
+
+    def __init__(
+        self,
+        n_bins: int,
+        n_marks: int,
+        n_latent: int,
+        channels: tuple[int, ...],
+        hidden: int,
+        kernel: int,
+    ) -> None:
+        super().__init__()
+        self.n_bins = n_bins
+        half = kernel // 2
+        down: list[nn.Module] = []
+        bins = n_bins
+        for layer, (before, after) in enumerate(pairwise((n_marks, *channels))):
+            stride = 1 if layer == 0 else 2
+            bins = (bins - 1) // stride + 1
+            down += [
+                nn.Conv2d(before, after, (1, kernel), stride=(1, stride), padding=(0, half)),
+                nn.LeakyReLU(_SLOPE),
+            ]
+        self.first, self.convolutions = down[0], nn.Sequential(*down[1:])
+        # An input for missing marks. Its weights start at 0 and get no gradient as long as
+        # nothing is missing in training: then a missing mark is simply the mean.
+        self.missing = nn.Linear(n_marks, channels[0], bias=False)
+        nn.init.zeros_(self.missing.weight)
+        self.narrow = nn.Sequential(nn.Linear(bins * channels[-1], hidden), nn.LeakyReLU(_SLOPE))
+        self.posterior_mean = nn.Linear(hidden, n_latent)
+        self.posterior_log_variance = nn.Linear(hidden, n_latent)
+        self.widen = nn.Sequential(
+            nn.Linear(n_latent, hidden),
+            nn.LeakyReLU(_SLOPE),
+            nn.Linear(hidden, bins * channels[-1]),
+            nn.LeakyReLU(_SLOPE),
+        )
+        self.shape = (channels[-1], 1, bins)
+        up: list[nn.Module] = []
+        for before, after in pairwise(reversed(channels)):
+            # An even kernel of stride 2 gives every output bin the same number of inputs.
+            up += [
+                nn.ConvTranspose2d(
+                    before, after, (1, kernel + 1), stride=(1, 2), padding=(0, half)
+                ),
+                nn.LeakyReLU(_SLOPE),
+            ]
+        self.deconvolutions = nn.Sequential(*up)
+        self.last = nn.Conv2d(channels[0], n_marks, (1, kernel), padding=(0, half))
+        self.linear_in = nn.Linear(n_bins * n_marks, n_latent)
+        self.linear_out = nn.Linear(n_latent, n_bins * n_marks)
+        # Learned noise per mark: it weighs marks against each other and all against the KL.
+        self.log_noise_variance = nn.Parameter(torch.zeros(n_marks))
+
+    def encode(
+        self, values: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(row, bin, mark), (row, mark) → posterior mean and log variance, (row, latent) each."""
+        features = self.first(values.permute(0, 2, 1).unsqueeze(2))
+        absent = self.missing((~present).to(values.dtype))
+        features = features + absent[:, :, None, None]
+        features = self.narrow(self.convolutions(features).flatten(1))
+        mean = self.linear_in(values.flatten(1)) + self.posterior_mean(features)
+        log_variance = self.posterior_log_variance(features)
+        return mean.float(), log_variance.float().clamp(-12, 6)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """(row, latent) → (row, bin, mark)."""
+        features = self.widen(latents).view(-1, *self.shape)
+        features = features.contiguous(memory_format=torch.channels_last)
+        correction = self.last(self.deconvolutions(features)[..., : self.n_bins])
+        correction = correction.squeeze(2).permute(0, 2, 1)
+        return (self.linear_out(latents).view(correction.shape) + correction).float()
+
+    @torch.no_grad()
+    def start_at_components(self, values: torch.Tensor) -> None:
+        """Set the linear maps to the principal components of these windows.
+
+        Latents then have variance 1, as the prior wants them. Dimensions beyond the rank of the
+        windows keep their random start.
+
+        Parameters
+        ----------
+        values : (row, bin, mark)
+        """
+        rows = values[:_ROWS_FOR_COMPONENTS].flatten(1)
+        center = rows.mean(dim=0)
+        n_latent = self.posterior_mean.out_features
+        wanted = min(n_latent + 8, *rows.shape)
+        _, singular, axes = torch.pca_lowrank(rows, q=wanted, niter=4)
+        deviation = singular / max(len(rows) - 1, 1) ** 0.5
+        used = int((deviation[:n_latent] > 1e-4 * deviation[0]).sum())
+        axes, deviation = axes[:, :used], deviation[:used]
+        self.linear_in.weight[:used] = (axes / deviation).T
+        self.linear_in.bias.copy_(-self.linear_in.weight @ center)
+        self.linear_out.weight[:, :used] = axes * deviation
+        self.linear_out.bias.copy_(center)
+        left = rows - center - (rows - center) @ axes @ axes.T
+        noise = left.view(-1, self.n_bins, values.shape[2]).square().mean(dim=(0, 1))
+        self.log_noise_variance.copy_(noise.clamp_min(1e-4).log())
+        for parameter in (*self.posterior_mean.parameters(), *self.last.parameters()):
+            nn.init.zeros_(parameter)
+        # A posterior that is a third as wide as the prior: the noise of the first steps must not
+        # drown the components.
+        self.posterior_log_variance.weight.mul_(0.1)
+        nn.init.constant_(self.posterior_log_variance.bias, -2.0)
+
+
+def elbo_loss(kl_weight: float = 1.0) -> Loss:
+    """Return the negative evidence lower bound per gene, as a loss.
+
+    Sums over bins and present marks (reconstruction) and over latents (KL), then the mean over
+    genes: the weight of the KL against the reconstruction does not depend on the batch size.
+
+    Parameters
+    ----------
+    kl_weight
+        Factor of the KL (β); 1 is the evidence lower bound.
+
+    Returns
+    -------
+    Its parts are `loss`, `reconstruction` and `kl`, in nats per gene.
+
+    References
+    ----------
+    Kingma & Welling, arXiv 1312.6114, eq. 3 and appendix B.
+    """
+
+    def loss(module: nn.Module, batch: Batch, warmth: float) -> Parts:
+        values, present = batch
+        return module(values, present, kl_weight * warmth)
+
+    return loss
+
+
+class ELBO(nn.Module):
+    """A `VAEModule` whose forward pass is the loss, so that data-parallel wrappers can hold it."""
+
+    def __init__(self, vae: VAEModule) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, values: torch.Tensor, present: torch.Tensor, kl_weight: float) -> Parts:
+        """Parts of the loss; see `elbo_loss`."""
+        mean, log_variance = self.vae.encode(values, present)
+        noise = torch.randn_like(mean)
+        decoded = self.vae.decode(mean + noise * (0.5 * log_variance).exp())
+        log_noise = self.vae.log_noise_variance
+        error = (values - decoded).square().sum(dim=1)  # over bins: (row, mark)
+        bins = values.shape[1]
+        per_mark = 0.5 * (error * (-log_noise).exp() + bins * (log_noise + math.log(2 * math.pi)))
+        reconstruction = (per_mark * present).sum(dim=1).mean()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+        return {"loss": reconstruction + kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
+
+
+class NetworkEncoder(WindowEncoder):
+    """A variational autoencoder in training: what `VAE` and `PaperVAE` share.
+
+    A subclass is a dataclass of its options and implements `_settings`, `_make_module` and
+    `_measure_latents`.
+    """
+
+    random = True
+    _numbers = ("best_epoch", "history")
+    _arrays = ("center", "map", "activity", "kl")
+    # Whether held-out windows decide the epoch, and so have to be held out.
+    _stops_early: ClassVar[bool] = True
+
+    kl_weight: float
+    random_state: int
+    threads: int | None
+
+    def fit(
+        self,
+        dataset: xr.Dataset,
+        y: object = None,
+        *,
+        validation: xr.Dataset | None = None,
+        checkpoints: str | Path | None = None,
+        resume: bool = False,
+    ) -> Self:
+        """Learn from windows; labels are ignored.
+
+        Parameters
+        ----------
+        dataset
+            The training genes.
+        y
+            Ignored.
+        validation
+            Genes whose evidence lower bound decides when to stop. Without them a tenth of the
+            training genes, drawn by `random_state`, is held out for that.
+        checkpoints
+            Folder for the best weights and the state of the training, written after each epoch.
+        resume
+            Continue from the checkpoints, if there are any. On the same machine, with the same
+            number of threads, the encoder is bit-identical to that of an uninterrupted fit.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is not finite.
+        InputFormatError
+            If fewer than two training windows, or no validation window, hold any data.
+        ModelMismatchError, ModelFormatError
+            If the checkpoints are of another training, or damaged.
+        """
+        self._checkpoints, self._resume = checkpoints, resume
+        super().fit(dataset, y, validation=validation)
+        del self._checkpoints, self._resume
+        return self
+
+    def _fit(self, windows: Windows, validation: Windows | None) -> None:
+        rows = _usable_rows(windows, least=2)
+        held_out = None
+        if self._stops_early:
+            if validation is None:
+                rows, held_out = _hold_out(rows, self.random_state)
+            else:
+                held_out = _usable_rows(validation)
+        settings = self._settings()
+        with seeded(self.random_state, self.threads):
+            elbo = ELBO(self._make_module())
+            self._initialize(elbo.vae, rows[0])
+            result = train(
+                elbo,
+                elbo_loss(self.kl_weight),
+                rows,
+                settings,
+                validation=held_out,
+                checkpoints=self._checkpoints,
+                resume=self._resume,
+                name=type(self).__name__,
+            )
+            self.module_ = elbo.vae
+            self.history_, self.best_epoch_ = result.history, result.best_epoch
+            self.interrupted_ = result.interrupted
+            self._measure_latents(*rows)
+
+    @abstractmethod
+    def _settings(self) -> TrainingSettings:
+        """How it is trained."""
+
+    @abstractmethod
+    def _make_module(self) -> Any:
+        """A module with `encode`, `decode` and `log_noise_variance`, as `ELBO` needs them."""
+
+    def _initialize(self, module: Any, values: torch.Tensor) -> None:
+        """Set the weights that training begins with, from the training windows."""
+
+    @abstractmethod
+    def _measure_latents(self, values: torch.Tensor, present: torch.Tensor) -> None:
+        """Set `center_`, `map_`, `activity_` and `kl_` from the training windows."""
+
+    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+        settings = self._settings()
+        if settings.device not in devices():
+            # A model that was trained on a GPU must encode on any machine.
+            settings = replace(settings, device="auto")
+        accelerator = make_accelerator(settings)
+        module = self.module_.to(accelerator.device)
+        means = []
+        with torch.inference_mode(), cpu_threads(self.threads):
+            for start in range(0, len(values), _ROWS_AT_ONCE):
+                rows = slice(start, start + _ROWS_AT_ONCE)
+                batch = torch.from_numpy(values[rows]), torch.from_numpy(present[rows])
+                mean, _ = module.encode(*(tensor.to(accelerator.device) for tensor in batch))
+                means.append(mean.cpu().numpy())
+        module.to("cpu")
+        latents = (np.concatenate(means).astype(np.float64) - self.center_) @ self.map_
+        return latents.astype(np.float32)
+
+    def _decode(self, latents: np.ndarray) -> np.ndarray:
+        means = latents.astype(np.float64) @ np.linalg.inv(self.map_) + self.center_
+        with torch.inference_mode(), cpu_threads(self.threads):
+            blocks = torch.from_numpy(means.astype(np.float32)).split(_ROWS_AT_ONCE)
+            return np.concatenate([self.module_.decode(block).numpy() for block in blocks])
+
+    def elbo(self, dataset: xr.Dataset) -> float:
+        """Return the evidence lower bound per gene of these windows.
+
+        Returns
+        -------
+        nats per gene, with one draw of the noise by `random_state`; higher is better.
+        """
+        rows = _usable_rows(self.transform_windows(dataset))
+        with seeded(self.random_state), torch.inference_mode():
+            blocks = zip(*(tensor.split(_ROWS_AT_ONCE) for tensor in rows), strict=True)
+            total = sum(
+                float(ELBO(self.module_)(*block, self.kl_weight)["loss"]) * len(block[0])
+                for block in blocks
+            )
+        return -total / len(rows[0])
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        numbers, arrays = super()._state()
+        weights = {f"module.{name}": v.numpy() for name, v in self.module_.state_dict().items()}
+        return numbers, weights | arrays
+
+    def _restore(self, numbers: dict[str, Any], arrays: Arrays) -> None:
+        super()._restore(numbers, arrays)
+        self.module_ = self._make_module()
+        weights = part_of(arrays, "module.")
+        self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in weights.items()})
+        self.module_.eval()
+
+
+@dataclass(eq=False, repr=False)
+class VAE(NetworkEncoder):
     """A small latent representation of each window, learned without labels.
 
     Linear maps that start at the principal components, corrected by convolutions over the bins; a
     Gaussian posterior and learned noise per mark; trained on the evidence lower bound with KL
     warm-up for at most `epochs`, or until the validation genes' bound stops rising. Latents are
-    posterior **means**. They are returned on the natural scale: the best linear account of
-    the decoder says how far the window moves per unit of each latent; latents are scaled by
-    that, rotated to principal axes and divided by the first deviation. So a ridge penalty leans
-    on directions that matter in the window, as it does for `PCA`, and the first dimensions carry
-    most.
+    posterior **means**, variance-scaled: a linear regression of decoded windows on them gives how
+    far the window moves per unit of each; latents are scaled by that, rotated to principal axes
+    and divided by the first standard deviation. So a ridge penalty leans on directions that
+    matter in the window, as it does for `PCA`, and the first dimensions carry most.
 
     Parameters
     ----------
@@ -73,91 +402,27 @@ class VAE(WindowEncoder):
     """
 
     name = "vae"
-    random = True
-    # Whether held-out windows decide the epoch, and so have to be held out.
-    _stops_early: ClassVar[bool] = True
+    title = "a variational autoencoder"
+    color = ("#0b9a6d", "#7fe6bd")
+    exporter = "simplechrome.export.encoders:vae"
 
-    def __init__(
-        self,
-        n_latent: Count = 10,
-        *,
-        channels: tuple[int, ...] = (32, 64),
-        hidden: Count = 64,
-        kernel: Count = 5,
-        kl_weight: NotNegative = 1.0,
-        kl_warm_up: Annotated[int, Field(ge=0)] = 5,
-        epochs: Count = 12,
-        patience: Count = 6,
-        batch_size: Count = 256,
-        learning_rate: Positive = 1e-3,
-        weight_decay: NotNegative = 1e-4,
-        transform_function: TransformFunction = "log1p",
-        random_state: int = 0,
-        device: Device = "auto",
-        precision: Precision = "float32",
-        threads: int | None = None,
-    ) -> None:
-        self.n_latent = n_latent
-        self.channels = channels
-        self.hidden = hidden
-        self.kernel = kernel
-        self.kl_weight = kl_weight
-        self.kl_warm_up = kl_warm_up
-        self.epochs = epochs
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.transform_function = transform_function
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
-        self.threads = threads
-
-    @property
-    def n_latent_(self) -> int:
-        """The argument."""
-        return self.n_latent
-
-    def fit(
-        self,
-        dataset: xr.Dataset,
-        y: object = None,
-        *,
-        validation: xr.Dataset | None = None,
-        checkpoints: str | Path | None = None,
-        resume: bool = False,
-    ) -> Self:
-        """Learn from windows; labels are not looked at.
-
-        Parameters
-        ----------
-        dataset
-            The training genes.
-        y
-            Ignored.
-        validation
-            Genes whose evidence lower bound decides when to stop. Without them a tenth of the
-            training genes, drawn by `random_state`, is held out for that.
-        checkpoints
-            Folder for the best weights and the state of the training, written after each epoch.
-        resume
-            Go on from there, if anything is there. On the same machine, with the same number of
-            threads, the encoder is bit for bit that of an undisturbed fit.
-
-        Raises
-        ------
-        TrainingError
-            If the loss is not finite.
-        InputFormatError
-            If fewer than two training windows, or no validation window, hold any data.
-        ModelMismatchError, ModelFormatError
-            If what is to be resumed is another training, or damaged.
-        """
-        self._checkpoints, self._resume = checkpoints, resume
-        super().fit(dataset, y, validation=validation)
-        del self._checkpoints, self._resume
-        return self
+    n_latent: Count = 10
+    _: KW_ONLY
+    channels: tuple[int, ...] = (32, 64)
+    hidden: Count = 64
+    kernel: Count = 5
+    kl_weight: NotNegative = 1.0
+    kl_warm_up: Annotated[int, Field(ge=0)] = 5
+    epochs: Count = 12
+    patience: Count = 6
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 1e-4
+    transform_function: TransformFunction = "log1p"
+    random_state: int = 0
+    device: Device = "auto"
+    precision: Precision = "float32"
+    threads: int | None = None
 
     def _settings(self) -> TrainingSettings:
         return TrainingSettings(
@@ -176,14 +441,12 @@ class VAE(WindowEncoder):
         )
 
     def _make_module(self) -> Any:
-        """A module with `encode`, `decode` and `log_noise_variance`, as `ELBO` needs them."""
         sizes = (self.n_latent, self.hidden, *self.channels)
         if self.kernel % 2 == 0 or min(sizes) < 1 or not self.channels:
             raise ConfigError(
-                "The VAE's sizes make no sense.",
-                found=f"n_latent {self.n_latent}, channels {self.channels}, "
-                f"hidden {self.hidden}, kernel {self.kernel}",
-                expected="numbers from 1 up, at least one channel, and an odd kernel",
+                f"The VAE's sizes are invalid: n_latent {self.n_latent}, channels "
+                f"{self.channels}, hidden {self.hidden}, kernel {self.kernel}.",
+                "choose numbers from 1 up, at least one channel, and an odd kernel",
             )
         module = VAEModule(
             self.bin_start_.size,
@@ -197,40 +460,12 @@ class VAE(WindowEncoder):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
 
-    def _fit(self, windows: Windows, validation: Windows | None) -> None:
-        rows = _usable_rows(windows, least=2)
-        held_out = None
-        if self._stops_early:
-            if validation is None:
-                rows, held_out = _hold_out(rows, self.random_state)
-            else:
-                held_out = _usable_rows(validation)
-        settings = self._settings()
-        with seeded(self.random_state, self.threads):
-            elbo = ELBO(self._make_module())
-            self._initialize(elbo.vae, rows[0])
-            result = train(
-                elbo,
-                elbo_loss(self.kl_weight),
-                rows,
-                settings,
-                validation=held_out,
-                checkpoints=self._checkpoints,
-                resume=self._resume,
-                name=type(self).__name__,
-            )
-            self.module_ = elbo.vae
-            self.history_, self.best_epoch_ = result.history, result.best_epoch
-            self.interrupted_ = result.interrupted
-            self._measure_latents(*rows)
-
     def _initialize(self, module: Any, values: torch.Tensor) -> None:
-        """Set the weights that training begins with, from the training windows."""
         module.start_at_components(values)
 
     @torch.inference_mode()
     def _measure_latents(self, values: torch.Tensor, present: torch.Tensor) -> None:
-        """Find the linear map from the network's latents to those on the natural scale.
+        """Find the linear map from the network's latents to variance-scaled ones.
 
         Least squares of the decoded windows on the latents, by sums over blocks of rows.
         """
@@ -269,81 +504,17 @@ class VAE(WindowEncoder):
         self.activity_ = np.sqrt(variance / (variance[0] or 1.0))
         self.kl_ = sums["kl"] / n
 
-    def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-        settings = self._settings()
-        if settings.device not in devices():
-            # A model that was trained on a GPU must encode on any machine.
-            settings = replace(settings, device="auto")
-        accelerator = make_accelerator(settings)
-        module = self.module_.to(accelerator.device)
-        means = []
-        with torch.inference_mode(), cpu_threads(self.threads):
-            for start in range(0, len(values), _ROWS_AT_ONCE):
-                rows = slice(start, start + _ROWS_AT_ONCE)
-                batch = torch.from_numpy(values[rows]), torch.from_numpy(present[rows])
-                mean, _ = module.encode(*(tensor.to(accelerator.device) for tensor in batch))
-                means.append(mean.cpu().numpy())
-        module.to("cpu")
-        latents = (np.concatenate(means).astype(np.float64) - self.center_) @ self.map_
-        return latents.astype(np.float32)
-
-    def _decode(self, latents: np.ndarray) -> np.ndarray:
-        means = latents.astype(np.float64) @ np.linalg.inv(self.map_) + self.center_
-        with torch.inference_mode(), cpu_threads(self.threads):
-            blocks = torch.from_numpy(means.astype(np.float32)).split(_ROWS_AT_ONCE)
-            return np.concatenate([self.module_.decode(block).numpy() for block in blocks])
-
-    def elbo(self, dataset: xr.Dataset) -> float:
-        """What is the evidence lower bound per gene of these windows?
-
-        Returns
-        -------
-        nats per gene, with one draw of the noise by `random_state`; higher is better.
-        """
-        rows = _usable_rows(self.transform_windows(dataset))
-        with seeded(self.random_state), torch.inference_mode():
-            blocks = zip(*(tensor.split(_ROWS_AT_ONCE) for tensor in rows), strict=True)
-            total = sum(
-                float(ELBO(self.module_)(*block, self.kl_weight)["loss"]) * len(block[0])
-                for block in blocks
-            )
-        return -total / len(rows[0])
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        weights = {f"module.{name}": v.numpy() for name, v in self.module_.state_dict().items()}
-        arrays = {
-            "center": self.center_,
-            "map": self.map_,
-            "activity": self.activity_,
-            "kl": self.kl_,
-        }
-        return {"best_epoch": self.best_epoch_, "history": self.history_}, weights | arrays
-
-    def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.best_epoch_, self.history_ = numbers["best_epoch"], numbers["history"]
-        self.center_, self.map_ = arrays["center"], arrays["map"]
-        self.activity_, self.kl_ = arrays["activity"], arrays["kl"]
-        self.module_ = self._make_module()
-        weights = {
-            name.removeprefix("module."): torch.from_numpy(value)
-            for name, value in arrays.items()
-            if name.startswith("module.")
-        }
-        self.module_.load_state_dict(weights)
-        self.module_.eval()
-
 
 def _usable_rows(windows: Windows, least: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of all cell types, (row, bin, mark) and (row, mark), without those that hold nothing."""
+    """(row, bin, mark) and (row, mark) of all cell types, without windows that are not observed."""
     values = windows.values.reshape(-1, *windows.values.shape[2:])
     present = windows.present.reshape(len(values), -1)
     some = present.any(axis=1)
     if some.sum() < least:
         raise InputFormatError(
-            "There are too few windows with data.",
-            found=f"{some.sum()} of {some.size} windows in which any mark is observed",
-            expected=f"at least {least}",
-            remedy="look at the data with `simplechrome inspect`",
+            f"There are too few windows with data: a mark is observed in {some.sum()} of "
+            f"{some.size}, and {least} or more are needed.",
+            "look at the data with `simplechrome inspect`",
         )
     if not some.all():
         values, present = values[some], present[some]
@@ -355,6 +526,6 @@ def _hold_out(
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
     n = len(rows[0])
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
-    held_out = max(1, round(n * _HELD_OUT_SHARE))
+    held_out = max(1, round(n * _HELD_OUT_FRACTION))
     parts = [(rows[0][index], rows[1][index]) for index in (order[held_out:], order[:held_out])]
     return parts[0], parts[1]

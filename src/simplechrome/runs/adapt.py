@@ -17,7 +17,7 @@ from simplechrome.dataset.choose import warn_of_imputed
 from simplechrome.dataset.transforms.signal import SignalTransform, present_marks
 from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelFormatError, ModelMismatchError
-from simplechrome.latent.window_encoder import align_marks, require_same_case
+from simplechrome.latent.encoder import align_marks, require_same_case
 from simplechrome.runs.folder import RunFolder
 from simplechrome.runs.load import Models, damaged, sides_of
 from simplechrome.runs.predictions import write_table
@@ -103,7 +103,7 @@ def adapt_run(
     # An encoder adapts to new cell types on its training genes, if the dataset has enough of them.
     train = sides_of(models.split, dataset["gene_id"].values) == "train"
     genes = train if train.sum() >= FEW_WINDOWS else np.ones_like(train)
-    encoder = models.encoder.with_tracks(dataset.isel(gene=genes))
+    encoder = models.encoder.adapt_to(dataset.isel(gene=genes))
     adapted = adapt_signal(
         dataset,
         encoder,
@@ -114,7 +114,7 @@ def adapt_run(
         match_distribution=match_distribution,
     )
     if adapted.dataset is not dataset:
-        encoder = models.encoder.with_tracks(adapted.dataset.isel(gene=genes))
+        encoder = models.encoder.adapt_to(adapted.dataset.isel(gene=genes))
     warn_of_transfer(adapted.dataset, encoder)
     return models._replace(encoder=encoder), adapted
 

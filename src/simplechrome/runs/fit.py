@@ -245,7 +245,7 @@ def _fit_encoder(data: PreparedData, run: RunFolder) -> tuple[Encoder, xr.DataAr
     latents = encoder.transform(data.dataset)
     if labels is not None:
         # Latents of training genes must not contain these genes' own labels.
-        shown = encoder.transform_labelled(train, labels)
+        shown = encoder.transform_out_of_fold(train, labels)
         at = pd.Index(data.dataset["gene_id"].values).get_indexer(shown["gene_id"].values)
         latents.values[:, at] = shown.values
     return encoder, latents

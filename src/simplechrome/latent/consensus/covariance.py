@@ -1,4 +1,4 @@
-"""Principal components of windows of which no cell type has all marks."""
+"""Pooled covariance of windows, where no cell type need have all marks."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 from simplechrome.dataset.transforms.signal import Windows
 
-_NOISE_SHARE = 0.02
-"""Of the mean variance of a bin, added to what is seen before what is not seen is told from it."""
+_NOISE_FRACTION = 0.02
+"""Of the mean variance of a bin: noise added to observed features before others are predicted."""
 
 
-class Composite:
-    """Covariance of windows, put together from cell types that each have some of the marks.
+class PooledCovariance:
+    """Covariance of windows, block by block from cell types that each have some of the marks.
 
     The block of two marks is the mean of their covariances over the cell types that have both, so
-    that a mark that two cell types have counts for as much as one that fifty have. Two marks that
-    no cell type has together are told from the same genes: the block is the covariance of each
-    gene's mean under the one mark with its mean under the other, in whatever cell types have them.
-    What is not positive in the whole is raised to next to nothing.
+    that a mark that two cell types have counts for as much as one that fifty have. The block of two
+    marks that no cell type has together is the covariance of each gene's mean under the one mark
+    with its mean under the other, in whatever cell types have them. Eigenvalues of the whole are
+    raised to a small positive floor.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Composite:
         Principal axes, the longest first.
     variance_ : (feature,)
     together_ : (mark, mark)
-        Number of cell types that have both.
+        Number of cell types that have both marks.
     """
 
     together_: np.ndarray
@@ -37,7 +37,7 @@ class Composite:
     vectors_: np.ndarray
     variance_: np.ndarray
 
-    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> Composite:
+    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> PooledCovariance:
         """Learn from the same genes in each cell type: centered windows, 0 for what is missing."""
         features = bins * marks
         total = np.zeros((features, features))
@@ -67,22 +67,21 @@ class Composite:
     @classmethod
     def from_axes(
         cls, vectors: np.ndarray, variance: np.ndarray, together: np.ndarray
-    ) -> Composite:
-        """The covariance with these axes."""
-        composite = cls()
-        composite.together_ = together
-        return composite._take(vectors, variance)
+    ) -> PooledCovariance:
+        """Return the covariance with these principal axes."""
+        pooled = cls()
+        pooled.together_ = together
+        return pooled._take(vectors, variance)
 
-    def _take(self, vectors: np.ndarray, variance: np.ndarray) -> Composite:
+    def _take(self, vectors: np.ndarray, variance: np.ndarray) -> PooledCovariance:
         self.vectors_, self.variance_ = vectors, variance
         self.covariance_ = (vectors * variance) @ vectors.T
         return self
 
     def map_to(self, n_components: int, present: np.ndarray, bins: int) -> np.ndarray:
-        """(feature, component): which combination of what is seen is expected of each component?
+        """Return (feature, component) weights of the components, given the present marks.
 
-        With all marks, the components themselves; else their conditional mean for a normal
-        distribution, 0 in the rows of what is missing.
+        With all marks, the components themselves; else their conditional means, see `expect`.
 
         Parameters
         ----------
@@ -96,9 +95,9 @@ class Composite:
         return components if present.all() else self.expect(components, present, bins)
 
     def expect(self, directions: np.ndarray, present: np.ndarray, bins: int) -> np.ndarray:
-        """(feature, direction): what is expected along each direction, given these marks?
+        """Return (feature, direction) weights of the conditional mean along each direction.
 
-        The conditional mean for a normal distribution, as weights: 0 for what is missing.
+        Given the present marks, for a normal distribution; 0 in the rows of missing marks.
 
         Parameters
         ----------
@@ -114,16 +113,16 @@ class Composite:
         return map_
 
     def _noisy(self, seen: np.ndarray) -> np.ndarray:
-        """Covariance of what is seen, made safe to divide by."""
+        """Covariance of the observed features, with noise that makes it invertible."""
         part = self.covariance_[np.ix_(seen, seen)].copy()
         part[np.diag_indices_from(part)] += (
-            _NOISE_SHARE * max(float(np.trace(part)), 1e-12) / len(part)
+            _NOISE_FRACTION * max(float(np.trace(part)), 1e-12) / len(part)
         )
         return part
 
 
 def _of_gene_means(cell_types: Sequence[Windows], mark: int) -> np.ndarray:
-    """(gene, bin): the mean window of each gene under a mark, over the cell types that have it."""
+    """(gene, bin) mean window of each gene under a mark, over the cell types that have it."""
     total = np.sum([windows.values[:, :, mark] for windows in cell_types], axis=0)
     counted = np.sum([windows.present[:, mark] for windows in cell_types], axis=0)
     means: np.ndarray = total / np.maximum(counted, 1)[:, np.newaxis]
@@ -131,7 +130,7 @@ def _of_gene_means(cell_types: Sequence[Windows], mark: int) -> np.ndarray:
 
 
 def sum_of_products(rows: np.ndarray) -> np.ndarray:
-    """(feature, feature) rows' × rows, in blocks: float64 sums of float32 products."""
+    """Return (feature, feature) rows' × rows, in blocks: float64 sums of float32 products."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
     for block in np.array_split(rows, max(1, len(rows) // 4096)):
         total += block.T @ block

@@ -1,4 +1,4 @@
-"""What would a mark look like where nobody measured it?"""
+"""Imputation of a mark from other marks and from the same genes of other cell types."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from simplechrome.dataset.transforms.signal import Windows
-from simplechrome.latent.consensus.covariance import Composite, sum_of_products
+from simplechrome.latent.consensus.covariance import PooledCovariance, sum_of_products
+from simplechrome.latent.encoder import mark_patterns
 
 _FOLDS = 5
 
 
-class LeftOut(NamedTuple):
-    """Some cell types, and the covariance of marks in all others.
+class Fold(NamedTuple):
+    """Held-out cell types, and the covariance of marks in all others.
 
-    held : positions of the cell types that are left out
+    held : positions of the cell types that are held out
     """
 
     held: list[int]
-    composite: Composite
+    pooled: PooledCovariance
 
 
-def leave_out(cell_types: Sequence[Windows]) -> list[LeftOut]:
-    """Leave cell types out of the covariance: one by one, or a fifth of them at a time.
+def cross_validation_folds(cell_types: Sequence[Windows]) -> list[Fold]:
+    """Hold out cell types one by one, or a fifth of them at a time.
 
-    Those that have a mark in common are left out apart from each other, as far as that goes.
+    Those that have a rare mark in common are in different folds as far as possible.
 
     Parameters
     ----------
@@ -35,20 +36,20 @@ def leave_out(cell_types: Sequence[Windows]) -> list[LeftOut]:
 
     Returns
     -------
-    Nothing where there is one cell type.
+    No fold where there is one cell type.
     """
     if len(cell_types) < 2:
         return []
     bins, marks = cell_types[0].values.shape[1:]
     found = []
-    for held in _folds(np.asarray([cell.present.any(axis=0) for cell in cell_types])):
+    for held in assign_folds(np.asarray([cell.present.any(axis=0) for cell in cell_types])):
         rest = [cell for k, cell in enumerate(cell_types) if k not in held]
-        found.append(LeftOut(held, Composite().fit(rest, bins, marks)))
+        found.append(Fold(held, PooledCovariance().fit(rest, bins, marks)))
     return found
 
 
-def _folds(has: np.ndarray) -> list[list[int]]:
-    """Positions in each fold, of (cell_type, mark): has it this mark?"""
+def assign_folds(has: np.ndarray) -> list[list[int]]:
+    """Return the cell types of each fold, from (cell_type, mark): whether it has the mark."""
     folds: list[list[int]] = [[] for _ in range(min(_FOLDS, len(has)))]
     rarity = 1 / np.maximum(has.sum(axis=0), 1)
     # Those with the rarest marks choose first.
@@ -59,14 +60,14 @@ def _folds(has: np.ndarray) -> list[list[int]]:
     return [sorted(fold) for fold in folds if fold]
 
 
-_AXES = 20  # principal axes of a mark's window that are told; more are noise
-_TRUSTED = 3  # cell types that must have two marks before the one is told from the other
+_AXES = 20  # principal axes of a mark's window that are predicted; more are noise
+_TRUSTED = 3  # cell types that must have two marks before one is predicted from the other
 _RIDGE = 0.1  # of the mean square of what is regressed on
 _SAMPLED = 1_000  # genes per cell type whose errors make the interval
-_NUMBERS = (1, 3, 9, 27)  # of other cell types that a mark is told from
-_STRETCHES = 12  # of predicted values, each with errors of its own
+_NUMBERS = (1, 3, 9, 27)  # of other cell types that a mark is imputed from
+_LEVELS = 12  # intervals of predicted values, each with errors of its own
 PROBABILITIES = np.linspace(0.01, 0.99, 99)
-"""Of the errors that are kept."""
+"""Of the error quantiles that are kept."""
 
 _T = TypeVar("_T")
 Decode = Callable[[np.ndarray], np.ndarray]
@@ -83,34 +84,34 @@ class ImputedSignal(NamedTuple):
     high: np.ndarray
 
 
-class _Trial(NamedTuple):
-    """What a mark was in some genes, and what was told of it: (gene, bin) both."""
+class _HeldOut(NamedTuple):
+    """A mark in some genes of a held-out cell type, and its prediction: (gene, bin) both."""
 
     truth: np.ndarray
     predicted: np.ndarray
 
 
-class _Place(NamedTuple):
-    """Where the windows of a cell type lie: (gene, axis), and (gene,) is the mark there?"""
+class _Coordinates(NamedTuple):
+    """Windows of a cell type on the axes of a mark, (gene, axis), and (gene,) its presence."""
 
-    coordinates: np.ndarray
-    there: np.ndarray
+    values: np.ndarray
+    present: np.ndarray
 
 
 class ImputationModel:
-    """One way to tell a mark: weights, and how far it was off in cell types left out.
+    """Weights for imputing a mark from n other cell types, and their errors when held out.
 
     Attributes
     ----------
     weights : (own axis, axis)
-        Of what the cell type's own marks lead to expect.
-    edges : (stretch - 1,)
-        Between stretches of predicted values.
-    errors : (stretch, probability)
+        Of the conditional mean given the cell type's own marks.
+    edges : (level - 1,)
+        Between intervals of predicted values.
+    errors : (level, probability)
         Quantiles of truth minus prediction, in transformed signal.
     correlation : (cell_type,)
-        Of truth and prediction in each cell type that was left out, over genes and bins, beyond
-        the mark's mean profile. Empty where there was none to leave out.
+        Of truth and prediction in each held-out cell type, over genes and bins, beyond the mark's
+        mean profile. Empty where none could be held out.
     """
 
     def __init__(
@@ -125,9 +126,9 @@ class ImputationModel:
 
     @classmethod
     def of(
-        cls, weights: np.ndarray, tried: Sequence[_Trial], *, elsewhere: bool = True
+        cls, weights: np.ndarray, tried: Sequence[_HeldOut], *, elsewhere: bool = True
     ) -> ImputationModel:
-        """These weights, with the errors that were made with them, or with ones like them.
+        """Return the model with these weights and the errors of these predictions.
 
         Parameters
         ----------
@@ -135,7 +136,7 @@ class ImputationModel:
         tried
             In one cell type each.
         elsewhere
-            Was nothing learned in these cell types?
+            Whether the cell types were held out, so that correlations mean something.
         """
         predicted = np.concatenate([trial.predicted.ravel() for trial in tried])
         truth = np.concatenate([trial.truth.ravel() for trial in tried])
@@ -146,26 +147,25 @@ class ImputationModel:
 
 
 class MarkImputation:
-    """How is one mark told from the others, and from the same genes of other cell types?
+    """Predicts one mark from the others, and from the same genes of other cell types.
 
-    n / (n + 1) of the mean of the gene's windows under this mark in n other cell types, plus what
-    the marks of its own cell type lead to expect beyond that; where no other cell type has the
-    mark, the latter alone. Both are linear, on the mark's principal axes. What own marks lead to
-    expect is the conditional mean under the encoder's `Composite`, from marks that three cell types
-    or more have together with this one (where there are any): how two marks go together differs
-    between cell types, and what one of them shows may mislead.
+    The prediction is n / (n + 1) of the mean of the gene's windows of this mark in n other cell
+    types, plus what the marks of its own cell type predict beyond that; the latter alone where no
+    other cell type has the mark. Both are linear, on the mark's principal axes. The own marks enter
+    by the conditional mean under the encoder's `PooledCovariance`, given the marks that three cell
+    types or more have together with this one (where there are any): correlations of two marks
+    differ between cell types, and those of a single one may mislead.
 
-    Intervals are quantiles of the errors made in cell types of which nothing was known but their
-    other marks, separately for low and high predictions, and for the number of other cell types
-    that the mark is told from: the mean of one is further off than that of twenty.
+    Intervals are quantiles of the errors in held-out cell types, by predicted level and by number
+    of other cell types that have the mark: the mean of one has larger errors than that of twenty.
 
     Attributes
     ----------
     axes_ : (bin, axis)
     trusted_ : (mark,)
-        From which others it is told.
-    ways_ : number of other cell types to `ImputationModel`
-        0, its own marks alone, and 1, 3, 9 …, as far as there are, and all but one.
+        Whether it is predicted from this mark.
+    models_ : number of other cell types to `ImputationModel`
+        0 (own marks alone), 1, 3, 9 …, up to all but one.
 
     References
     ----------
@@ -175,17 +175,17 @@ class MarkImputation:
 
     axes_: np.ndarray
     trusted_: np.ndarray
-    ways_: dict[int, ImputationModel]
+    models_: dict[int, ImputationModel]
 
     def __init__(self, mark: int) -> None:
         self.mark = mark
-        self.ways_ = {}
+        self.models_ = {}
 
     def fit(
         self,
         cell_types: Sequence[Windows],
-        composite: Composite,
-        left_out: Sequence[LeftOut] = (),
+        pooled: PooledCovariance,
+        folds: Sequence[Fold] = (),
     ) -> MarkImputation:
         """Learn from the cell types that have the mark: the same genes in each.
 
@@ -193,111 +193,112 @@ class MarkImputation:
         ----------
         cell_types
             All of them.
-        composite
+        pooled
             Covariance of the marks.
-        left_out
-            The same without some of the cell types each, which the errors are found in.
+        folds
+            Held-out cell types, in which the errors are measured.
         """
         donors = [k for k, cell in enumerate(cell_types) if cell.present[:, self.mark].sum() > 1]
-        having = [cell_types[k] for k in donors]
-        self._settle(having, composite)
-        weights = self._weigh(having, composite)
-        tried = self._leave_out(cell_types, donors, left_out, list(weights))
+        with_mark = [cell_types[k] for k in donors]
+        self._fit_axes(with_mark, pooled)
+        weights = self._fit_weights(with_mark, pooled)
+        tried = self._cross_validate(cell_types, donors, folds, list(weights))
         if tried[0]:
-            self.ways_ = {n: ImputationModel.of(weights[n], tried[n]) for n in weights}
+            self.models_ = {n: ImputationModel.of(weights[n], tried[n]) for n in weights}
             return self
-        # The errors made where it was learned: there is nothing else.
+        # No cell type could be held out: take the errors on the training cell types.
         for n, of_own in weights.items():
-            every = [self._try(having, k, n, of_own, composite) for k in range(len(having))]
-            self.ways_[n] = ImputationModel.of(of_own, every, elsewhere=False)
+            every = [self._predict(with_mark, k, n, of_own, pooled) for k in range(len(with_mark))]
+            self.models_[n] = ImputationModel.of(of_own, every, elsewhere=False)
         return self
 
-    def _leave_out(
+    def _cross_validate(
         self,
         cell_types: Sequence[Windows],
         donors: list[int],
-        left_out: Sequence[LeftOut],
+        folds: Sequence[Fold],
         numbers: list[int],
-    ) -> dict[int, list[_Trial]]:
-        """Tell the mark of each donor in which nothing was learned, from n other cell types."""
-        having = [cell_types[k] for k in donors]
-        tried: dict[int, list[_Trial]] = {n: [] for n in numbers}
-        for held, composite in left_out:
+    ) -> dict[int, list[_HeldOut]]:
+        """Predict the mark of each held-out donor from its other marks and n other cell types."""
+        with_mark = [cell_types[k] for k in donors]
+        tried: dict[int, list[_HeldOut]] = {n: [] for n in numbers}
+        for held, pooled in folds:
             rest = [cell_types[k] for k in donors if k not in held]
             if not rest:
                 continue
             other = MarkImputation(self.mark)
-            other._settle(rest, composite)
+            other._fit_axes(rest, pooled)
             rows = _sample(np.any([cell.present[:, self.mark] for cell in rest], axis=0))
-            weights = other._weigh([_of_genes(cell, rows) for cell in rest], composite)
+            weights = other._fit_weights([_of_genes(cell, rows) for cell in rest], pooled)
             for row in (donors.index(k) for k in held if k in donors):
                 for n in numbers:
                     known = weights[max(m for m in weights if m <= n)]
-                    tried[n].append(other._try(having, row, n, known, composite))
+                    tried[n].append(other._predict(with_mark, row, n, known, pooled))
         return tried
 
-    def _settle(self, having: Sequence[Windows], composite: Composite) -> None:
-        """Axes of the mark, and the marks from which it is told."""
-        covariance = np.zeros((having[0].values.shape[1],) * 2)
-        for cell in having:
+    def _fit_axes(self, with_mark: Sequence[Windows], pooled: PooledCovariance) -> None:
+        """Find the axes of the mark, and the marks from which it is predicted."""
+        covariance = np.zeros((with_mark[0].values.shape[1],) * 2)
+        for cell in with_mark:
             some = cell.present[:, self.mark]
             covariance += sum_of_products(cell.values[:, :, self.mark][some]) / some.sum()
         self.axes_ = np.linalg.eigh(covariance)[1][:, ::-1][:, :_AXES].astype(np.float32)
-        together = composite.together_[self.mark].copy()
+        together = pooled.together_[self.mark].copy()
         together[self.mark] = 0
         self.trusted_ = together >= min(_TRUSTED, max(int(together.max()), 1))
 
-    def _weigh(self, having: Sequence[Windows], composite: Composite) -> dict[int, np.ndarray]:
-        """Weights of what own marks lead to expect, for each number of other cell types."""
-        counts = [n for n in sorted({0, *_NUMBERS, len(having) - 1}) if n < len(having)]
-        places = [self._place(cell) for cell in having]
+    def _fit_weights(
+        self, with_mark: Sequence[Windows], pooled: PooledCovariance
+    ) -> dict[int, np.ndarray]:
+        """Return the weights of own marks, for each number of other cell types."""
+        counts = [n for n in sorted({0, *_NUMBERS, len(with_mark) - 1}) if n < len(with_mark)]
+        coordinates = [self._coordinates(cell) for cell in with_mark]
         xx: list[np.ndarray] = []
         xy: dict[int, list[np.ndarray]] = {n: [] for n in counts}
-        for row, (cell, place) in enumerate(zip(having, places, strict=True)):
-            size = max(int(place.there.sum()), 1)
-            own = self.expect(cell, composite)[place.there]
+        for row, (cell, here) in enumerate(zip(with_mark, coordinates, strict=True)):
+            size = max(int(here.present.sum()), 1)
+            own = self.expect(cell, pooled)[here.present]
             xx.append(own.T @ own / size)
             for n in counts:
-                beyond = place.coordinates - _trust(n) * _mean_place(_others(places, row, n))
-                xy[n].append(own.T @ beyond[place.there] / size)
+                others = _mean_coordinates(_others(coordinates, row, n))
+                beyond = here.values - _weight_of(n) * others
+                xy[n].append(own.T @ beyond[here.present] / size)
         weights = {n: _ridge(xx, xy[n]) for n in counts}
-        # What a single cell type shows is as good a guess as its mean: half of it is believed.
-        return weights if len(having) > 1 else {n: _trust(1) * weights[0] for n in (0, 1)}
+        # With a single cell type nothing can be regressed: half of the conditional mean is taken.
+        return weights if len(with_mark) > 1 else {n: _weight_of(1) * weights[0] for n in (0, 1)}
 
-    def _place(self, cell: Windows) -> _Place:
-        return _Place(cell.values[:, :, self.mark] @ self.axes_, cell.present[:, self.mark])
+    def _coordinates(self, cell: Windows) -> _Coordinates:
+        return _Coordinates(cell.values[:, :, self.mark] @ self.axes_, cell.present[:, self.mark])
 
     def of_others(self, cells: Sequence[Windows]) -> np.ndarray:
-        """(gene, axis): the mean coordinates of each gene in these cell types; 0 of none."""
-        return _mean_place([self._place(cell) for cell in cells])
+        """Return (gene, axis) mean coordinates of each gene in these cell types; 0 of none."""
+        return _mean_coordinates([self._coordinates(cell) for cell in cells])
 
-    def _try(
+    def _predict(
         self,
-        having: Sequence[Windows],
+        with_mark: Sequence[Windows],
         row: int,
         n: int,
         weights: np.ndarray,
-        composite: Composite,
-    ) -> _Trial:
-        """Tell the mark of one cell type from its other marks and n other cell types."""
-        rows = _sample(having[row].present[:, self.mark])
-        cell = _of_genes(having[row], rows)
-        others = [_of_genes(other, rows) for other in _others(having, row, n)]
-        predicted = self.expect(cell, composite) @ weights + _trust(n) * self.of_others(others)
-        return _Trial(cell.values[:, :, self.mark], predicted @ self.axes_.T)
+        pooled: PooledCovariance,
+    ) -> _HeldOut:
+        """Predict the mark of one cell type from its other marks and n other cell types."""
+        rows = _sample(with_mark[row].present[:, self.mark])
+        cell = _of_genes(with_mark[row], rows)
+        others = [_of_genes(other, rows) for other in _others(with_mark, row, n)]
+        predicted = self.expect(cell, pooled) @ weights + _weight_of(n) * self.of_others(others)
+        return _HeldOut(cell.values[:, :, self.mark], predicted @ self.axes_.T)
 
-    def expect(self, cell: Windows, composite: Composite) -> np.ndarray:
-        """(gene, axis): what do the other marks of this cell type lead to expect of this one?"""
+    def expect(self, cell: Windows, pooled: PooledCovariance) -> np.ndarray:
+        """Return (gene, axis) conditional means of this mark given the others of the cell type."""
         bins, marks = cell.values.shape[1:]
         directions = np.zeros((bins * marks, self.axes_.shape[1]))
         directions[self.mark :: marks] = self.axes_
         expected = np.zeros((len(cell.values), self.axes_.shape[1]), np.float32)
         flat = cell.values.reshape(len(cell.values), -1)
         usable = cell.present & self.trusted_
-        patterns, which = np.unique(usable, axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):
-            members = np.flatnonzero(which.ravel() == number)
-            map_ = composite.expect(directions, pattern, bins).astype(np.float32)
+        for pattern, members in mark_patterns(usable):
+            map_ = pooled.expect(directions, pattern, bins).astype(np.float32)
             expected[members] = flat[members] @ map_
         return expected
 
@@ -309,7 +310,7 @@ class MarkImputation:
         decode: Decode,
         coverage: float,
     ) -> ImputedSignal:
-        """What is this mark in these windows?
+        """Return the signal of this mark in these windows, with intervals.
 
         Parameters
         ----------
@@ -318,70 +319,70 @@ class MarkImputation:
         of_others : (gene, axis)
             See there.
         n_others
-            How many other cell types have the mark.
+            Number of other cell types that have the mark.
         decode
             From transformed signal (gene, bin) to signal.
         coverage
-            Share of bins whose signal the interval shall hold.
+            Fraction of bins whose signal lies in the interval.
         """
-        n = self.tried_with(n_others)
-        way = self.ways_[n]
-        predicted = (expected @ way.weights + _trust(n) * of_others) @ self.axes_.T
-        stretch = np.searchsorted(way.edges, predicted)
+        n = self.trained_with(n_others)
+        model = self.models_[n]
+        predicted = (expected @ model.weights + _weight_of(n) * of_others) @ self.axes_.T
+        level = np.searchsorted(model.edges, predicted)
         tails = [
-            _at(way.errors, probability)[stretch]
+            _at(model.errors, probability)[level]
             for probability in ((1 - coverage) / 2, (1 + coverage) / 2)
         ]
         # The mean of the signal is not the signal of the mean: the scale is logarithmic.
         mean = np.zeros_like(predicted)
-        drawn = way.errors[:, 4::10]
+        drawn = model.errors[:, 4::10]
         for quantile in range(drawn.shape[1]):
-            mean += decode(predicted + drawn[:, quantile][stretch]) / drawn.shape[1]
+            mean += decode(predicted + drawn[:, quantile][level]) / drawn.shape[1]
         return ImputedSignal(mean, decode(predicted + tails[0]), decode(predicted + tails[1]))
 
-    def tried_with(self, n_others: int) -> int:
-        """Key of the way in which the mark is told where so many other cell types have it."""
-        return max(n for n in self.ways_ if n <= n_others)
+    def trained_with(self, n_others: int) -> int:
+        """Return the key of the model for so many other cell types."""
+        return max(n for n in self.models_ if n <= n_others)
 
     def describe(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What it consists of: plain JSON, and arrays."""
+        """Return all that it consists of: plain JSON, and arrays."""
         arrays = {"axes": self.axes_, "trusted": self.trusted_}
-        for name, way in self.ways_.items():
+        for name, model in self.models_.items():
             arrays |= {
-                f"{name}.weights": way.weights,
-                f"{name}.edges": way.edges,
-                f"{name}.errors": way.errors,
-                f"{name}.correlation": way.correlation,
+                f"{name}.weights": model.weights,
+                f"{name}.edges": model.edges,
+                f"{name}.errors": model.errors,
+                f"{name}.correlation": model.correlation,
             }
-        return {"mark": self.mark, "ways": [str(n) for n in self.ways_]}, arrays
+        return {"mark": self.mark, "ways": [str(n) for n in self.models_]}, arrays
 
     @classmethod
     def rebuild(cls, description: dict[str, Any], arrays: dict[str, np.ndarray]) -> MarkImputation:
-        """The one that `describe` described."""
+        """Return the imputation that `describe` described."""
         imputation = cls(description["mark"])
         imputation.axes_, imputation.trusted_ = arrays["axes"], arrays["trusted"]
         parts = ("weights", "edges", "errors", "correlation")
-        imputation.ways_ = {
+        imputation.models_ = {
             int(name): ImputationModel(*(arrays[f"{name}.{part}"] for part in parts))
             for name in description["ways"]
         }
         return imputation
 
 
-def _others(having: Sequence[_T], row: int, n: int) -> list[_T]:
-    """n of the cell types besides one, in an order that has nothing to do with theirs."""
-    order = np.random.default_rng(0).permutation(len(having)).tolist()
-    return [having[k] for k in order if k != row][:n]
+def _others(with_mark: Sequence[_T], row: int, n: int) -> list[_T]:
+    """Return n of the cell types besides one, in a shuffled order."""
+    order = np.random.default_rng(0).permutation(len(with_mark)).tolist()
+    return [with_mark[k] for k in order if k != row][:n]
 
 
-def _trust(n_others: int) -> float:
-    """How much of the mean of n other cell types is expected of another?"""
+def _weight_of(n_others: int) -> float:
+    """Return the weight of the mean of n other cell types."""
     return n_others / (n_others + 1)
 
 
-def _sample(there: np.ndarray) -> np.ndarray:
-    """Positions of a thousand of the genes that are there."""
-    rows = np.flatnonzero(there)
+def _sample(present: np.ndarray) -> np.ndarray:
+    """Return positions of about a thousand of the genes in which the mark is observed."""
+    rows = np.flatnonzero(present)
     return rows[:: max(1, len(rows) // _SAMPLED)]
 
 
@@ -389,12 +390,12 @@ def _of_genes(cell: Windows, rows: np.ndarray) -> Windows:
     return Windows(cell.values[rows], cell.present[rows])
 
 
-def _mean_place(places: Sequence[_Place]) -> np.ndarray:
+def _mean_coordinates(coordinates: Sequence[_Coordinates]) -> np.ndarray:
     """(gene, axis) mean of these cell types; (1, 1) and 0 of none."""
-    if not places:
+    if not coordinates:
         return np.zeros((1, 1), np.float32)
-    total = np.sum([place.coordinates for place in places], axis=0)
-    counted = np.sum([place.there for place in places], axis=0)
+    total = np.sum([cell.values for cell in coordinates], axis=0)
+    counted = np.sum([cell.present for cell in coordinates], axis=0)
     means: np.ndarray = total / np.maximum(counted, 1)[:, np.newaxis]
     return means
 
@@ -410,12 +411,12 @@ def _ridge(xx: Sequence[np.ndarray], xy: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _quantiles(predicted: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Edges between stretches of predictions, and quantiles of the errors of each."""
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, _STRETCHES + 1)[1:-1]))
-    stretch = np.searchsorted(edges, predicted)
+    """Return edges between levels of predictions, and quantiles of the errors of each level."""
+    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, _LEVELS + 1)[1:-1]))
+    level = np.searchsorted(edges, predicted)
     every = np.quantile(errors, PROBABILITIES)
     table = [
-        np.quantile(errors[stretch == k], PROBABILITIES) if (stretch == k).any() else every
+        np.quantile(errors[level == k], PROBABILITIES) if (level == k).any() else every
         for k in range(len(edges) + 1)
     ]
     return edges.astype(np.float32), np.asarray(table, np.float32)
@@ -429,5 +430,5 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _at(errors: np.ndarray, probability: float) -> np.ndarray:
-    """(stretch,) the quantile of each, between those that are kept."""
+    """Return (level,) quantiles, interpolated between those that are kept."""
     return np.asarray([np.interp(probability, PROBABILITIES, row) for row in errors], np.float32)

@@ -1,4 +1,4 @@
-"""What do the marks of a gene, and the same gene in other cell types, agree upon?"""
+"""Components shared by the tracks of all marks and cell types (multi-set CCA, MAXVAR)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.latent.consensus.covariance import sum_of_products
+from simplechrome.latent.encoder import mark_patterns
 
 PER_TRACK = 2
-"""Components of each track. With three and more, noise of single tracks comes in (encoder.md)."""
-PAIRED = 12  # components whose products are looked at
-MOST = 10.0  # standard deviations, beyond which a product of components says no more
+"""Components of each track; three and more bring in noise of single tracks (encoder.md)."""
+PAIRED = 12  # components whose products are features
+MOST = 10.0  # standard deviations at which products of components are clipped
 _RIDGE = 0.0075  # per row
 
 
@@ -38,16 +39,16 @@ class Track:
         self.components = (values @ vectors[:, ::-1][:, :kept] / deviation) * present[:, np.newaxis]
 
 
-def shared_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
-    """Which numbers of each gene do most of the tracks tell, whichever is asked?
+def shared_components(tracks: Sequence[Track], n: int) -> np.ndarray:
+    """Return the components of each gene that most tracks share, by MAXVAR generalized CCA.
 
-    Principal components of the tracks' components side by side (canonical correlation of many
-    sets, MAXVAR). Tracks are divided by the root of how many there are of their mark, so that a
-    mark with many cell types does not outvote one with few.
+    These are the principal components of the tracks' standardized components, concatenated.
+    Tracks are divided by the root of how many there are of their mark, so that a mark with many
+    cell types does not outweigh one with few.
 
     Returns
     -------
-    (gene, n or as many as there are) with variance 1, that with most agreement first.
+    (gene, n or as many as there are), each with variance 1, the most shared first.
 
     References
     ----------
@@ -64,14 +65,14 @@ def shared_coordinates(tracks: Sequence[Track], n: int) -> np.ndarray:
 class QuadraticMap:
     """Ridge regression on components and the products of the first twelve with each other.
 
-    Solved in closed form from sums, so that it learns from one cell type after the other.
+    Solved in closed form from sums, which `add` collects one cell type at a time.
 
     Parameters
     ----------
     scale : (component,)
-        What components are divided by first.
+        Components are divided by it.
     n_targets
-        How many numbers are to be told.
+        Number of targets.
 
     Attributes
     ----------
@@ -96,7 +97,7 @@ class QuadraticMap:
         return np.concatenate([z, products.clip(-MOST, MOST)], axis=1)
 
     def add(self, components: np.ndarray, targets: np.ndarray) -> None:
-        """Take in (row, component) and (row, target)."""
+        """Add rows: (row, component) and (row, target)."""
         x = self._features(components)
         self._rows += len(x)
         self._x += x.sum(axis=0)
@@ -105,7 +106,7 @@ class QuadraticMap:
         self._xy += x.T @ targets
 
     def solve(self) -> QuadraticMap:
-        """Learn from all that was taken in."""
+        """Fit weights to the rows that were added."""
         center, mean = self._x / self._rows, self._y / self._rows
         xx = self._xx - self._rows * np.outer(center, center)
         xy = self._xy - self._rows * np.outer(center, mean)
@@ -118,30 +119,31 @@ class QuadraticMap:
     def from_weights(
         cls, scale: np.ndarray, weights: np.ndarray, intercept: np.ndarray
     ) -> QuadraticMap:
-        """The map that once was solved."""
+        """Return the map with these weights."""
         map_ = cls(scale, len(intercept))
         map_.weights_, map_.intercept_ = weights, intercept
         return map_
 
     def __call__(self, components: np.ndarray) -> np.ndarray:
-        """(row, target) of (row, component)."""
+        """Return (row, target) of (row, component)."""
         predicted: np.ndarray = self._features(components) @ self.weights_ + self.intercept_
         return predicted
 
 
 Encode = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From (row, bin, mark) windows and (row, mark) what is there, to (row, component)."""
+"""(row, bin, mark) windows and (row, mark) presence to (row, component)."""
 
 
 class SharedComponentMap:
-    """Quadratic maps of components, one for each set of marks that a cell type has.
+    """Predicts the shared components of a gene from one window: a map for each set of marks.
 
     Attributes
     ----------
     maps
-        Set of marks to map; that of no marks was learned from all, for sets that no cell type has.
-    axes : (target, agreed)
-        Principal axes of what the maps tell, the first with standard deviation 1.
+        Set of marks to its map. The empty set stands for all that no cell type has: its map was
+        fitted to all windows.
+    axes : (target, shared)
+        Principal axes of the predictions, the first with standard deviation 1.
     """
 
     def __init__(self, maps: dict[tuple[bool, ...], QuadraticMap], axes: np.ndarray) -> None:
@@ -157,7 +159,7 @@ class SharedComponentMap:
         n_shared: int,
         encode: Encode,
     ) -> SharedComponentMap:
-        """Learn to tell the targets of a gene from its window in any cell type.
+        """Fit maps from the window in any cell type to the targets of its gene.
 
         Parameters
         ----------
@@ -169,9 +171,9 @@ class SharedComponentMap:
             (gene,) of each: axes rise with it.
         targets : (gene, target)
         n_shared
-            Axes that are kept.
+            Number of axes that are kept.
         encode
-            Components of windows with marks taken away.
+            Gives components of windows of which some marks are masked.
         """
         seen = [cell.present.any(axis=1) for cell in cell_types]
         rows = [part[some] for part, some in zip(components, seen, strict=True)]
@@ -198,26 +200,24 @@ class SharedComponentMap:
         )
         variance, vectors = np.linalg.eigh(np.cov(outputs.T))
         axes = vectors[:, ::-1][:, :n_shared] / np.sqrt(max(variance[-1], 1e-12))
-        # The sign of an axis is arbitrary: let what is agreed upon rise with activity.
+        # The sign of an axis is arbitrary: let it rise with activity.
         active = np.concatenate([part[some] for part, some in zip(activity, seen, strict=True)])
         falls = (active - active.mean()) @ (outputs @ axes) < 0
         return cls(found.maps, axes * np.where(falls, -1, 1))
 
     def __call__(self, components: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """(row, agreed) of (row, component) and (row, mark): what is agreed upon of the gene?"""
+        """Return (row, shared) components of (row, component) and (row, mark)."""
         predicted = np.empty((len(components), len(self.axes)))
-        patterns, which = np.unique(present, axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):
-            members = np.flatnonzero(which.ravel() == number)
+        for pattern, members in mark_patterns(present):
             predicted[members] = self.of(pattern)(components[members])
         return predicted @ self.axes
 
     def of(self, marks: np.ndarray) -> QuadraticMap:
-        """The map for these marks, (mark,)."""
+        """Return the map for these marks, (mark,)."""
         return self.maps.get(_key(marks), self.maps[()])
 
     def state(self) -> tuple[list[list[bool]], dict[str, np.ndarray]]:
-        """What it consists of: sets of marks, and arrays."""
+        """Return all that it consists of: sets of marks, and arrays."""
         arrays = {"axes": self.axes}
         for number, map_ in enumerate(self.maps.values()):
             arrays |= {
@@ -231,7 +231,7 @@ class SharedComponentMap:
     def rebuild(
         cls, sets: Sequence[Sequence[bool]], arrays: dict[str, np.ndarray]
     ) -> SharedComponentMap:
-        """The one whose `state` this is."""
+        """Return the map whose `state` this is."""
         maps = {
             tuple(marks): QuadraticMap.from_weights(
                 *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
@@ -242,5 +242,4 @@ class SharedComponentMap:
 
 
 def _key(pattern: np.ndarray) -> tuple[bool, ...]:
-    """A set of marks, as something that can be looked up."""
     return tuple(bool(there) for there in pattern)
