@@ -8,9 +8,9 @@ counts of Roadmap cell types (`e012`) and on bigWig and BAM files (`tracks`), an
 of the files that come out. Nothing of the package is imported, only its command line and its files
 are used, so that one script records before and after any change of the code inside.
 
-Fits are small and short: the question is whether they are the same, not whether they are good. Seeds
-are fixed and each process has one thread, so that two records of the same code on the same machine
-are equal bit for bit.
+Fits are small and short: the question is whether they are the same, not whether they are good.
+Seeds are fixed and each process has one thread, so that two records of the same code on the same
+machine are equal bit for bit.
 
 Columns are compared in their order and not by their names: what a key ending in `/names` holds
 (names of columns, latents, cell types, scores) may change, and `compare` only says so. Large
