@@ -157,8 +157,8 @@ def test_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> 
         (whole_folder, "file", "exists already"),
         (lambda path: whole_folder(path, overwrite=True), "file", "written as a folder"),
         (whole_file, "folder", "written as a file"),
-        (whole_file, "file/below", "cannot be made"),
-        (whole_folder, "file/below", "cannot be made"),
+        (whole_file, "file/below", "cannot be written"),
+        (whole_folder, "file/below", "cannot be written"),
     ],
 )
 def test_path_that_is_taken_is_refused_before_the_work(

@@ -242,7 +242,7 @@ def _archive(
 def _remote(source: str | None, checksum: str | None) -> tuple[str, str | None]:
     """Return the address of the archive and its checksum, None if none is known."""
     if source is None:
-        url, published = _record(ATTEMPTS)
+        url, published = _record(attempts=3)
         return url, checksum or published
     if urlsplit(source).scheme not in ("http", "https") or not urlsplit(source).netloc:
         raise ConfigError(

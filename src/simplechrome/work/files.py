@@ -73,17 +73,6 @@ def only_one(lock: Path, *, wait: bool = True, work: str = "") -> Iterator[None]
         held.release()
 
 
-def _parent_of(path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder for {path} cannot be made: {error.strerror or error}: {error.filename}.",
-            "choose another output path",
-        ) from error
-    return path.parent
-
-
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` on a clean exit and is removed on any other.
@@ -94,12 +83,12 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         If the file cannot be written.
     """
     target = Path(path)
-    parent = _parent_of(target)
     if target.is_dir():
         raise OutputError(f"{target} cannot be written as a file: it is a folder.", _OTHER_PATH)
     temporary: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         os.close(descriptor)
         temporary = Path(name)
         # mkstemp makes files that only their owner may read; a result is to be shared.
@@ -138,7 +127,7 @@ def whole_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]
     target = Path(path)
     if target.is_symlink():  # A folder cannot be renamed onto a link: write where it points.
         target = target.resolve()
-    temporary = _parent_of(target) / f".{target.name}.part"
+    temporary = target.with_name(f".{target.name}.part")
     with only_one(lock_of(target), wait=False, work=str(target)):
         try:
             finish_replacing(target)

@@ -51,20 +51,12 @@ def _followed(target: str | Path) -> Path:
 def _result(target: str | Path) -> Path:
     path = _followed(target)
     check_free(path, overwrite=True)
-    if not path.name:
+    if not path.name or path.name.endswith(_SUFFIX) or path.resolve() == Path.cwd():
         raise OutputError(
-            f"{target} cannot be the name of a result: it is the root of the file system.",
-            "choose another output path",
-        )
-    if path.name.endswith(_SUFFIX):
-        raise OutputError(
-            f"{target} cannot be the name of a result: it is a folder of unfinished work.",
-            f"give {path.name.removesuffix(_SUFFIX)}, with --resume to continue it",
-        )
-    if path.resolve() == Path.cwd():
-        raise OutputError(
-            f"{target} is the working directory, which cannot be replaced as a whole.",
-            "name a folder inside of it, or call from another one",
+            f"{target} cannot be the name of a result: it is the root of the file system, the "
+            "working directory, or a folder of unfinished work.",
+            f"choose another path; to continue unfinished work, give its name without {_SUFFIX} "
+            "and --resume",
         )
     return path
 
@@ -73,15 +65,6 @@ def unfinished_folder(target: str | Path) -> Path:
     """Return where the work is done that ends in `target`."""
     path = _followed(target)
     return path.parent / f"{path.name}{_SUFFIX}"
-
-
-def unfinished_request(target: str | Path) -> dict[str, Any] | None:
-    """Return the request of the unfinished work for `target`; None if there is none."""
-    try:
-        request = json.loads((unfinished_folder(target) / REQUEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return request if isinstance(request, dict) else None
 
 
 def differences(begun: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -285,13 +268,14 @@ def _begin(folder: Path, request: Mapping[str, Any], target: Path) -> None:
 
 
 def _require_same(target: Path, request: Mapping[str, Any]) -> None:
-    begun = unfinished_request(target)
-    if begun is None:
+    try:
+        begun = json.loads((unfinished_folder(target) / REQUEST).read_text(encoding="utf-8"))
+        lines = differences(begun, json.loads(json.dumps(request)))
+    except (OSError, ValueError, AttributeError):
         raise OutputExistsError(
             f"{unfinished_folder(target)} cannot be resumed: no readable {REQUEST} is in it.",
             "move it away, or choose another output path",
-        )
-    lines = differences(begun, json.loads(json.dumps(request)))
+        ) from None
     if lines:
         raise ConfigError(
             f"{target} was begun with other options or other data: {'; '.join(lines[:6])}.",
