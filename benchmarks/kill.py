@@ -32,25 +32,21 @@ from simplechrome.simulation.simulate import write_deepchrome_layout
 
 PROGRAM = Path(sys.executable).with_name("simplechrome")
 BUILD = "build deepchrome layout/data --genes layout/genes.tsv.gz"
-BENCHMARK = "benchmark data.zarr --jobs 1 --threads 1 --labels 20,all --seeds 2 --permutations 0"
+BENCHMARK = (
+    "benchmark data.zarr --jobs 1 --threads 1 --labels 20,all --seeds 2 --permutations 0 "
+    "--predictors linear"
+)
+FIT = "fit data.zarr --threads 1 --encoder"
 # The command, and one that makes the older result.
 VERBS = {
-    "fit": (
-        "fit data.zarr --threads 1 --encoder vae --epochs 8",
-        "fit data.zarr --threads 1 --encoder pca",
-    ),
+    "fit": (f"{FIT} vae --epochs 8", f"{FIT} pca"),
     "build": (BUILD, f"{BUILD} --cell-type SIM001"),
-    "benchmark": (
-        f"{BENCHMARK} --predictors linear --representations pca,vae",
-        f"{BENCHMARK} --predictors linear --representations pca",
-    ),
+    "benchmark": (f"{BENCHMARK} --representations pca,vae", f"{BENCHMARK} --representations pca"),
 }
-DOWNLOAD = """
-import sys
-from simplechrome.sources import download as module
-module.FIRST_WAIT = 0.001
-module.download("down", source=sys.argv[1], checksum=sys.argv[2])
-"""
+DOWNLOAD = (
+    "import sys; from simplechrome.sources import download as d; d.FIRST_WAIT = 0.001; "
+    "d.download('down', source=sys.argv[1], checksum=sys.argv[2])"
+)
 
 
 def start(where: Path, command: str) -> subprocess.Popen[bytes]:
@@ -115,12 +111,8 @@ def kill_verb(work: Path, verb: str, kills: int, random: np.random.Generator) ->
 class Cutting(BaseHTTPRequestHandler):
     """Serves an archive slowly, and ends so many answers at a random byte."""
 
-    body = b""
-    random = np.random.default_rng(0)
-    cuts, most = 0, 0
-
-    def log_message(self, *_: object) -> None:
-        pass
+    body, random, cuts, most = b"", np.random.default_rng(0), 0, 0
+    log_message = staticmethod(lambda *_: None)  # type: ignore[assignment]
 
     def do_GET(self) -> None:
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -167,16 +159,14 @@ def cut_download(root: Path, cuts: int, random: np.random.Generator) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="Of each verb.")
-    parser.add_argument("--cuts", type=int, default=50, help="Of the download, and as many kills.")
-    parser.add_argument("--seed", type=int, default=0)
+    for name, default in (("--kills", 20), ("--cuts", 50), ("--seed", 0)):
+        parser.add_argument(name, type=int, default=default)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory(prefix="simplechrome-kills-") as temporary:
         work = Path(temporary) / "work"
-        write_deepchrome_layout(
-            simplechrome.simulate(1500, 3, n_bins=20, bin_size=500, seed=0), work / "layout"
-        )
+        data = simplechrome.simulate(1500, 3, n_bins=20, bin_size=500, seed=0)
+        write_deepchrome_layout(data, work / "layout")
         finish(work, BUILD)
         (work / "out").rename(work / "data.zarr")
         if options.cuts:
