@@ -24,7 +24,8 @@ import simplechrome
 from simplechrome.dataset.choose import pair_dataset
 from simplechrome.evaluation.bootstrap import paired_block_bootstrap
 from simplechrome.metrics import auroc, pearson
-from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP
+from simplechrome.predictors.linear import DifferenceLinear
+from simplechrome.predictors.mlp import DifferenceMLP
 
 PAIRS = ("E012,E028", "E119,E122", "E065,E087", "E123,E127")
 

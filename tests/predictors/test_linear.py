@@ -167,10 +167,26 @@ def test_single_penalty_is_taken_as_it_is() -> None:
     assert head.C_ == 0.7
 
 
-@pytest.mark.parametrize("Cs", [(), (0.0, 1.0), (-1.0,)])
-def test_penalties_without_sense_are_refused(Cs: tuple[float, ...]) -> None:
-    with pytest.raises(ConfigError, match="penalties make no sense"):
-        LinearPredictor(Cs=Cs).fit(*toy())
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Cs": ()}, "`Cs` is invalid.*at least 1 item"),
+        ({"Cs": (0.0, 1.0)}, r"`Cs\.0` is invalid: found 0\.0; input should be greater than 0"),
+        ({"Cs": (-1.0,)}, r"found -1\.0"),
+        ({"task": "ranking"}, "LinearPredictor: the value of `task` is invalid: found 'ranking'"),
+    ],
+)
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LinearPredictor(**options).fit(*toy())
+
+
+@pytest.mark.parametrize("genes", [2, 3])
+def test_regression_on_two_or_three_genes_takes_the_default_penalty(genes: int) -> None:
+    """They make no two folds of which one could be scored."""
+    head = LinearPredictor("regression").fit(np.eye(genes), np.arange(float(genes)))
+    assert head.default_C == head.C_
+    assert np.isfinite(head.predict(np.eye(genes))).all()
 
 
 def test_class_with_a_single_member_gets_the_default_penalty(
@@ -199,12 +215,6 @@ def test_one_class_is_a_clear_error(labelled: Callable) -> None:
 def test_three_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="Only binary"):
         LinearPredictor().fit(np.zeros((3, 1)), np.array([0, 1, 2]))
-
-
-def test_unknown_task_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no such task") as caught:
-        LinearPredictor("ranking").fit(*toy())
-    assert caught.value.expected == "classification or regression"
 
 
 def test_genes_without_a_label_change_nothing(labelled: Callable) -> None:
@@ -270,11 +280,9 @@ def test_other_features_are_refused_by_name(labelled: Callable) -> None:
     x, y = toy(30)
     head = LinearPredictor(Cs=(1.0,)).fit(labelled(x[None]), labelled(y[None]))
     renamed = labelled(x[None]).assign_coords(latent=list("abcde"))
-    with pytest.raises(ModelMismatchError, match="not those that the predictor") as caught:
+    with pytest.raises(ModelMismatchError, match=r"\(a, b, c, d, …\) are not .*\(pc_1, pc_2"):
         head.predict(renamed)
-    assert "a, b, c, d" in caught.value.found
-    assert "pc_1, pc_2" in caught.value.expected
-    with pytest.raises(ModelMismatchError, match="not those that the predictor"):
+    with pytest.raises(ModelMismatchError, match=r"3 features .* are not the 5"):
         head.predict(labelled(x[None, :, :3]))
 
 
@@ -342,7 +350,7 @@ def test_saved_predictor_gives_identical_predictions(
         xr.testing.assert_identical(loaded.predict_proba(features), head.predict_proba(features))
     assert (loaded.C_, loaded.task) == (head.C_, task)
     clone(loaded).fit(features, labelled(y[None]))
-    with pytest.raises(ModelMismatchError, match="not those that the predictor"):
+    with pytest.raises(ModelMismatchError, match=r"3 features .* are not the 5"):
         loaded.predict(labelled(x[None, :, :3]))
 
 
@@ -359,10 +367,8 @@ def test_encoder_is_no_predictor(tmp_path: Path) -> None:
         np.arange(6).reshape(1, 3, 2, 1), marks=["m"], gene_ids=list("abc"), cell_types=["c"]
     )
     PCA(1).fit(dataset).save(tmp_path / "model")
-    with pytest.raises(ModelMismatchError, match="another kind") as caught:
+    with pytest.raises(ModelMismatchError, match="the class PCA, not one of LinearPredictor, MLP"):
         load_predictor(tmp_path / "model")
-    assert caught.value.found == "PCA"
-    assert caught.value.expected.startswith("LinearPredictor or MLPPredictor or ")
 
 
 def test_talks_only_through_the_log(

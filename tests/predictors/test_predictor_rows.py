@@ -35,9 +35,9 @@ def test_flattening_keeps_every_number_in_order(values: np.ndarray) -> None:
 
 @pytest.mark.parametrize("dims", [("gene", "cell_type", "latent"), ("cell_type", "gene")])
 def test_other_dimensions_are_refused(dims: tuple[str, ...]) -> None:
-    with pytest.raises(InputFormatError, match="wrong dimensions") as caught:
+    with pytest.raises(InputFormatError, match="these are") as caught:
         flatten(xr.DataArray(np.zeros((2,) * len(dims)), dims=dims))
-    assert caught.value.found == f"({', '.join(dims)})"
+    assert f"these are ({', '.join(dims)})" in str(caught.value)
 
 
 def test_features_are_named_in_the_order_of_the_row() -> None:
@@ -73,7 +73,7 @@ def test_labels_in_the_other_order_of_dimensions_are_turned(labelled: Callable) 
 def test_labels_of_other_genes_are_refused(labelled: Callable) -> None:
     x, y = labelled([[[1], [2]]]), labelled([[1, 0]])
     turned = y.isel(gene=[1, 0])
-    with pytest.raises(InputFormatError, match="not of the same genes"):
+    with pytest.raises(InputFormatError, match="not of the genes and cell types"):
         labelled_rows(x, turned, "classification")
 
 
@@ -84,23 +84,18 @@ def test_labels_of_other_cell_types_are_refused(labelled: Callable) -> None:
 
 
 def test_labels_of_another_shape_are_refused(labelled: Callable) -> None:
-    with pytest.raises(InputFormatError, match="not of the same genes") as caught:
+    with pytest.raises(InputFormatError, match=r"shape \(1, 3\) .*\(1, 2\)"):
         labelled_rows(labelled([[[1], [2]]]), np.array([[1, 0, 1]]), "classification")
-    assert (caught.value.found, "(1, 2)" in caught.value.expected) == (
-        "labels of shape (1, 3)",
-        True,
-    )
 
 
 @pytest.mark.parametrize(("task", "value"), [("classification", -1), ("regression", np.nan)])
 def test_no_label_at_all_is_a_clear_error(labelled: Callable, task: str, value: float) -> None:
-    with pytest.raises(MissingExpressionError, match="None of the genes has a label") as caught:
+    with pytest.raises(MissingExpressionError, match="None of the 2 genes has") as caught:
         labelled_rows(labelled([[[1], [2]]]), labelled([[value, value]]), task)
     assert "--expression FILE" in caught.value.remedy
 
 
 def test_two_classes_are_needed() -> None:
     require_two_classes(np.array([0, 1, 0]))
-    with pytest.raises(UndefinedScoreError, match="All 3 labels are of one class") as caught:
+    with pytest.raises(UndefinedScoreError, match=r"All 3 labels are of one class \(1\)"):
         require_two_classes(np.array([1, 1, 1]))
-    assert caught.value.found == "class 1 only"

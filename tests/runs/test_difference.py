@@ -13,7 +13,9 @@ from simplechrome.config.run import make_config
 from simplechrome.dataset.choose import name_pair, pair_dataset
 from simplechrome.errors import ConfigError, UnknownGeneError
 from simplechrome.evaluation.uncertainty import fit_level_intervals
-from simplechrome.predictors.difference import DifferenceLinear, DifferenceMLP, pair_features
+from simplechrome.predictors.linear import DifferenceLinear
+from simplechrome.predictors.mlp import DifferenceMLP
+from simplechrome.predictors.rows import pair_features
 from simplechrome.runs.apply import predict_with_run
 from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.load import load_run

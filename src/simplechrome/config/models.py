@@ -7,10 +7,9 @@ TOML files, on the command line and in benchmarks. Only the classes that are nam
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import is_dataclass
-from functools import partial
-from inspect import Parameter, signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from functools import cache, partial
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, create_model
 from pydantic.functional_validators import WrapValidator
@@ -19,6 +18,7 @@ from pydantic_core import PydanticKnownError
 from simplechrome.latent.registry import ENCODERS
 from simplechrome.predictors.registry import DIFFERENCE_PREDICTORS, PREDICTORS
 from simplechrome.work.registry import Registry
+from simplechrome.work.settings import options_model
 
 if TYPE_CHECKING:
     from simplechrome.config.run import RunConfig
@@ -59,25 +59,19 @@ _REGISTRIES: dict[type[Section], Registry[Any]] = {
 }
 
 
-_SECTIONS: dict[Any, Any] = {}
-
-
 def section_of(cls: Any) -> Any:
     """Return the section of an encoder or predictor: names, types and defaults of its arguments."""
+    return _section_of(cls)
+
+
+@cache
+def _section_of(cls: Any) -> Any:
     from simplechrome.latent.encoder import Encoder
 
-    if cls in _SECTIONS:
-        return _SECTIONS[cls]
-    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if argument.default is Parameter.empty else argument.default)
-        for name, argument in signature(cls).parameters.items()
-        if name not in _OF_THE_RUN
-    }
     base = EncoderConfig if issubclass(cls, Encoder) else PredictorConfig
-    fields["name"] = (Literal[cls.name], cls.name)
-    _SECTIONS[cls] = create_model(f"{cls.__name__}Config", __base__=base, **fields)
-    return _SECTIONS[cls]
+    model = options_model(cls, base, _OF_THE_RUN)
+    name: Any = (Literal[cls.name], cls.name)
+    return create_model(model.__name__, __base__=model, name=name)
 
 
 def encoder_config(name: str, **options: Any) -> EncoderConfig:

@@ -18,9 +18,17 @@ from torch import nn
 from simplechrome.dataset.transforms.signal import TransformFunction, Windows
 from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.latent.encoder import Arrays, WindowEncoder, part_of
-from simplechrome.training.loop import Batch, Loss, Parts, devices, make_accelerator, seeded, train
+from simplechrome.training.loop import (
+    Batch,
+    Loss,
+    Parts,
+    cpu_threads,
+    devices,
+    make_accelerator,
+    seeded,
+    train,
+)
 from simplechrome.training.settings import Device, Precision, TrainingSettings
-from simplechrome.training.threads import cpu_threads
 from simplechrome.work.settings import Count, NotNegative, Positive
 
 _SLOPE = 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ TRUSTED = ("sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",)
 """The one type in a saved model that skops does not know by itself: arrays of tree nodes."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class BoostingPredictor(Predictor):
     """Histogram gradient boosting, with as many trees as held-out labels ask for.
 
@@ -30,8 +32,6 @@ class BoostingPredictor(Predictor):
 
     Parameters
     ----------
-    task
-        `classification` or `regression`.
     max_iter
         The most trees that are tried.
     learning_rate
@@ -68,32 +68,16 @@ class BoostingPredictor(Predictor):
     title = "gradient boosting"
     exporter = "simplechrome.export.predictors:boosting"
 
-    def __init__(
-        self,
-        task: str = "classification",
-        *,
-        max_iter: Count = 200,
-        learning_rate: Positive = 0.1,
-        max_leaf_nodes: AtLeastTwo = 8,
-        min_samples_leaf: Count = 20,
-        l2_regularization: NotNegative = 1.0,
-        max_features: Annotated[float, Field(gt=0, le=1)] = 0.1,
-        max_bins: Annotated[int, Field(ge=2, le=255)] = 63,
-        n_folds: AtLeastTwo = 5,
-        hold_out_from: AtLeastTwo = 1000,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.max_iter = max_iter
-        self.learning_rate = learning_rate
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_samples_leaf = min_samples_leaf
-        self.l2_regularization = l2_regularization
-        self.max_features = max_features
-        self.max_bins = max_bins
-        self.n_folds = n_folds
-        self.hold_out_from = hold_out_from
-        self.random_state = random_state
+    max_iter: Count = 200
+    learning_rate: Positive = 0.1
+    max_leaf_nodes: AtLeastTwo = 8
+    min_samples_leaf: Count = 20
+    l2_regularization: NotNegative = 1.0
+    max_features: Annotated[float, Field(gt=0, le=1)] = 0.1
+    max_bins: Annotated[int, Field(ge=2, le=255)] = 63
+    n_folds: AtLeastTwo = 5
+    hold_out_from: AtLeastTwo = 1000
+    random_state: int = 0
 
     def _grow(self, rows: Rows, n_trees: int) -> Any:
         kind = (
@@ -135,10 +119,7 @@ class BoostingPredictor(Predictor):
                 hold_out_from=self.hold_out_from,
                 seed=self.random_state,
             )
-            parts = [
-                (Rows(rows.x[inside], rows.y[inside]), Rows(rows.x[out], rows.y[out]))
-                for inside, out in folds
-            ]
+            parts = [(rows.at(inside), rows.at(out)) for inside, out in folds]
         curves = [self._losses(self._grow(inside, self.max_iter), out) for inside, out in parts]
         if curves:
             self.loss_ = np.mean(curves, axis=0)

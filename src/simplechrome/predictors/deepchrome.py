@@ -2,22 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
 from torch import nn
+from torch.nn import functional
 
-from simplechrome.predictors.deepchrome_module import DeepChromeModule
-from simplechrome.predictors.window_network import Schedule, WindowPredictor
-from simplechrome.training.settings import Device, Precision
-from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
+from simplechrome.errors import ConfigError
+from simplechrome.predictors.window_network import WindowPredictor
+from simplechrome.work.settings import Count, Dropout
 
 
+class DeepChromeModule(nn.Module):
+    """The network: a convolution over bins, max-pooling and hidden layers.
+
+    A convolution over bins without padding, ReLU, the maximum of each `pool` positions in turn
+    (positions that remain at the end are not used), dropout, hidden layers with ReLU, one unit.
+    All weights start as PyTorch's layers do; the paper does not state otherwise.
+
+    A missing mark reads 0, whatever its values are. Each filter has a weight per mark that is
+    added where the mark is missing. These weights start at 0 and get no gradient as long as
+    nothing is missing in training: then a missing mark is simply 0.
+
+    Parameters
+    ----------
+    n_bins, n_marks
+        Of the window. There must be bins enough for one pooled position.
+    filters, kernel, pool, hidden, dropout
+        See `DeepChrome`.
+
+    Raises
+    ------
+    ConfigError
+        If there are fewer bins than kernel and pooling need.
+    """
+
+    def __init__(
+        self,
+        n_bins: int,
+        n_marks: int,
+        filters: int,
+        kernel: int,
+        pool: int,
+        hidden: tuple[int, ...],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        if n_bins < kernel + pool - 1:
+            narrower, fewer = n_bins - pool + 1, n_bins - kernel + 1
+            fitting = [f"a kernel of {narrower} or less"] if narrower > 0 else []
+            fitting += [f"a pool of {fewer} or less"] if fewer > 0 else []
+            raise ConfigError(
+                f"The windows have {n_bins} bins; DeepChrome with kernel {kernel} and pool {pool} "
+                f"needs at least {kernel + pool - 1}.",
+                "use " + ", or ".join([*fitting, "a dataset with more bins"]),
+            )
+        self.pool = pool
+        self.windows = (n_bins - kernel + 1) // pool
+        # Bins that are used: those beyond the last whole pool would only cost time.
+        self.seen = self.windows * pool + kernel - 1
+        self.convolution = nn.Conv1d(n_marks, filters, kernel)
+        self.missing = nn.Linear(n_marks, filters, bias=False)
+        nn.init.zeros_(self.missing.weight)
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        widths = (self.windows * filters, *hidden)
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.dense = nn.Sequential(*layers, nn.Linear(widths[-1], 1), nn.Flatten(0))
+
+    def forward(self, values: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """(row, bin, mark), (row, mark) bool → (row,), log odds or level."""
+        values = torch.where(present[:, None], values, 0)[:, : self.seen]
+        absent = self.missing((~present).to(values.dtype))
+        levels = functional.max_pool1d(self.convolution(values.transpose(1, 2)), self.pool)
+        # Adding it after the maximum changes nothing, as it is the same for all positions.
+        pooled = functional.relu(levels + absent[:, :, None]).transpose(1, 2)
+        return self.dense(pooled.flatten(1))
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class DeepChrome(WindowPredictor):
     """A convolution over bins, maxima of neighboring positions, and hidden layers.
 
-    Windows, plain arrays and missing marks are as `WindowPredictor` says, and how long it trains
-    as `NetworkPredictor` says. The defaults are ours: they were chosen on validation chromosomes.
-
-    That of the DeepChrome paper is
-    `DeepChrome(filters=50, hidden=(625, 125), dropout=0.5, epochs=100, patience=100,
+    The defaults are ours: they were chosen on validation chromosomes. That of the DeepChrome
+    paper is `DeepChrome(filters=50, hidden=(625, 125), dropout=0.5, epochs=100, patience=100,
     batch_size=1, learning_rate=1e-3, weight_decay=0, schedule="constant", clip_gradients=False)`,
     but for the optimizer, which is Adam here and plain gradient descent there. That of the
     SimpleChrome paper is `DeepChrome(filters=625, hidden=(256, 128), dropout=0, epochs=5,
@@ -26,8 +95,6 @@ class DeepChrome(WindowPredictor):
 
     Parameters
     ----------
-    task
-        `classification` or `regression`.
     filters
         Of the convolution.
     kernel
@@ -37,34 +104,9 @@ class DeepChrome(WindowPredictor):
     hidden
         Widths of the layers between pooling and output.
     dropout
-        Share of the pooled values left out in training.
-    epochs, patience, batch_size, learning_rate, weight_decay, schedule, device, precision, threads
-        See `TrainingSettings`. `epochs` is the most that is tried.
-    min_batches
-        In an epoch: with few labels, batches are smaller than `batch_size`, and the learning rate
-        falls with the root of their size. 1 changes nothing.
-    early_stopping
-        Whether held-out labels choose the number of epochs. Without it, `patience`, `n_folds`,
-        `hold_out_from` and validation genes are not used.
-    clip_gradients
-        Whether gradients longer than 1 are shortened to 1.
-    n_folds
-        Of the inner cross-validation.
-    hold_out_from
-        Number of labels from which a tenth of them is held out in its place.
-    random_state
-        Seed of weights, order, dropout and folds.
-
-    Attributes
-    ----------
-    epochs_ : int
-        Epochs of training that the weights come from.
-    history_
-        One mapping per epoch.
-    interrupted_ : bool
-        Ctrl-C cut the training, or the search for the number of epochs, short.
-    window_shape_ : (int, int)
-        Bins and marks.
+        Fraction of the pooled values set to 0 in training.
+    min_batches, schedule, epochs, early_stopping, patience, batch_size and others
+        See `WindowPredictor` and `NetworkPredictor`.
 
     References
     ----------
@@ -77,52 +119,14 @@ class DeepChrome(WindowPredictor):
     color = ("#82104d", "#fb6787")
     exporter = "simplechrome.export.predictors:deepchrome"
 
-    def __init__(
-        self,
-        task: str = "classification",
-        *,
-        filters: Count = 64,
-        kernel: Count = 10,
-        pool: Count = 5,
-        hidden: tuple[int, ...] = (128,),
-        dropout: Dropout = 0.5,
-        epochs: Count = 15,
-        early_stopping: bool = True,
-        patience: Count = 15,
-        batch_size: Count = 32,
-        min_batches: Count = 8,
-        learning_rate: Positive = 1e-3,
-        weight_decay: NotNegative = 1e-2,
-        schedule: Schedule = "cosine",
-        clip_gradients: bool = True,
-        n_folds: AtLeastTwo = 5,
-        hold_out_from: AtLeastTwo = 1000,
-        random_state: int = 0,
-        device: Device = "cpu",
-        precision: Precision = "float32",
-        threads: int | None = None,
-    ) -> None:
-        self.task = task
-        self.filters = filters
-        self.kernel = kernel
-        self.pool = pool
-        self.hidden = hidden
-        self.dropout = dropout
-        self.epochs = epochs
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.batch_size = batch_size
-        self.min_batches = min_batches
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.schedule = schedule
-        self.clip_gradients = clip_gradients
-        self.n_folds = n_folds
-        self.hold_out_from = hold_out_from
-        self.random_state = random_state
-        self.device = device
-        self.precision = precision
-        self.threads = threads
+    filters: Count = 64
+    kernel: Count = 10
+    pool: Count = 5
+    hidden: tuple[Count, ...] = (128,)
+    dropout: Dropout = 0.5
+    epochs: Count = 15
+    patience: Count = 15
+    batch_size: Count = 32
 
     def _make_network(self, n_bins: int, n_marks: int) -> nn.Module:
         return DeepChromeModule(

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
-from sklearn.model_selection import KFold, StratifiedKFold
+from pydantic import Field
 
-from simplechrome.errors import ConfigError
 from simplechrome.predictors.logistic import Line, solve_logistic
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import Rows
+from simplechrome.predictors.rows import Rows, inner_folds
 from simplechrome.work.settings import AtLeastTwo, Positive
 
 log = logging.getLogger(__name__)
 
 
 class ConstantPredictor(Predictor):
-    """The share of high genes, or the mean level, for every gene.
-
-    Parameters
-    ----------
-    task
-        `classification` or `regression`.
+    """The fraction of high genes, or the mean level, for every gene.
 
     Attributes
     ----------
     value_ : float
         Log odds, or level.
     """
-
-    def __init__(self, task: str = "classification") -> None:
-        self.task = task
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         mean = float(np.mean(rows.y))
@@ -104,6 +95,7 @@ def _losses(task: str, y: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.square(y - value)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LinearPredictor(Predictor):
     """Logistic regression (classification) or ridge regression, with a chosen penalty.
 
@@ -116,8 +108,6 @@ class LinearPredictor(Predictor):
 
     Parameters
     ----------
-    task
-        `classification` or `regression`.
     Cs
         Inverse penalties to choose from; a single one is taken as it is.
     n_folds
@@ -150,60 +140,31 @@ class LinearPredictor(Predictor):
     exporter = "simplechrome.export.predictors:linear"
     _through_origin = False
 
-    def __init__(
-        self,
-        task: str = "classification",
-        *,
-        Cs: tuple[float, ...] = PENALTIES,  # scikit-learn's name
-        n_folds: AtLeastTwo = 5,
-        default_C: Positive = 0.1,
-        random_state: int = 0,
-    ) -> None:
-        self.task = task
-        self.Cs = Cs
-        self.n_folds = n_folds
-        self.default_C = default_C
-        self.random_state = random_state
+    # Cs and default_C are scikit-learn's names.
+    Cs: Annotated[tuple[Positive, ...], Field(min_length=1)] = PENALTIES
+    n_folds: AtLeastTwo = 5
+    default_C: Positive = 0.1
+    random_state: int = 0
 
     def _fold(self, rows: Rows) -> _Fold:
         return _Fold(rows.x, rows.y, self.task, through_origin=self._through_origin)
 
-    def _folds(self, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]] | None:
-        seed = self.random_state
-        if self.task == "classification":
-            folds = min(self.n_folds, int(np.bincount(rows.y).min()))
-            splitter: Any = StratifiedKFold if folds > 1 else None
-        else:
-            folds = min(self.n_folds, len(rows.y) // 2)
-            splitter = KFold if folds > 1 else None
-        if splitter is None:
-            return None
-        parts: Iterator = splitter(folds, shuffle=True, random_state=seed).split(rows.x, rows.y)
-        return parts
-
     def _choose_penalties(self, rows: Rows, validation: Rows | None) -> tuple[float, float]:
         """The strongest penalty that is as good as the best, and the best."""
         penalties = sorted(float(penalty) for penalty in self.Cs)
-        if not penalties or penalties[0] <= 0:
-            raise ConfigError(
-                "The penalties make no sense.", found=str(self.Cs), expected="numbers above 0"
-            )
         self.loss_ = np.full(len(penalties), np.nan)
         if len(penalties) == 1:
             return penalties[0], penalties[0]
         if validation is not None:
             parts = [(self._fold(rows), validation)]
         else:
-            folds = self._folds(rows)
-            if folds is None:
+            folds = inner_folds(rows, self.task, n_folds=self.n_folds, seed=self.random_state)
+            if not folds:
                 log.warning(
                     "Too few labels of one class to choose a penalty; taking C = %g", self.default_C
                 )
                 return self.default_C, self.default_C
-            parts = [
-                (self._fold(Rows(rows.x[inside], rows.y[inside])), Rows(rows.x[out], rows.y[out]))
-                for inside, out in folds
-            ]
+            parts = [(self._fold(rows.at(inside)), rows.at(out)) for inside, out in folds]
         errors = np.zeros(len(penalties))
         for step, penalty in enumerate(penalties):
             each = []
@@ -248,3 +209,25 @@ class LinearPredictor(Predictor):
         # Absent from models saved before scale and order had penalties of their own.
         self.C_of_scale_ = numbers.get("C_of_scale", self.C_)
         self.coef_ = arrays["coef"]
+
+
+class DifferenceLinear(LinearPredictor):
+    """Ridge regression on the difference of two cell types' latents, through the origin.
+
+    Swapping the cell types negates the prediction. See `LinearPredictor` for arguments and the
+    choice of the penalty.
+    """
+
+    _through_origin = True
+
+    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
+        held_out = validation and Rows(_subtract(validation.x), validation.y)
+        super()._fit_rows(Rows(_subtract(rows.x), rows.y), held_out)
+
+    def _predict_rows(self, x: np.ndarray) -> np.ndarray:
+        return super()._predict_rows(_subtract(x))
+
+
+def _subtract(x: np.ndarray) -> np.ndarray:
+    first, second = np.split(x, 2, axis=1)  # the latents of the two cell types
+    return first - second

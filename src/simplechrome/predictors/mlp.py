@@ -1,20 +1,17 @@
-"""A multilayer perceptron on latents or on the flat window."""
+"""A multilayer perceptron on latents or on the flat window, and its form for differences."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
+import numpy as np
+import torch
 from torch import nn
 
-from simplechrome.errors import ConfigError
 from simplechrome.predictors.network import NetworkPredictor
-from simplechrome.predictors.rows import Rows
-from simplechrome.training.settings import Device, TrainingSettings
-from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
-
-Initialization = Literal["uniform", "he_normal"]
+from simplechrome.work.settings import Count, Dropout, Positive
 
 
 def _network(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
@@ -25,7 +22,7 @@ def _network(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
 
 
 def _initialize_he_normal(network: nn.Sequential) -> None:
-    """He's normal weights before a ReLU, Glorot's uniform ones before the output, no biases."""
+    """Set He's normal weights before a ReLU, Glorot's uniform ones before the output, no biases."""
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     for layer in linear:
         nn.init.zeros_(layer.bias)
@@ -34,10 +31,9 @@ def _initialize_he_normal(network: nn.Sequential) -> None:
     nn.init.xavier_uniform_(linear[-1].weight)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MLPPredictor(NetworkPredictor):
-    """A multilayer perceptron of ReLU layers with dropout, stopped where held-out labels say so.
-
-    How long it trains is said at `NetworkPredictor`.
+    """A multilayer perceptron of ReLU layers with dropout, stopped by held-out labels.
 
     The perceptron of the SimpleChrome paper is
     `MLPPredictor(dropout=0, epochs=5, early_stopping=False, batch_size=32, learning_rate=1e-3,
@@ -45,38 +41,16 @@ class MLPPredictor(NetworkPredictor):
 
     Parameters
     ----------
-    task
-        `classification` or `regression`.
     hidden
         Widths of the hidden layers.
     dropout
-        Share of units left out in training.
-    epochs, patience, batch_size, learning_rate, weight_decay, device, threads
-        See `TrainingSettings`. `epochs` is the most that is tried.
-    early_stopping
-        Whether held-out labels choose the number of epochs. Without it, `patience`, `n_folds`,
-        `hold_out_from` and validation genes are not used.
-    clip_gradients
-        Whether gradients longer than 1 are shortened to 1.
+        Fraction of units set to 0 in training.
     initialization
         Of the weights: `uniform` is PyTorch's own; `he_normal` has variance 2 / inputs in the
         hidden layers, as Keras's initializer of that name, Glorot's uniform weights before the
         output, and biases of 0.
-    n_folds
-        Of the inner cross-validation.
-    hold_out_from
-        Number of labels from which a tenth of them is held out in its place.
-    random_state
-        Seed of weights, order, dropout and folds.
-
-    Attributes
-    ----------
-    epochs_ : int
-        Epochs of training that the weights come from.
-    history_
-        One mapping per epoch.
-    interrupted_ : bool
-        Ctrl-C cut the training, or the search for the number of epochs, short.
+    epochs, early_stopping, patience, batch_size and others
+        See `NetworkPredictor`.
 
     References
     ----------
@@ -88,42 +62,10 @@ class MLPPredictor(NetworkPredictor):
     prefers_cpu = True
     exporter = "simplechrome.export.predictors:perceptron"
 
-    def __init__(
-        self,
-        task: str = "classification",
-        *,
-        hidden: tuple[int, ...] = (256, 128),
-        dropout: Dropout = 0.3,
-        epochs: Count = 40,
-        early_stopping: bool = True,
-        patience: Count = 6,
-        batch_size: Count = 64,
-        learning_rate: Positive = 5e-4,
-        weight_decay: NotNegative = 1e-2,
-        clip_gradients: bool = True,
-        initialization: Initialization = "uniform",
-        n_folds: AtLeastTwo = 5,
-        hold_out_from: AtLeastTwo = 1000,
-        random_state: int = 0,
-        device: Device = "cpu",
-        threads: int | None = None,
-    ) -> None:
-        self.task = task
-        self.hidden = hidden
-        self.dropout = dropout
-        self.epochs = epochs
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.clip_gradients = clip_gradients
-        self.initialization = initialization
-        self.n_folds = n_folds
-        self.hold_out_from = hold_out_from
-        self.random_state = random_state
-        self.device = device
-        self.threads = threads
+    hidden: tuple[Count, ...] = (256, 128)
+    dropout: Dropout = 0.3
+    initialization: Literal["uniform", "he_normal"] = "uniform"
+    learning_rate: Positive = 5e-4
 
     def _make_module(self) -> nn.Module:
         module = _network((self.n_features_in_, *self.hidden), self.dropout)
@@ -131,24 +73,32 @@ class MLPPredictor(NetworkPredictor):
             _initialize_he_normal(module)
         return module
 
-    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
-        return TrainingSettings(
-            epochs=epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=patience,
-            max_gradient_norm=1.0 if self.clip_gradients else math.inf,
-            seed=self.random_state,
-            device=self.device,
-            threads=self.threads,
-        )
 
-    def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
-        if self.initialization not in get_args(Initialization):
-            raise ConfigError(
-                "There is no such initialization of weights.",
-                found=str(self.initialization),
-                expected=" or ".join(get_args(Initialization)),
-            )
-        super()._fit_rows(rows, validation)
+class _Antisymmetric(nn.Module):
+    """g(a, b) - g(b, a), for any network g."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2, dim=1)
+        swapped = torch.cat([second, first], dim=1)
+        values: torch.Tensor = self.network(x) - self.network(swapped)
+        return values
+
+
+class DifferenceMLP(MLPPredictor):
+    """A perceptron of two cell types' latents, minus the same with the two swapped.
+
+    Its prediction is negated when they are swapped, to rounding; where both windows are the same,
+    it is 0. Unlike a linear map of the difference, it sees where a change starts from: a promoter
+    that gains a mark it had means less than one that gets it. For arguments and attributes see
+    `MLPPredictor`; the task is `regression`, of log fold change.
+    """
+
+    def _make_module(self) -> nn.Module:
+        return _Antisymmetric(super()._make_module())
+
+    def _center_of(self, y: np.ndarray) -> float:
+        return 0.0  # what is added to both orders would not change its sign

@@ -1,9 +1,11 @@
-"""A gene's own prediction, and what its neighbors change in it."""
+"""A gene's own prediction, and what its neighbors change in it: attention over a sparse graph."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -13,52 +15,178 @@ from sklearn.base import clone
 from torch import nn
 
 from simplechrome.errors import ConfigError, ModelMismatchError, UnknownGeneError, did_you_mean
+from simplechrome.predictors.linear import ConstantPredictor
 from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures, edge_features
-from simplechrome.predictors.neighborhood_module import NeighborhoodModule, Table
 from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets
-from simplechrome.training.settings import Device, TrainingSettings
-from simplechrome.work.settings import AtLeastTwo, Count, Dropout, NotNegative, Positive
+from simplechrome.predictors.registry import PREDICTORS
+from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets, pair_coords
+from simplechrome.work.settings import Count, Dropout, Positive, check_options
 
 Own = Literal["linear", "mlp", "boosting", "none"]
 _FOLDS = 5
+_EDGE_UNITS = 16
 
 
-def make_own_predictor(own: str, task: str, seed: int, threads: int | None) -> Predictor:
-    """Which predictor looks at a gene by itself? With `none`, one that says the same of all.
+class Table(NamedTuple):
+    """All genes and edges, which rows of a batch point into.
 
-    Raises
-    ------
-    ConfigError
-        If there is none of this name.
+    latents : (cell_type, gene, latent)
+    offsets : (gene + 1,)
+    neighbor : (edge,)
+    features : (edge, feature)
+    expression : (cell_type, gene, 2 or 0), see `NeighborhoodFeatures`
     """
-    match own:
-        case "none":
-            from simplechrome.predictors.linear import ConstantPredictor
 
-            return ConstantPredictor(task)
-        case "linear":
-            from simplechrome.predictors.linear import LinearPredictor
+    latents: torch.Tensor
+    offsets: torch.Tensor
+    neighbor: torch.Tensor
+    features: torch.Tensor
+    expression: torch.Tensor
 
-            return LinearPredictor(task, random_state=seed)
-        case "mlp":
-            from simplechrome.predictors.mlp import MLPPredictor
 
-            return MLPPredictor(task, random_state=seed, threads=threads)
-        case "boosting":
-            from simplechrome.predictors.boosting import BoostingPredictor
+class Attended(NamedTuple):
+    """Attention to the edges of a batch.
 
-            return BoostingPredictor(task, random_state=seed)
-    raise ConfigError(
-        "There is no such predictor of a gene by itself.",
-        found=str(own),
-        expected="linear, mlp, boosting or none",
+    row : (edge,) the batch's row whose edge it is
+    edge : (edge,) which of the table's edges
+    share : (edge, head) of the attention, without what goes to the empty neighbor
+    value : (edge, head, value)
+    """
+
+    row: torch.Tensor
+    edge: torch.Tensor
+    share: torch.Tensor
+    value: torch.Tensor
+
+
+class NeighborhoodModule(nn.Module):
+    """Attention pooling over neighbors' latents, and the change it makes to the prediction.
+
+    The change is ``out · (relu(A pooled + B own + b) - relu(B own + b))``: exactly 0 where nothing
+    is pooled, as for a gene without neighbors, whatever the weights. An empty
+    neighbor with the value 0 is added, so that attention may turn away from all others.
+
+    Edges are gathered and summed by index: memory is that of the batch's edges.
+    """
+
+    def __init__(
+        self,
+        n_latent: int,
+        n_features: int,
+        *,
+        heads: int,
+        width: int,
+        dropout: float,
+        n_expression: int = 0,
+        see_own: bool = True,
+    ) -> None:
+        super().__init__()
+        self.heads, self.width, self.see_own = heads, width, see_own
+        self.query = nn.Linear(n_latent, heads * width)
+        self.key = nn.Linear(n_latent + n_expression, heads * width)
+        # Neighbors may matter in a range of distances, which is no linear function of it.
+        self.edge = nn.Sequential(nn.Linear(n_features, _EDGE_UNITS), nn.Tanh())
+        self.bias = nn.Linear(_EDGE_UNITS, heads)
+        self.value = nn.Linear(n_latent + n_expression, heads * width, bias=False)
+        self.gate = nn.Linear(_EDGE_UNITS, heads * width)
+        self.dropout = nn.Dropout(dropout)
+        self.pooled_in = nn.Linear(heads * width, 2 * width, bias=False)
+        self.own_in = nn.Linear(n_latent, 2 * width)
+        self.out = nn.Linear(2 * width, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+        self._table: Table | None = None
+
+    def set_table(self, table: Table) -> None:
+        """Set the genes and edges that rows point into. They are not part of the weights."""
+        self._table = table
+
+    def _table_on(self, device: torch.device) -> Table:
+        if self._table is None:
+            raise RuntimeError("call set_table first")
+        if self._table.latents.device != device:
+            self._table = Table(*(tensor.to(device) for tensor in self._table))
+        return self._table
+
+    def attend(self, index: torch.Tensor) -> tuple[torch.Tensor, Attended]:
+        """(row, 2) of cell type and gene → own latents (row, latent), and attention."""
+        table = self._table_on(index.device)
+        cell, gene = index[:, 0], index[:, 1]
+        own = table.latents[cell, gene]
+        if not self.see_own:
+            own = torch.zeros_like(own)
+        start = table.offsets[gene]
+        count = table.offsets[gene + 1] - start
+        row = torch.repeat_interleave(torch.arange(len(gene), device=gene.device), count)
+        first = torch.cumsum(count, 0) - count
+        edge = torch.arange(len(row), device=gene.device) - first[row] + start[row]
+        neighbors = cell[row], table.neighbor[edge]
+        other = torch.cat([table.latents[neighbors], table.expression[neighbors]], dim=-1)
+        edges = self.edge(table.features[edge])
+        shape = (-1, self.heads, self.width)
+        query = self.query(own).view(shape)[row]
+        key = self.key(other).view(shape)
+        score = (query * key).sum(-1) / math.sqrt(self.width) + self.bias(edges)
+        # The largest score is subtracted before the exponential; that of the empty neighbor is 0.
+        largest = torch.zeros(len(gene), self.heads, dtype=score.dtype, device=gene.device)
+        largest = largest.scatter_reduce(
+            0, row[:, None].expand_as(score), score.detach(), "amax", include_self=True
+        )
+        weight = torch.exp(score - largest[row])
+        total = torch.exp(-largest).index_add(0, row, weight)
+        value = self.value(other).view(shape) * torch.sigmoid(self.gate(edges)).view(shape)
+        return own, Attended(row, edge, weight / total[row], value)
+
+    def change(self, own: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+        """(row, latent), (row, head · value) → (row,) that is added to the prediction."""
+        before = self.own_in(own)
+        after = before + self.pooled_in(pooled)
+        return self.out(self.dropout(torch.relu(after) - torch.relu(before))).flatten()
+
+    def forward(self, index: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """Return the prediction (row,): the gene's own, `offset`, and its neighbors' change."""
+        own, attended = self.attend(index)
+        pooled = torch.zeros(
+            len(index), self.heads * self.width, dtype=own.dtype, device=own.device
+        )
+        weighted = (attended.share[..., None] * attended.value).flatten(1)
+        pooled = pooled.index_add(0, attended.row, weighted)
+        return offset + self.change(own, pooled)
+
+    @torch.inference_mode()
+    def knock_out(self, index: torch.Tensor) -> tuple[Attended, torch.Tensor, torch.Tensor]:
+        """Return attention, and the change of the prediction without a neighbor.
+
+        Returns
+        -------
+        Attention; (edge,) the change when this neighbor is removed; (row,) when all are.
+        """
+        own, attended = self.attend(index)
+        row, share, value = attended.row, attended.share.double(), attended.value.double()
+        weighted = share[..., None] * value
+        pooled = torch.zeros(len(index), *weighted.shape[1:], dtype=torch.float64)
+        pooled = pooled.index_add(0, row, weighted)
+        # Without one of them the shares of the others, and of the empty one, grow to 1 again.
+        left = (pooled[row] - weighted) / (1 - share).clamp_min(1e-12)[..., None]
+        whole = self.change(own, pooled.flatten(1).to(own.dtype)).double()
+        without = self.change(own[row], left.flatten(1).to(own.dtype)).double()
+        return attended, without - whole[row], -whole
+
+
+def make_own_predictor(own: str, task: Any, seed: int, threads: int | None) -> Predictor:
+    """Return the unfitted predictor of a gene from its own latents; a constant for `none`."""
+    if own == "none":
+        return ConstantPredictor(task)
+    predictor: Any = PREDICTORS.get(own)(task)
+    changed = {"random_state": seed, "threads": threads}
+    made: Predictor = predictor.set_params(
+        **{name: value for name, value in changed.items() if name in predictor.get_params()}
     )
+    return made
 
 
 def own_values(predictor: Predictor, latents: xr.DataArray) -> np.ndarray:
-    """(cell_type, gene) log odds, or levels, of genes by themselves."""
+    """Return log odds, or levels, of genes from their own latents, (cell_type, gene)."""
     scored: Any = predictor
     if predictor.task == "classification":
         return np.asarray(scored.decision_function(latents), np.float64)
@@ -72,15 +200,15 @@ def cross_fitted_values(
     validation: Any,
     seed: int,
 ) -> np.ndarray:
-    """What is said of genes by predictors that had not seen them?
+    """Return out-of-fold predictions: of genes by predictors that were fitted without them.
 
-    Folds are of genes: a gene of one cell type would tell of itself in another.
+    Folds are of genes, as a gene's label in one cell type is close to that in another.
 
     Parameters
     ----------
     predictor
-        Fitted on all of these. It says what there is to say of genes without a label; the others
-        are left to copies of it that are fitted without them.
+        Fitted on all of these. It predicts genes without a label; copies of it, fitted on the
+        other folds, predict those with one.
     latents : (cell_type, gene, latent)
     y : (cell_type, gene)
     validation
@@ -101,47 +229,43 @@ def cross_fitted_values(
     for fold in np.array_split(order, min(_FOLDS, order.size)):
         rest = target.copy()
         rest[:, fold] = unknown
-        left = rest[known & ~np.isin(np.arange(target.shape[1]), fold)]
-        if left.size == 0 or (predictor.task == "classification" and np.unique(left).size < 2):
-            continue  # too few labels to do without these
+        others = rest[known & ~np.isin(np.arange(target.shape[1]), fold)]
+        if others.size == 0 or (predictor.task == "classification" and np.unique(others).size < 2):
+            continue  # too few labels without this fold
         without = clone(predictor)
         without.fit(latents, rest, validation=validation)
         values[:, fold] = own_values(without, latents.isel(gene=fold))
     return values
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class NeighborhoodPredictor(NetworkPredictor):
     """A prediction from a gene's own latents, and attention over its neighbors that changes it.
 
     First a predictor learns from each gene by itself. Then a network learns what the neighbors'
     latents change in its log odds (or level), see `NeighborhoodModule`: nothing where a gene has
-    no neighbors. What it is to change is told by predictions of genes that the first predictor
-    had not seen (cross-fitting), since those of genes that it has seen are too good. Where
-    held-out labels say that no change is better than any, there is none, and `epochs_` is 0.
+    no neighbors. It learns that change from out-of-fold predictions (cross-fitting), since those of
+    genes that the first predictor was fitted on are too good. Where no change has a lower loss on
+    held-out labels than any change, there is none, and `epochs_` is 0.
 
     It takes `NeighborhoodFeatures` in place of latents.
 
     Parameters
     ----------
-    task
-        `classification` or `regression`.
     own
-        Which predictor a gene's own latents are for: `linear`, `mlp` or `boosting`. With `none`
-        they are withheld, and the neighbors alone tell the gene from the mean.
+        The predictor from a gene's own latents: `linear`, `mlp` or `boosting`. With `none` they
+        are withheld, and the neighbors alone move the prediction from the mean.
     heads, width
         Of the attention, and units per head.
     dropout
-        Share of units left out in training.
-    epochs, early_stopping, patience, batch_size, learning_rate, weight_decay, n_folds, \
-hold_out_from, random_state, device, threads
-        See `MLPPredictor`.
+        Fraction of units set to 0 in training.
+    epochs, early_stopping, patience, batch_size and others
+        See `NetworkPredictor`.
 
     Attributes
     ----------
     own_
-        The predictor of genes by themselves, fitted on all labels.
-    epochs_, history_, interrupted_
-        See `MLPPredictor`.
+        The predictor from a gene's own latents, fitted on all labels.
     kinds_
         Of the neighbors that it was fitted on.
     """
@@ -151,42 +275,12 @@ hold_out_from, random_state, device, threads
     needs_neighbors = True
     prefers_cpu = True
 
-    def __init__(
-        self,
-        task: str = "classification",
-        *,
-        own: Own = "linear",
-        heads: Count = 2,
-        width: Count = 8,
-        dropout: Dropout = 0.2,
-        epochs: Count = 40,
-        early_stopping: bool = True,
-        patience: Count = 6,
-        batch_size: Count = 256,
-        learning_rate: Positive = 5e-3,
-        weight_decay: NotNegative = 1e-2,
-        n_folds: AtLeastTwo = 5,
-        hold_out_from: AtLeastTwo = 1000,
-        random_state: int = 0,
-        device: Device = "cpu",
-        threads: int | None = None,
-    ) -> None:
-        self.task = task
-        self.own = own
-        self.heads = heads
-        self.width = width
-        self.dropout = dropout
-        self.epochs = epochs
-        self.early_stopping = early_stopping
-        self.patience = patience
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.n_folds = n_folds
-        self.hold_out_from = hold_out_from
-        self.random_state = random_state
-        self.device = device
-        self.threads = threads
+    own: Own = "linear"
+    heads: Count = 2
+    width: Count = 8
+    dropout: Dropout = 0.2
+    batch_size: Count = 256
+    learning_rate: Positive = 5e-3
 
     def _make_module(self) -> nn.Module:
         module = NeighborhoodModule(
@@ -199,21 +293,8 @@ hold_out_from, random_state, device, threads
             see_own=self.own != "none",
         )
         if getattr(self, "_table", None) is not None:
-            module.surround(self._table)
+            module.set_table(self._table)
         return module
-
-    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
-        return TrainingSettings(
-            epochs=epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=patience,
-            max_gradient_norm=1.0,
-            seed=self.random_state,
-            device=self.device,
-            threads=self.threads,
-        )
 
     def fit(
         self,
@@ -235,41 +316,41 @@ hold_out_from, random_state, device, threads
         validation
             The same two of other genes: for choices, not for learning.
         checkpoints, resume
-            Of the network; the predictor of genes by themselves is fitted again.
+            Of the network; the predictor from a gene's own latents is fitted again.
         """
-        around = _require_neighborhood_features(x)
+        check_options(self)
+        features = _require_neighborhood_features(x)
         self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         own_validation = None
         if validation is not None:
-            seen = _require_neighborhood_features(validation[0])
-            own_validation = seen.own, validation[1]
-        self.own_.fit(around.own, y, validation=own_validation)
-        self.kinds_ = list(around.graph.kinds)
-        self.n_latents_ = around.latents.shape[2]
-        self.n_expression_ = _n_expression_features(around)
-        self._surround(around)
-        offsets = cross_fitted_values(self.own_, around.own, y, own_validation, self.random_state)
+            held_out = _require_neighborhood_features(validation[0])
+            own_validation = held_out.own, validation[1]
+        self.own_.fit(features.own, y, validation=own_validation)
+        self.kinds_ = list(features.graph.kinds)
+        self.n_latents_ = features.latents.shape[2]
+        self.n_expression_ = _n_expression_features(features)
+        self._set_table(features)
+        offsets = cross_fitted_values(self.own_, features.own, y, own_validation, self.random_state)
         pair = None
         if validation is not None:
-            alone = own_values(self.own_, _require_neighborhood_features(validation[0]).own)
-            pair = _index(validation[0], alone), validation[1]
+            pair = _index(held_out, own_values(self.own_, held_out.own)), validation[1]
         super().fit(
-            _index(around, offsets), y, validation=pair, checkpoints=checkpoints, resume=resume
+            _index(features, offsets), y, validation=pair, checkpoints=checkpoints, resume=resume
         )
         return self
 
-    def _surround(self, around: NeighborhoodFeatures) -> None:
-        features = edge_features(around.graph, around.width)
-        self.n_edge_features_ = features.shape[1]
+    def _set_table(self, features: NeighborhoodFeatures) -> None:
+        of_edges = edge_features(features.graph, features.width)
+        self.n_edge_features_ = of_edges.shape[1]
         self._table = Table(
-            torch.from_numpy(np.array(around.latents.values, np.float32)),
-            torch.from_numpy(around.graph.offsets.copy()),
-            torch.from_numpy(around.graph.neighbor.astype(np.int64)),
-            torch.from_numpy(features),
+            torch.from_numpy(np.array(features.latents.values, np.float32)),
+            torch.from_numpy(features.graph.offsets.copy()),
+            torch.from_numpy(features.graph.neighbor.astype(np.int64)),
+            torch.from_numpy(of_edges),
             torch.from_numpy(
-                np.zeros((*around.latents.shape[:2], 0), np.float32)
-                if around.expression is None
-                else around.expression.copy()
+                np.zeros((*features.latents.shape[:2], 0), np.float32)
+                if features.expression is None
+                else features.expression.copy()
             ),
         )
 
@@ -285,19 +366,18 @@ hold_out_from, random_state, device, threads
             )
             if len(folds) != 1:
                 return  # `_choose_epochs` has chosen, none at all perhaps
-            validation = Rows(rows.x[folds[0][1]], rows.y[folds[0][1]])
+            validation = rows.at(folds[0][1])
         if validation is None or not self.early_stopping:
             return
         best = min(row["validation_loss"] for row in self.history_)
         if best >= self._loss_without_change(validation):
-            self._forget()
+            self._change_nothing()
 
     def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
         curve = self._held_out_losses(rows, folds)
         if curve is None:
             return max(1, self.epochs // 4)
-        out = [Rows(rows.x[held], rows.y[held]) for _, held in folds]
-        unchanged = np.mean([self._loss_without_change(part) for part in out])
+        unchanged = np.mean([self._loss_without_change(rows.at(held)) for _, held in folds])
         return int(curve.argmin()) + 1 if curve.min() < unchanged else 0
 
     def _loss_without_change(self, rows: Rows) -> float:
@@ -306,7 +386,7 @@ hold_out_from, random_state, device, threads
             return float(np.mean(np.logaddexp(0, offset) - y * offset))
         return float(np.mean(np.square((y - offset) / self.scale_)))
 
-    def _forget(self) -> None:
+    def _change_nothing(self) -> None:
         self.epochs_ = 0
         with torch.no_grad():
             self.module_.out.weight.zero_()  # type: ignore[union-attr, operator]
@@ -321,58 +401,56 @@ hold_out_from, random_state, device, threads
     def _see(self, x: Any) -> Any:
         if isinstance(x, xr.DataArray) and x.sizes.get("index") == 3:
             return x
-        around = _require_neighborhood_features(x)
-        if list(around.graph.kinds) != self.kinds_ or around.latents.shape[2] != self.n_latents_:
+        features = _require_neighborhood_features(x)
+        kinds, n_latents = list(features.graph.kinds), features.latents.shape[2]
+        if (kinds, n_latents) != (self.kinds_, self.n_latents_):
             raise ModelMismatchError(
-                "The neighbors are not of the kinds that the predictor was fitted on.",
-                found=f"{', '.join(around.graph.kinds)}; {around.latents.shape[2]} latents",
-                expected=f"{', '.join(self.kinds_)}; {self.n_latents_} latents",
+                f"Neighbors of the kinds {', '.join(kinds)} with {n_latents} latents are not those "
+                "of the fit: "
+                f"{', '.join(self.kinds_)} with {self.n_latents_} latents.",
+                "use the encoder and the neighbor graphs of the fit",
             )
-        if _n_expression_features(around) != self.n_expression_:
+        if _n_expression_features(features) != self.n_expression_:
+            used = "uses" if self.n_expression_ else "does not use"
             raise ModelMismatchError(
-                "Neighbors must tell their expression where the predictor was fitted so, and "
-                "nowhere else.",
-                found="neighbors that tell it"
-                if _n_expression_features(around)
-                else "neighbors that do not",
-                expected="the other",
-                remedy="make_neighborhood_features with, or without, expression=",
+                f"The predictor {used} the neighbors' expression, unlike these features.",
+                "call make_neighborhood_features with, or without, expression=",
             )
-        self._surround(around)
-        self.module_.surround(self._table)  # type: ignore[operator]
-        return _index(around, own_values(self.own_, around.own))
+        self._set_table(features)
+        self.module_.set_table(self._table)  # type: ignore[operator]
+        return _index(features, own_values(self.own_, features.own))
 
     def decision_function(self, x: Any) -> Any:
-        """How far is each gene on the high side? Log odds of the higher class."""
+        """Return the log odds of the higher class; see `Predictor.decision_function`."""
         return super().decision_function(self._see(x))
 
     def predict_proba(self, x: Any) -> Any:
-        """How probable is each class? See `Predictor.predict_proba`."""
+        """Return the probability of each class; see `Predictor.predict_proba`."""
         return super().predict_proba(self._see(x))
 
     def predict(self, x: Any) -> Any:
-        """What is each gene's class, or its expression?"""
+        """Return the class or the expression of each gene; see `Predictor.predict`."""
         return super().predict(self._see(x))
 
     def explain(self, x: NeighborhoodFeatures, gene_ids: list[str]) -> pd.DataFrame:
-        """Which neighbors moved the prediction of these genes, and by how much?
+        """Return how much each neighbor moved the prediction of these genes.
 
         Parameters
         ----------
         x
             NeighborhoodFeatures of all genes.
         gene_ids
-            Of the genes that are asked about.
+            Of the genes to explain.
 
         Returns
         -------
         One row an edge and cell type, those of a gene by the size of their effect: gene_id,
-        cell_type, neighbor_id, kind, distance, attention (share of it, mean over heads), knock_out
-        (the prediction with the neighbor less that without it, in log odds or in the units that
-        are predicted), all_neighbors (the same of all together).
+        cell_type, neighbor_id, kind, distance, attention (fraction of it, mean over heads),
+        knock_out (the prediction with the neighbor minus that without it, in log odds or in the
+        units that are predicted), all_neighbors (the same of all together).
 
-        Attention says where the model looked, which is no evidence that it mattered; the knock-out
-        says what would be predicted without.
+        Attention is where the model looked, which is no evidence that it mattered; the knock-out
+        is what would be predicted without.
 
         Raises
         ------
@@ -385,7 +463,7 @@ hold_out_from, random_state, device, threads
         if (rows < 0).any():
             missing = next(gene for gene, row in zip(gene_ids, rows, strict=True) if row < 0)
             raise UnknownGeneError(
-                f"There is no gene {missing!r}.", remedy=did_you_mean(missing, list(ids))
+                f"There is no gene {missing!r}.", did_you_mean(missing, list(ids))
             )
         names = [str(name) for name in x.latents["cell_type"].values]
         index = torch.tensor([[cell, int(row)] for cell in range(len(names)) for row in rows])
@@ -432,26 +510,22 @@ hold_out_from, random_state, device, threads
 def _require_neighborhood_features(x: Any) -> NeighborhoodFeatures:
     if not isinstance(x, NeighborhoodFeatures):
         raise ConfigError(
-            "Genes are given without their neighbors.",
-            found=type(x).__name__,
-            expected="NeighborhoodFeatures",
-            remedy="make_neighborhood_features(encoder.transform(dataset), graph, dataset)",
+            f"The predictor needs NeighborhoodFeatures, not {type(x).__name__}.",
+            "call make_neighborhood_features(encoder.transform(dataset), graph, dataset)",
         )
     return x
 
 
-def _n_expression_features(around: NeighborhoodFeatures) -> int:
-    return 0 if around.expression is None else around.expression.shape[2]
+def _n_expression_features(features: NeighborhoodFeatures) -> int:
+    return 0 if features.expression is None else features.expression.shape[2]
 
 
-def _index(x: Any, offsets: np.ndarray) -> xr.DataArray:
-    """(cell_type, gene, index = 3): row of the cell type, row of the gene, own prediction."""
-    around = _require_neighborhood_features(x)
-    latents = around.own
+def _index(features: NeighborhoodFeatures, offsets: np.ndarray) -> xr.DataArray:
+    """Return (cell_type, gene, 3): position of the cell type, of the gene, own prediction."""
+    latents = features.own
     cells, genes = latents.shape[:2]
     values = np.empty((cells, genes, 3))
     values[..., 0] = np.arange(cells)[:, np.newaxis]
-    values[..., 1] = around.positions
+    values[..., 1] = features.positions
     values[..., 2] = offsets
-    coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
-    return xr.DataArray(values, dims=(*PAIR, "index"), coords=coords)
+    return xr.DataArray(values, dims=(*PAIR, "index"), coords=pair_coords(latents))

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import csr_array
 
 from simplechrome.dataset.neighbors.graph import NeighborGraph
-from simplechrome.errors import InputFormatError, MissingExpressionError
-from simplechrome.predictors.rows import PAIR
+from simplechrome.errors import InputFormatError, MissingExpressionError, first_names
+from simplechrome.predictors.rows import PAIR, pair_coords
 
 _KB = 1_000.0
 _FAR = np.log1p(1e8 / _KB)  # the logarithm of a large chromosome's length, to bring features to 1
@@ -18,7 +19,7 @@ _FAR = np.log1p(1e8 / _KB)  # the logarithm of a large chromosome's length, to b
 
 @dataclass(frozen=True)
 class NeighborhoodFeatures:
-    """Genes in the midst of their neighbors: features for predictors that look at these.
+    """Genes and their neighbors, with latents: features for predictors that use neighbors.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class NeighborhoodFeatures:
     width
         bp that a window spans; windows of genes that are nearer overlap.
     rows : (row,)
-        Which of the genes are meant; all if None. See `isel`.
+        Positions of the genes that are fitted or predicted; None for all. See `isel`.
     expression : (cell_type, gene, 2)
         Expression of genes as neighbors, see `make_neighborhood_features`: the standardized level,
         and 1; both 0 for genes without a usable value. None if expression is not used.
@@ -44,18 +45,18 @@ class NeighborhoodFeatures:
 
     @property
     def own(self) -> xr.DataArray:
-        """(cell_type, row, latent) latents of the genes that are meant."""
+        """Latents of the genes that are fitted or predicted, (cell_type, row, latent)."""
         return self.latents if self.rows is None else self.latents.isel(gene=self.rows)
 
     @property
     def positions(self) -> np.ndarray:
-        """(row,) places of the genes that are meant among all."""
+        """Positions of these genes among all, (row,)."""
         return np.arange(self.latents.sizes["gene"]) if self.rows is None else self.rows
 
     def isel(
         self, *, gene: Any = slice(None), cell_type: Any = slice(None)
     ) -> NeighborhoodFeatures:
-        """Some of the genes, by position, with the neighbors that they have among all."""
+        """Return a subset of the genes, by position; their neighbors are of all genes."""
         some = self.latents.isel(cell_type=cell_type)
         expression = None if self.expression is None else self.expression[cell_type]
         return replace(self, latents=some, rows=self.positions[gene], expression=expression)
@@ -67,7 +68,7 @@ def make_neighborhood_features(
     dataset: xr.Dataset,
     expression: np.ndarray | None = None,
 ) -> NeighborhoodFeatures:
-    """Which neighbors have the genes of these latents?
+    """Return latents with the neighbors of their genes.
 
     Parameters
     ----------
@@ -76,10 +77,10 @@ def make_neighborhood_features(
     graph
         Of these or of other genes.
     dataset
-        That says how wide windows are.
+        For the width of windows.
     expression : (cell_type, gene)
-        Levels or labels that genes tell their neighbors beside their latents. Only of genes that
-        are learned from: NaN for all that are to be predicted or scored. No gene is told its own.
+        Levels or labels of neighbors, used as well as their latents. Only of genes that are
+        learned from: NaN for all that are to be predicted or scored. No gene sees its own.
 
     Raises
     ------
@@ -90,16 +91,16 @@ def make_neighborhood_features(
     """
     if latents.dims[:2] != PAIR or latents.ndim != 3:
         raise InputFormatError(
-            "These latents have the wrong dimensions.",
-            found=f"({', '.join(map(str, latents.dims))})",
-            expected="(cell_type, gene, latent), as encoder.transform returns them",
+            "Latents are (cell_type, gene, latent); these are "
+            f"({', '.join(map(str, latents.dims))}).",
+            "pass what encoder.transform returns",
         )
     ids = dataset["gene_id"].values
     if not np.array_equal(latents["gene_id"].values, ids):
         raise InputFormatError(
-            "The latents are not of the dataset's genes.",
-            found=f"{latents.sizes['gene']} genes",
-            expected=f"the {ids.size} genes of the dataset, in its order",
+            f"The latents of {latents.sizes['gene']} genes are not of the dataset's {ids.size} "
+            "genes, in its order.",
+            "transform the whole dataset",
         )
     width = float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
     expression = (
@@ -116,11 +117,10 @@ def _expression_features(expression: np.ndarray, cell_types: np.ndarray) -> np.n
     silent = [str(name) for name in cell_types[~known.any(axis=1)]]
     if silent:
         raise MissingExpressionError(
-            "Neighbors are to tell their expression, and nothing is known of it.",
-            found=f"no gene that was learned from has a label or a level in {', '.join(silent)}",
-            expected="expression of the genes that the predictor learned from, in every cell type",
-            remedy="build the dataset with --expression; or fit a run without "
-            "--neighbor-expression, which sees the neighbors' signal alone",
+            "The neighbors' expression is used, but no gene that was learned from has a label or a "
+            f"level in {first_names(silent)}.",
+            "build the dataset with --expression, or fit without --neighbor-expression: on the "
+            "neighbors' signal alone",
         )
     mean = np.nanmean(expression, axis=1, keepdims=True)
     spread = np.nanstd(expression, axis=1, keepdims=True)
@@ -129,12 +129,12 @@ def _expression_features(expression: np.ndarray, cell_types: np.ndarray) -> np.n
 
 
 def edge_features(graph: NeighborGraph, width: float) -> np.ndarray:
-    """What does a model know of an edge, besides the two genes?
+    """Return what a model sees of an edge, besides the two genes.
 
     Returns
     -------
     (edge, feature) float32, each about -1 to 1: log distance, signed (negative is upstream) and
-    not; 1 on another chromosome; share of the windows that overlaps; orientation; weight, within
+    not; 1 on another chromosome; fraction of the windows that overlaps; orientation; weight, within
     each kind on a logarithmic scale of 0 to 1; rank, on a logarithmic scale; 1 for its kind.
     """
     known = np.isfinite(graph.distance)
@@ -160,7 +160,7 @@ def edge_features(graph: NeighborGraph, width: float) -> np.ndarray:
 
 
 def neighbor_means(neighborhood: NeighborhoodFeatures) -> xr.DataArray:
-    """What are each gene's own latents, and the mean of its neighbors'?
+    """Return each gene's own latents and the mean of its neighbors'.
 
     The weights of edges weigh the mean; a gene without neighbors has 0, the mean of all genes of
     training.
@@ -168,8 +168,8 @@ def neighbor_means(neighborhood: NeighborhoodFeatures) -> xr.DataArray:
     Returns
     -------
     (cell_type, gene, latent): own latents, then `KIND_neighbors_` and the same of the neighbors,
-    of each kind. Where neighbors tell their expression, then the mean of what they tell, and the
-    share of the weight of those that do.
+    of each kind. Where expression is used, then the mean of the neighbors' expression, and the
+    fraction of the weight of those that have one.
     """
     latents, graph = neighborhood.latents, neighborhood.graph
     values = latents.values
@@ -180,8 +180,6 @@ def neighbor_means(neighborhood: NeighborhoodFeatures) -> xr.DataArray:
         gene, weight = of_kind.gene, of_kind.weight.astype(np.float64)
         total = np.bincount(gene, weight, minlength=values.shape[1])
         share = weight / np.where(total > 0, total, 1)[gene]
-        from scipy.sparse import csr_array
-
         mean = csr_array((share, of_kind.neighbor, of_kind.offsets), shape=(values.shape[1],) * 2)
         parts.append(np.stack([mean @ each for each in values]).astype(values.dtype))
         names += [f"{name}_neighbors_{each}" for each in own]
@@ -192,11 +190,10 @@ def neighbor_means(neighborhood: NeighborhoodFeatures) -> xr.DataArray:
             level = level / np.where(known > 0, known, 1)
             parts.append(np.stack([level, known], axis=-1).astype(values.dtype))
             names += [f"{name}_neighbors_expression", f"{name}_neighbors_that_tell"]
-    coords = {n: c for n, c in latents.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
     joined = xr.DataArray(
         np.concatenate(parts, axis=-1),
         dims=latents.dims,
-        coords=coords | {"latent": names},
+        coords=pair_coords(latents) | {"latent": names},
         name="latent",
     )
     return joined if neighborhood.rows is None else joined.isel(gene=neighborhood.rows)

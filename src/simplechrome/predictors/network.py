@@ -1,9 +1,10 @@
-"""What predictors that train in epochs share: how long to train, and going on after a stop."""
+"""What predictors that train in epochs share: how long to train, and resuming after a stop."""
 
 from __future__ import annotations
 
-import logging
+import math
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,18 +16,24 @@ from torch import nn
 
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.rows import Rows, inner_folds
-from simplechrome.training.loop import Batch, Loss, Parts, TrainingResult, seeded, train
-from simplechrome.training.settings import TrainingSettings
-from simplechrome.training.threads import cpu_threads
-
-log = logging.getLogger(__name__)
+from simplechrome.training.loop import (
+    Batch,
+    Loss,
+    Parts,
+    TrainingResult,
+    cpu_threads,
+    seeded,
+    train,
+)
+from simplechrome.training.settings import NetworkSettings, TrainingSettings
+from simplechrome.work.settings import AtLeastTwo
 
 SCORED_AT_ONCE = 1024
 """Rows in a batch of predictions, so that what a network makes of them stays below 100 MB."""
 
 
 def supervised_loss(task: str) -> Loss:
-    """Which loss does a head minimize? Cross-entropy of the log odds, or squared error."""
+    """Return the loss that a task minimizes: cross-entropy of the log odds, or squared error."""
     function = (
         nn.functional.binary_cross_entropy_with_logits
         if task == "classification"
@@ -40,7 +47,8 @@ def supervised_loss(task: str) -> Loss:
     return loss
 
 
-class NetworkPredictor(Predictor):
+@dataclass(eq=False, repr=False, kw_only=True)
+class NetworkPredictor(NetworkSettings, Predictor):
     """A predictor that learns by gradient, stopped where held-out labels say so.
 
     With `validation` genes, or with `hold_out_from` labels or more, a held-out part decides the
@@ -48,25 +56,47 @@ class NetworkPredictor(Predictor):
     the network is then trained on all of them for as long. `early_stopping=False` does none of
     this: all labels are trained on for all `epochs`.
 
-    A subclass stores its arguments, those named below among them, and implements `_make_module`
-    and `_settings`; where its network takes more than the features, `_inputs` too.
+    A subclass implements `_make_module`; where its network takes more than the features, `_inputs`
+    too.
+
+    Parameters
+    ----------
+    epochs, patience, batch_size, learning_rate, weight_decay, device, threads
+        See `TrainingSettings`. `epochs` is the most that is tried.
+    early_stopping
+        Whether held-out labels choose the number of epochs. Without it, `patience`, `n_folds`,
+        `hold_out_from` and validation genes are not used.
+    clip_gradients
+        Whether gradients longer than 1 are shortened to 1.
+    n_folds
+        Of the inner cross-validation.
+    hold_out_from
+        Number of labels from which a tenth of them is held out in its place.
+    random_state
+        Seed of weights, order, dropout and folds.
+
+    Attributes
+    ----------
+    epochs_ : int
+        Epochs of training that the weights come from.
+    history_
+        One mapping per epoch.
+    interrupted_ : bool
+        Ctrl-C cut the training, or the search for the number of epochs, short.
     """
 
-    epochs: int
-    early_stopping: bool
-    patience: int
-    n_folds: int
-    hold_out_from: int
-    random_state: int
-    threads: int | None
+    early_stopping: bool = True  # scikit-learn's name
+    clip_gradients: bool = True
+    n_folds: AtLeastTwo = 5
+    hold_out_from: AtLeastTwo = 1000
 
     @abstractmethod
     def _make_module(self) -> nn.Module:
-        """A network from what `_inputs` gives to (row,), for `n_features_in_` features."""
+        """Return a network from what `_inputs` returns to (row,), for `n_features_in_` features."""
 
-    @abstractmethod
-    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
-        """How it is trained on so many rows."""
+    def _settings(self, n_rows: int, **changed: Any) -> TrainingSettings:
+        norm = 1.0 if self.clip_gradients else math.inf
+        return self.training_settings(max_gradient_norm=norm, **changed)
 
     def fit(
         self,
@@ -87,8 +117,8 @@ class NetworkPredictor(Predictor):
             Folder for the best weights and the state of the training, written after each epoch,
             with one folder in it for each fold of the inner cross-validation.
         resume
-            Go on from there, if anything is there. On the same machine, with the same number of
-            threads, the predictor is bit for bit that of an undisturbed fit.
+            Continue from there, if anything is there. On the same machine, with the same number
+            of threads, the result is bit-identical to that of an undisturbed fit.
 
         Raises
         ------
@@ -121,7 +151,7 @@ class NetworkPredictor(Predictor):
                 module,
                 supervised_loss(self.task),
                 self._tensors(rows),
-                self._settings(epochs, patience, len(rows.y)),
+                self._settings(len(rows.y), epochs=epochs, patience=patience),
                 validation=validation and self._tensors(validation),
                 checkpoints=checkpoints,
                 resume=self._resume,
@@ -130,7 +160,7 @@ class NetworkPredictor(Predictor):
         return module, result
 
     def _inputs(self, x: np.ndarray) -> tuple[torch.Tensor, ...]:
-        """What the network is called with, for (row, feature)."""
+        """Return the network's arguments for (row, feature)."""
         # A copy: PyTorch wants memory that it may write to, even where it does not.
         return (torch.from_numpy(np.array(x, dtype=np.float32, order="C")),)
 
@@ -157,19 +187,18 @@ class NetworkPredictor(Predictor):
             )
             if len(folds) == 1:
                 inside, out = folds[0]
-                validation = Rows(rows.x[out], rows.y[out])
-                rows = Rows(rows.x[inside], rows.y[inside])
+                rows, validation = rows.at(inside), rows.at(out)
         if validation is not None:
             trained = self._train(rows, validation, self.epochs, self.patience, self._checkpoints)
             self._keep(*trained)
             return
         epochs = self._choose_epochs(rows, folds)
-        # What a search that was cut short has chosen must not be gone on with.
+        # A later run must not resume with what an interrupted search has chosen.
         checkpoints = None if self.interrupted_ else self._checkpoints
         self._keep(*self._train(rows, None, epochs, epochs, checkpoints))
 
     def _center_of(self, y: np.ndarray) -> float:
-        """What is taken from a level before it is learned?"""
+        """Return what is subtracted from levels before they are learned."""
         return float(y.mean())
 
     def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
@@ -184,10 +213,11 @@ class NetworkPredictor(Predictor):
         """(epoch,) mean loss of held-out rows; None if Ctrl-C came before any was there."""
         curves: list[list[float]] = []
         for number, (inside, out) in enumerate(folds, start=1):
-            parts = Rows(rows.x[inside], rows.y[inside]), Rows(rows.x[out], rows.y[out])
             folder = self._checkpoints and self._checkpoints / f"fold_{number}"
             try:
-                _, result = self._train(*parts, self.epochs, self.epochs, folder)
+                _, result = self._train(
+                    rows.at(inside), rows.at(out), self.epochs, self.epochs, folder
+                )
             except KeyboardInterrupt:
                 self.interrupted_ = True
                 break

@@ -1,9 +1,9 @@
-"""What every predictor can do: fit, predict, save, load; on labelled arrays and on plain ones."""
+"""Base class of predictors: fit, predict, save and load, on labelled arrays and on plain ones."""
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from simplechrome.errors import ConfigError, ModelMismatchError
+from simplechrome.errors import ModelMismatchError, first_names
 from simplechrome.predictors.rows import (
     PAIR,
     Rows,
@@ -22,20 +22,19 @@ from simplechrome.predictors.rows import (
     flatten,
     known_targets,
     labelled_rows,
+    pair_coords,
     require_two_classes,
 )
 from simplechrome.training.model_files import class_of, read_model, restoring, write_model
-
-log = logging.getLogger(__name__)
-
-TASKS = ("classification", "regression")
+from simplechrome.work.settings import Task, check_options
 
 
 def _classifies(predictor: Predictor) -> bool:
-    """Has it class probabilities? scikit-learn asks by `hasattr`, so regression must have none."""
+    # scikit-learn asks for class probabilities by `hasattr`, so regression must have none.
     return predictor.task == "classification"
 
 
+@dataclass(eq=False, repr=False)
 class Predictor(BaseEstimator):
     """A map from features to expression.
 
@@ -43,9 +42,14 @@ class Predictor(BaseEstimator):
     dropped; on plain two-dimensional arrays it is an ordinary scikit-learn estimator of two
     classes, or of a number.
 
-    A subclass stores its arguments, `task` among them, and implements `_fit_rows`,
-    `_predict_rows`, `_state` and `_restore`. See `simplechrome.register_predictor` for its use by
-    name.
+    A subclass has its arguments as fields of a dataclass, with the bounds of their values in the
+    annotations, and implements `_fit_rows`, `_predict_rows`, `_state` and `_restore`. See
+    `simplechrome.register_predictor` for its use by name.
+
+    Parameters
+    ----------
+    task
+        `classification` or `regression`.
 
     Attributes
     ----------
@@ -78,10 +82,10 @@ class Predictor(BaseEstimator):
     prefers_cpu: ClassVar[bool] = False
     exporter: ClassVar[str] = ""
 
-    task: str
+    task: Task = "classification"
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn what kind of estimator this is: it depends on `task`."""
+        """Return scikit-learn's tags: a classifier or a regressor, as `task` says."""
         from sklearn.utils import ClassifierTags, RegressorTags
 
         tags = super().__sklearn_tags__()
@@ -119,11 +123,10 @@ class Predictor(BaseEstimator):
             If all labels are of one class.
         MissingExpressionError
             If no gene has a label.
+        ConfigError
+            If an argument of the predictor is out of bounds.
         """
-        if self.task not in TASKS:
-            raise ConfigError(
-                "There is no such task.", found=str(self.task), expected=" or ".join(TASKS)
-            )
+        check_options(self)
         seen = self._see(x)
         if isinstance(seen, xr.DataArray):
             rows = labelled_rows(seen, y, self.task)
@@ -149,11 +152,11 @@ class Predictor(BaseEstimator):
         return self
 
     def _see(self, x: Any) -> Any:
-        """What of the input is to become rows? All, as it is, unless a subclass knows better."""
+        """Return what of the input becomes rows: all of it, unless a subclass overrides this."""
         return x
 
     def _checks(self, x: Any) -> dict[str, Any]:
-        """More arguments of scikit-learn's `validate_data`, which looks at plain arrays."""
+        """Return more arguments of scikit-learn's `validate_data`, which sees plain arrays."""
         return {}
 
     def _encode_classes(self, y: np.ndarray) -> np.ndarray:
@@ -176,49 +179,42 @@ class Predictor(BaseEstimator):
         have, want = feature_names(seen), getattr(self, "features_", None)
         if rows.shape[1] != self.n_features_in_ or (want is not None and have != want):
             raise ModelMismatchError(
-                "The features are not those that the predictor was fitted on.",
-                found=f"{len(have)}: {', '.join(have[:4])}, …",
-                expected=f"{self.n_features_in_}: {', '.join((want or [])[:4])}, …",
-                cause="another encoder, or another number of latents",
+                f"The {len(have)} features ({first_names(have, 4)}) are not the "
+                f"{self.n_features_in_} ({first_names(want or [], 4)}) that the predictor was "
+                "fitted on.",
+                "transform the data with the encoder whose latents the predictor was fitted on",
             )
         return rows
 
     @available_if(_classifies)
     def decision_function(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
-        """How far is each gene on the high side? Log odds of the higher class."""
+        """Return the log odds of the higher class, (cell_type, gene) or (row,)."""
         return self._like(x, self._predict_rows(self._rows(x)))
 
     @available_if(_classifies)
     def predict_proba(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
-        """How probable is each class?
-
-        Returns
-        -------
-        (cell_type, gene, label) labelled, or (row, class).
-        """
+        """Return the probability of each class, (cell_type, gene, label) or (row, class)."""
         log_odds = np.asarray(self._predict_rows(self._rows(x)), dtype=np.float64)
         high = 0.5 * (1 + np.tanh(0.5 * log_odds))  # the logistic function, without overflow
         both = np.stack([1 - high, high], axis=1)
         if not isinstance(x, xr.DataArray):
             return both
-        shape = (*x.shape[:2], 2)
-        coords = {n: c for n, c in x.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
         return xr.DataArray(
-            both.reshape(shape),
+            both.reshape(*x.shape[:2], 2),
             dims=(*PAIR, "label"),
-            coords=coords | {"label": self.classes_},
+            coords=pair_coords(x) | {"label": self.classes_},
             name="probability",
         )
 
     def predict(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
-        """What is each gene's class, or its expression?"""
+        """Return the class or the expression of each gene, (cell_type, gene) or (row,)."""
         values = self._predict_rows(self._rows(x))
         if self.task == "classification":
             values = self.classes_[(values > 0).astype(int)]
         return self._like(x, values)
 
     def score(self, x: xr.DataArray | np.ndarray, y: xr.DataArray | np.ndarray) -> float:
-        """Accuracy, or R²; what scikit-learn's model selection asks for.
+        """Return the accuracy, or R², which scikit-learn's model selection uses.
 
         On labelled arrays genes without a label do not count, as in `fit`.
         """
@@ -236,8 +232,7 @@ class Predictor(BaseEstimator):
     def _like(x: xr.DataArray | np.ndarray, values: np.ndarray) -> xr.DataArray | np.ndarray:
         if not isinstance(x, xr.DataArray):
             return values
-        coords = {n: c for n, c in x.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
-        return xr.DataArray(values.reshape(x.shape[:2]), dims=PAIR, coords=coords)
+        return xr.DataArray(values.reshape(x.shape[:2]), dims=PAIR, coords=pair_coords(x))
 
     @abstractmethod
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
@@ -249,14 +244,14 @@ class Predictor(BaseEstimator):
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """What the subclass learned: plain JSON, and arrays."""
+        """Return what the subclass learned: plain JSON, and arrays."""
 
     @abstractmethod
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `_state` gave."""
+        """Restore what `_state` returned."""
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Keep the predictor in a folder, without pickle."""
+        """Write the predictor to a folder, without pickle."""
         check_is_fitted(self)
         numbers, arrays = self._state()
         description = {

@@ -28,8 +28,8 @@ PREDICTORS: Registry[type[Predictor]] = Registry(
 DIFFERENCE_PREDICTORS: Registry[type[Predictor]] = Registry(
     "predictor of differences",
     {
-        "mlp": f"{_HOME}.difference:DifferenceMLP",
-        "linear": f"{_HOME}.difference:DifferenceLinear",
+        "mlp": f"{_HOME}.mlp:DifferenceMLP",
+        "linear": f"{_HOME}.linear:DifferenceLinear",
     },
     "simplechrome.difference_predictors",
 )

@@ -1,4 +1,4 @@
-"""Labelled arrays to rows that a model can be fitted on, and back."""
+"""Labelled arrays to rows that a model can be fitted on, and folds of these rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import numpy as np
 import xarray as xr
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from simplechrome.errors import InputFormatError, MissingExpressionError, UndefinedScoreError
+from simplechrome.errors import (
+    ConfigError,
+    InputFormatError,
+    MissingExpressionError,
+    UndefinedScoreError,
+)
 from simplechrome.schema import UNKNOWN_LABEL
 
 PAIR = ("cell_type", "gene")
@@ -20,9 +25,13 @@ class Rows(NamedTuple):
     x: np.ndarray
     y: np.ndarray
 
+    def at(self, positions: np.ndarray) -> Rows:
+        """Return the rows at these positions."""
+        return Rows(self.x[positions], self.y[positions])
+
 
 def feature_names(x: xr.DataArray) -> list[str]:
-    """What is each feature called, in the order of the flattened row?"""
+    """Return the name of each feature, in the order of the flattened row."""
     dims = x.dims[2:]
     names = [""]
     for dim in dims:
@@ -36,6 +45,44 @@ def feature_names(x: xr.DataArray) -> list[str]:
     return names
 
 
+def pair_coords(x: xr.DataArray) -> dict[Any, Any]:
+    """Return the coordinates of cell types and of genes, to label what is predicted."""
+    return {n: c for n, c in x.coords.items() if c.dims in ((PAIR[0],), (PAIR[1],))}
+
+
+def pair_features(first: xr.DataArray, second: xr.DataArray, name: str) -> xr.DataArray:
+    """Return the latents of each gene in two cell types, those of the first before the second's.
+
+    Parameters
+    ----------
+    first, second : (cell_type, gene, latent)
+        Of the same genes, in one cell type each.
+    name
+        Of the pair, which takes the place of the cell type.
+
+    Raises
+    ------
+    ConfigError
+        If there are no latents, but windows.
+    """
+    if first.dims[-1] != "latent" or first.ndim != 3:
+        raise ConfigError(
+            f"Differences are predicted from latents, not ({', '.join(map(str, first.dims))}).",
+            "use an encoder with latents, as consensus, vae or pca",
+        )
+    names = [f"{side}:{k}" for side in ("first", "second") for k in first["latent"].values]
+    return xr.DataArray(
+        np.concatenate([first.values, second.values], axis=2),
+        dims=first.dims,
+        coords={
+            **{n: c for n, c in first.coords.items() if c.dims == ("gene",)},
+            "cell_type": np.asarray([name], dtype=object),
+            "latent": np.asarray(names, dtype=object),
+        },
+        name="latent",
+    )
+
+
 def flatten(x: xr.DataArray) -> np.ndarray:
     """(cell_type, gene, …) → (row, feature); rows of one cell type after the other.
 
@@ -46,15 +93,14 @@ def flatten(x: xr.DataArray) -> np.ndarray:
     """
     if x.dims[:2] != PAIR or x.ndim < 3:
         raise InputFormatError(
-            "Labelled features have the wrong dimensions.",
-            found=f"({', '.join(map(str, x.dims))})",
-            expected="(cell_type, gene, …), as encoder.transform returns them",
+            f"Features are (cell_type, gene, …); these are ({', '.join(map(str, x.dims))}).",
+            "pass what encoder.transform returns",
         )
     return x.values.reshape(x.sizes["cell_type"] * x.sizes["gene"], -1)
 
 
 def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
-    """Which rows have a label, or a finite expression?
+    """Return which rows have a label, or a finite expression.
 
     Parameters
     ----------
@@ -75,18 +121,16 @@ def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
     values = np.asarray(y.transpose(*PAIR) if isinstance(y, xr.DataArray) else y).reshape(-1)
     known: np.ndarray = values != UNKNOWN_LABEL if task == "classification" else np.isfinite(values)
     if not known.any():
+        kind = "a label (1 or 0)" if task == "classification" else "a finite expression"
         raise MissingExpressionError(
-            "None of the genes has a label.",
-            found=f"{values.size} unknown",
-            expected="known labels (1, 0)" if task == "classification" else "finite expression",
-            cause="the dataset was built without expression",
-            remedy="build it with --expression FILE",
+            f"None of the {values.size} genes has {kind}.",
+            "build the dataset with --expression FILE",
         )
     return known
 
 
 def require_two_classes(y: np.ndarray) -> None:
-    """Is there anything to tell apart?
+    """Refuse labels of a single class.
 
     Raises
     ------
@@ -95,17 +139,15 @@ def require_two_classes(y: np.ndarray) -> None:
     """
     classes = np.unique(y)
     if classes.size < 2:
+        only = ", ".join(map(str, classes))
         raise UndefinedScoreError(
-            f"All {y.size} labels are of one class; there is nothing to tell apart.",
-            found=f"class {', '.join(map(str, classes))} only",
-            expected="at least one gene of each class",
-            cause="very few labels, or a label rule that puts all genes on one side",
-            remedy="draw more labels, or another --seed",
+            f"All {y.size} labels are of one class ({only}); there is nothing to tell apart.",
+            "draw more labels, or use another --seed",
         )
 
 
 def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> Rows:
-    """Which rows have a label (or a finite expression), and what are they?
+    """Return the rows that have a label, or a finite expression, with it.
 
     Parameters
     ----------
@@ -118,7 +160,7 @@ def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> R
     Raises
     ------
     InputFormatError
-        If the two do not speak of the same genes and cell types.
+        If the two are not of the same genes and cell types.
     MissingExpressionError
         If no row has a label.
     """
@@ -131,20 +173,20 @@ def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> R
                 same &= bool(np.array_equal(x.coords[name].values, target.coords[name].values))
     if not same:
         raise InputFormatError(
-            "Features and labels are not of the same genes and cell types.",
-            found=f"labels of shape {target.shape}",
-            expected=f"(cell_type, gene) = {x.shape[:2]}, with equal gene ids",
+            f"Labels of shape {target.shape} are not of the genes and cell types of the features, "
+            f"(cell_type, gene) = {x.shape[:2]}.",
+            "take both from one dataset, in the same order",
         )
     known = known_targets(target, task)
     return Rows(rows[known], np.asarray(target).reshape(-1)[known])
 
 
 def inner_folds(
-    rows: Rows, task: str, *, n_folds: int, hold_out_from: int, seed: int
+    rows: Rows, task: str, *, n_folds: int, seed: int, hold_out_from: float = np.inf
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Which of the labelled rows are held out to choose epochs, trees and the like?
+    """Split labelled rows into parts to learn from and parts held out, to choose epochs and so on.
 
-    Classes keep their shares in each fold.
+    Classes keep their fractions in each fold.
 
     Returns
     -------

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import nn
 
-from simplechrome.errors import ConfigError, InputFormatError, ModelMismatchError
+from simplechrome.errors import InputFormatError, ModelMismatchError
 from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.rows import Rows
-from simplechrome.training.settings import Device, Precision, TrainingSettings
-
-Schedule = Literal["constant", "cosine"]
+from simplechrome.training.settings import Precision, Schedule, TrainingSettings
+from simplechrome.work.settings import Count
 
 WINDOW = ("bin", "mark")
 _FLAT = (0, 0)  # bins and marks of flat rows, until they have been counted
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class WindowPredictor(NetworkPredictor):
-    """A network that is told which number is of which bin and mark, and which marks are missing.
+    """A network that sees which number is of which bin and mark, and which marks are missing.
 
     It takes windows as `RawWindow.transform` gives them: (cell_type, gene, bin, mark) with the
     coordinate `present` (cell_type, gene, mark), False where a mark is missing; without it, all
@@ -32,8 +33,17 @@ class WindowPredictor(NetworkPredictor):
     (row, feature): the bins of one mark, or windows of the fitted shape laid flat. The values of
     missing marks have no influence.
 
-    A subclass stores its arguments, those of `NetworkPredictor` and those named below among them,
-    and implements `_make_network`.
+    A subclass implements `_make_network`.
+
+    Parameters
+    ----------
+    min_batches
+        In an epoch: with few labels, batches are smaller than `batch_size`, and the learning rate
+        falls with the root of their size. 1 changes nothing.
+    schedule, precision
+        See `TrainingSettings`.
+    epochs, early_stopping, patience, batch_size and others
+        See `NetworkPredictor`.
 
     Attributes
     ----------
@@ -43,20 +53,14 @@ class WindowPredictor(NetworkPredictor):
 
     needs_windows = True
 
-    batch_size: int
-    min_batches: int
-    learning_rate: float
-    weight_decay: float
-    schedule: Schedule
-    clip_gradients: bool
-    precision: Precision
-    device: Device
-
-    window_shape_: tuple[int, int]
+    min_batches: Count = 8
+    schedule: Schedule = "cosine"
+    precision: Precision = "float32"
+    window_shape_: tuple[int, int] = field(init=False)
 
     @abstractmethod
     def _make_network(self, n_bins: int, n_marks: int) -> nn.Module:
-        """A network from (row, bin, mark) and the marks' presence (row, mark) to (row,)."""
+        """Return a network from (row, bin, mark) and present marks (row, mark) to (row,)."""
 
     def fit(
         self,
@@ -82,14 +86,14 @@ class WindowPredictor(NetworkPredictor):
         InputFormatError
             If only some bins of a mark are NaN.
         ConfigError
-            If the network does not fit into the window, or an argument makes no sense.
+            If the network does not fit into the window, or an argument is out of bounds.
         """
         self.window_shape_ = _window_shape(x)
         return super().fit(x, y, validation=validation, checkpoints=checkpoints, resume=resume)
 
     def _see(self, x: Any) -> Any:
         # Rows are flat, as everywhere, and have NaN for missing marks: so they are cut into folds
-        # without a second array beside them.
+        # without a second array.
         if isinstance(x, xr.DataArray):
             return _masked(x, type(self).__name__)
         shape = _window_shape(x)
@@ -97,36 +101,20 @@ class WindowPredictor(NetworkPredictor):
             return x
         if self.window_shape_ not in (_FLAT, shape):
             raise ModelMismatchError(
-                "The windows are not of the shape that the predictor was fitted on.",
-                found="(row, {}, {})".format(*shape),
-                expected="(row, bin, mark) = (row, {}, {})".format(*self.window_shape_),
-                cause="bins and marks in another order",
+                "The windows (row, {}, {}) are not of the shape that the predictor was fitted on, "
+                "(row, bin, mark) = (row, {}, {}).".format(*shape, *self.window_shape_),
+                "check the order of bins and marks",
             )
         return _flat(np.asarray(x))
 
     def _checks(self, x: Any) -> dict[str, Any]:
-        # Flat rows have no way to say that a mark is missing.
+        # In flat rows a mark cannot be missing.
         return {} if _window_shape(x) == _FLAT else {"ensure_all_finite": "allow-nan"}
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
-        self._require_sense()
         if self.window_shape_ == _FLAT:
             self.window_shape_ = (rows.x.shape[1], 1)
         super()._fit_rows(rows, validation)
-
-    def _require_sense(self) -> None:
-        for name, choices in (("schedule", get_args(Schedule)), ("precision", get_args(Precision))):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigError(
-                    f"There is no such {name}.", found=str(value), expected=" or ".join(choices)
-                )
-        if self.min_batches < 1:
-            raise ConfigError(
-                "An epoch cannot have so few batches.",
-                found=f"min_batches {self.min_batches}",
-                expected="1 or more",
-            )
 
     def _make_module(self) -> nn.Module:
         return self._make_network(*self.window_shape_)
@@ -136,22 +124,11 @@ class WindowPredictor(NetworkPredictor):
         windows = flat.reshape(len(x), *self.window_shape_)
         return torch.from_numpy(windows), torch.from_numpy(~np.isnan(windows[:, 0]))
 
-    def _settings(self, epochs: int, patience: int, n_rows: int) -> TrainingSettings:
-        batch_size = min(self.batch_size, -(-n_rows // self.min_batches))
-        return TrainingSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            # Adam's rate goes with the root of the batch: Malladi et al., NeurIPS 2022.
-            learning_rate=self.learning_rate * math.sqrt(batch_size / self.batch_size),
-            weight_decay=self.weight_decay,
-            schedule=self.schedule,
-            patience=patience,
-            max_gradient_norm=1.0 if self.clip_gradients else math.inf,
-            seed=self.random_state,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-        )
+    def _settings(self, n_rows: int, **changed: Any) -> TrainingSettings:
+        size = min(self.batch_size, -(-n_rows // self.min_batches))
+        # Adam's rate goes with the root of the batch: Malladi et al., NeurIPS 2022.
+        rate = self.learning_rate * math.sqrt(size / self.batch_size)
+        return super()._settings(n_rows, batch_size=size, learning_rate=rate, **changed)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         numbers, arrays = super()._state()
@@ -164,7 +141,7 @@ class WindowPredictor(NetworkPredictor):
 
 
 def _window_shape(x: Any) -> tuple[int, int]:
-    """Bins and marks; `_FLAT` where rows are flat, or not what they should be."""
+    """Return bins and marks; `_FLAT` where rows are flat, or have other dimensions."""
     if isinstance(x, xr.DataArray):
         return (x.sizes["bin"], x.sizes["mark"]) if set(WINDOW) <= set(x.dims) else _FLAT
     shape = x.shape if hasattr(x, "shape") else np.asarray(x).shape
@@ -175,11 +152,9 @@ def _masked(x: xr.DataArray, network: str) -> xr.DataArray:
     """(…, bin, mark) with NaN where the mark is missing."""
     if set(x.dims[2:]) != set(WINDOW):
         raise ModelMismatchError(
-            f"{network} looks along the bins of windows, and these features have none.",
-            found=f"({', '.join(map(str, x.dims))})",
-            expected="(cell_type, gene, bin, mark), as RawWindow().transform returns it",
-            cause="the windows went through an encoder, whose latents have no order",
-            remedy="use --encoder none, or RawWindow() in Python",
+            f"{network} needs windows (cell_type, gene, bin, mark); these features are "
+            f"({', '.join(map(str, x.dims))}).",
+            "use --encoder none, or RawWindow() in Python: latents have no bins",
         )
     windows = x.transpose(*x.dims[:2], *WINDOW)
     if "present" not in x.coords or bool(x.coords["present"].all()):
@@ -195,8 +170,8 @@ def _flat(x: np.ndarray) -> np.ndarray:
         if torn.any():
             row, mark = np.argwhere(torn)[0]
             raise InputFormatError(
-                f"{torn.sum()} windows have a mark that is NaN in some bins, not in all.",
-                found=f"row {row}, mark {mark}: {unknown[row, :, mark].sum()} of {x.shape[1]} bins",
-                expected="numbers in all bins, or NaN in all bins of a missing mark",
+                f"{torn.sum()} windows have a mark that is NaN in some bins only, as mark {mark} "
+                f"of row {row} in {unknown[row, :, mark].sum()} of {x.shape[1]} bins.",
+                "give numbers in all bins, or NaN in all bins of a missing mark",
             )
     return x.reshape(len(x), x.shape[1] * x.shape[2])

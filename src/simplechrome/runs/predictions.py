@@ -17,14 +17,13 @@ from simplechrome.dataset.neighbors.graph import NeighborGraph
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.calibration import Calibration
 from simplechrome.evaluation.uncertainty import LabelSets, LevelIntervals, name_label_sets
-from simplechrome.predictors.difference import pair_features
 from simplechrome.predictors.neighborhood_features import (
     NeighborhoodFeatures,
     make_neighborhood_features,
     neighbor_means,
 )
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import PAIR, feature_names
+from simplechrome.predictors.rows import PAIR, feature_names, pair_features
 from simplechrome.runs.ensemble import Ensemble, known_pairs, values_of
 from simplechrome.work.files import whole_file
 

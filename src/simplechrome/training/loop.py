@@ -29,7 +29,6 @@ from simplechrome.training.checkpoint import (
     write_state,
 )
 from simplechrome.training.settings import TrainingSettings
-from simplechrome.training.threads import cpu_threads
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +53,22 @@ class TrainingResult(NamedTuple):
     history: list[dict[str, float]]
     best_epoch: int
     interrupted: bool
+
+
+@contextmanager
+def cpu_threads(threads: int | None) -> Iterator[None]:
+    """Run with this number of CPU threads, and restore it afterwards; None changes nothing.
+
+    On cores that others use as well, more than one thread may be ten times slower: threads wait
+    for each other spinning.
+    """
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -1,12 +1,15 @@
-"""How to train: the numbers that one loop needs."""
+"""Settings of the training loop, and the arguments of estimators that use it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from simplechrome.work.settings import Count, NotNegative, Positive
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,32 @@ class TrainingSettings:
     patience: int = 6
     max_gradient_norm: float = 10.0
     warm_up: int = 0
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Schedule = "constant"
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "float32"
     threads: int | None = None
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class NetworkSettings:
+    """Arguments of an estimator that trains in epochs; see `TrainingSettings`.
+
+    A subclass, a dataclass as well, repeats those whose defaults are others. `random_state` is
+    the seed of weights, order and noise, and of folds.
+    """
+
+    epochs: Count = 40
+    patience: Count = 6
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 1e-2
+    random_state: int = 0
+    device: Device = "cpu"
+    threads: int | None = None
+
+    def training_settings(self, **changed: Any) -> TrainingSettings:
+        """Return the settings of a training: these arguments, but for what is `changed`."""
+        names = [field.name for field in fields(TrainingSettings)]
+        own = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return TrainingSettings(**{"seed": self.random_state, **own, **changed})

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any, get_args
+from dataclasses import is_dataclass
+from functools import cache
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 
 from simplechrome.errors import ConfigError, did_you_mean
 
+Task = Literal["classification", "regression"]
 Count = Annotated[int, Field(ge=1)]
 AtLeastTwo = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+@cache
+def options_model(cls: Any, base: Any = BaseModel, exclude: tuple[str, ...] = ()) -> Any:
+    """Return a pydantic model of a class's arguments: their names, annotated types and defaults."""
+    hints = get_type_hints(cls if is_dataclass(cls) else cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if argument.default is Parameter.empty else argument.default)
+        for name, argument in signature(cls).parameters.items()
+        if name not in exclude
+    }
+    return create_model(f"{cls.__name__}Config", __base__=base, **fields)
+
+
+def check_options(estimator: Any) -> None:
+    """Validate an estimator's arguments by their annotated types and bounds.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is of another type or out of bounds.
+    """
+    kind: Any = type(estimator)
+    model = options_model(kind)
+    try:
+        model(**{name: getattr(estimator, name) for name in model.model_fields})
+    except ValidationError as error:
+        raise settings_error(error, model, kind.__name__) from None
 
 
 def flag(name: str) -> str:
