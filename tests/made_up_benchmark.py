@@ -54,7 +54,7 @@ def made_up_test_set(
 
 
 def made_up_results(task: str = "classification", n_cell_types: int = 1) -> BenchmarkResults:
-    """One or several cell types, models trained on permuted labels, a model that makes no sense."""
+    """One or several cell types, models trained on permuted labels, an unsupported model."""
     names = [f"C{k}" for k in range(n_cell_types)]
     test_sets = {
         (name, "within", name, "chromosome", 0): made_up_test_set(task=task, seed=k)

@@ -11,7 +11,6 @@ import pytest
 import xarray as xr
 
 from simplechrome import BoostingPredictor, draw_labels, load_encoder
-from simplechrome.benchmark import worker as benchmark_pool
 from simplechrome.benchmark.config import BenchmarkConfig, make_benchmark_config
 from simplechrome.benchmark.grid import (
     Cell,
@@ -345,23 +344,6 @@ def test_a_cell_that_cannot_be_fitted_costs_no_other(dataset: xr.Dataset, tmp_pa
     without = make(labels=[20], seeds=1, permutations=0, representations=["raw"])
     run_benchmark(dataset, without, tmp_path / "b", resume=True)
     assert (tmp_path / "b").is_dir()
-
-
-def test_time_left_is_counted_by_kind(dataset: xr.Dataset) -> None:
-    cells = make_grid(dataset, make()).cells
-    progress = benchmark_pool._Progress(cells, 2, "cells", lambda cell: cell.cost)
-    slow = [cell for cell in cells if cell.n_labels is None]
-    quick = [cell for cell in cells if cell.n_labels]
-    progress.advance(slow[0], 60.0)
-    progress.advance(quick[0], 2.0)
-    progress.__exit__()
-    # What is left of these two kinds, on two processes; of the other kinds nothing is known yet.
-    n_slow = sum(cell.cost == slow[0].cost for cell in cells) - 1
-    n_quick = sum(cell.cost == quick[0].cost for cell in cells) - 1
-    seconds = (n_slow * 60.0 + n_quick * 2.0) / 2
-    assert seconds < 90
-    expected = f"at least {seconds:.0f} s left"
-    assert progress.time_left() == expected
 
 
 def test_folds_of_unequal_size_are_one_number_of_labels(

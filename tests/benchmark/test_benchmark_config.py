@@ -83,18 +83,18 @@ def test_variants_are_models_with_settings_of_their_own() -> None:
     [
         ({"representations": ["rw"]}, "no representation 'rw'[^!]*did you mean raw"),
         ({"representations": ["raw+log_means"]}, "to latents only"),
-        ({"representations": ["raw@papr"]}, "no such preset"),
+        ({"representations": ["raw@papr"]}, "names no preset"),
         ({"predictors": ["liner"]}, "no predictor 'liner'[^!]*did you mean linear"),
         ({"predictors": ["boosting@paper"]}, "no predictor 'boosting@paper'"),
-        ({"models": ["raw"]}, "not named by its two parts"),
-        ({"baseline": "raw:mpl"}, "baseline is not among"),
-        ({"representations": ["pca"], "predictors": ["deepchrome"]}, "None of these models"),
+        ({"models": ["raw"]}, "not named representation:predictor"),
+        ({"baseline": "raw:mpl"}, "baseline raw:mpl is not among"),
+        ({"representations": ["pca"], "predictors": ["deepchrome"]}, "None of the models"),
         ({"seeds": 0}, "`seeds`[^!]*from 1 up"),
         ({"task": "difference"}, "`task`[^!]*classification or regression"),
         ({"sedes": 2}, "no option `sedes`[^!]*did you mean seeds"),
         ({"variants": {"x": {"name": "pca", "latents": 3}}}, "variants.x"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options: dict, message: str) -> None:
+def test_invalid_options_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         choose_models(make_benchmark_config(options))

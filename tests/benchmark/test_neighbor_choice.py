@@ -64,12 +64,12 @@ def test_a_name_says_which(name: str, choice: NeighborChoice) -> None:
     [
         ("genomics", "did you mean genomic"),
         ("genomic.shufled", "did you mean shuffled"),
-        ("genomic.50-10kb", "'50-10kb' says nothing"),
-        ("genomic.n0", "'n0' says nothing"),
+        ("genomic.50-10kb", "Unknown part '50-10kb'"),
+        ("genomic.n0", "Unknown part 'n0'"),
         ("coexpression.0-10kb", "not chosen by distance"),
     ],
 )
-def test_names_that_mean_nothing(name: str, message: str) -> None:
+def test_unknown_parts_of_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_neighbors(name)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from simplechrome.errors import UndefinedScoreError
 from simplechrome.evaluation.calibration import Calibration, fit_calibration
@@ -118,8 +117,8 @@ def test_order_is_kept_and_all_are_probabilities(n: int, seed: int) -> None:
     probability = fitted.apply(np.linspace(-20, 20, 50))
     assert (np.diff(probability) >= 0).all()
     assert ((probability >= 0) & (probability <= 1)).all()
-    again = Calibration.from_dict(json.loads(json.dumps(fitted.to_dict())))
-    assert again == fitted
+    adapter = TypeAdapter(Calibration)
+    assert adapter.validate_json(adapter.dump_json(fitted)) == fitted
 
 
 def test_one_class_or_one_value_is_not_calibrated() -> None:
@@ -127,6 +126,9 @@ def test_one_class_or_one_value_is_not_calibrated() -> None:
     assert fit_calibration(np.zeros(100), np.arange(100) % 2).method == "none"
 
 
-def test_values_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(UndefinedScoreError, match="1 log odds, 0 of them finite, and 2 labels"):
-        fit_calibration(np.array([np.nan]), np.array([1, 0]))
+@pytest.mark.parametrize(
+    ("log_odds", "found"), [([1.0], "1 log odds, 1 of"), ([1.0, np.nan], "2 log odds, 1 of")]
+)
+def test_unequal_lengths_and_nan_are_refused(log_odds: list[float], found: str) -> None:
+    with pytest.raises(UndefinedScoreError, match=f"{found} them finite, and 2 labels"):
+        fit_calibration(np.array(log_odds), np.array([1, 0]))

@@ -165,7 +165,7 @@ def test_uncertainty_survives_its_file(tmp_path: Path) -> None:
 def test_damaged_file_is_said(run: Run, tmp_path: Path) -> None:
     for text in ("{}", "{", '{"task": "classification"}', "[1]"):
         (tmp_path / "calibration.json").write_text(text)
-        with pytest.raises(ModelFormatError, match=r"calibration\.json cannot be read"):
+        with pytest.raises(ModelFormatError, match=r"calibration\.json is not the calibration"):
             read_uncertainty(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark compares: one TOML file is one grid."""
+"""Options of a benchmark: one TOML file is one grid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from simplechrome.work.files import whole_file
 ALL = "all"
 """Of labels: those of all training genes."""
 NEIGHBORHOOD = "neighborhood"
-"""The predictor that attends to neighbors."""
+"""Name of the predictor that attends to neighbors."""
 
 PAPER: dict[str, Any] = {
     "models": [
@@ -40,11 +40,11 @@ ours, and the linear head on window, latents and principal components."""
 
 
 def _neighbor_models() -> list[str]:
-    """Each kind of neighbors beside its controls, and bands of distance, with three heads."""
+    """Each kind of neighbors with its controls, and bands of distance, with three heads."""
     own = "pca+log_means"
     heads = ("linear", "boosting", NEIGHBORHOOD)
     every = [f"{own}:{head}" for head in heads[:2]]
-    # Co-expressed genes tell what a gene usually does. Do they tell more than that?
+    # Co-expressed genes carry what a gene usually does: is there anything beyond its mean?
     every += [f"{own}+gene_mean:{head}" for head in heads[:2]]
     for control in ("", ".shuffled"):
         every += [f"{own}+gene_mean+coexpression{control}:{head}" for head in heads]
@@ -70,8 +70,8 @@ NEIGHBORS: dict[str, Any] = {
     "permutations": 0,
     "seeds_all": 10,
 }
-"""Does a gene's surrounding add to its own window? Each kind of neighbors, against the gene alone,
-against other genes in their places, and alone."""
+"""What neighboring genes add: each kind of neighbors against the gene's own window, against other
+genes in their places, and alone."""
 DEMO: dict[str, Any] = {
     # No VAE: each draw has its own, which takes longer than all else together.
     "representations": ["raw", "log_means", "pca", "consensus"],
@@ -93,15 +93,11 @@ SplitKind = Literal["chromosome", "published", "random", "fold"]
 OPTIMISTIC_SPLITS = ("published", "random")
 """Splits that put overlapping windows of neighboring genes on both sides."""
 
-REPRESENTATIONS: dict[str, dict[str, Any]] = {
+SPECIAL_REPRESENTATIONS: dict[str, dict[str, Any]] = {
     "raw": {"name": "none"},
-    "log_means": {"name": "log_means"},
     "log_region_means": {"name": "log_means", "n_regions": 5},
-    "pca": {"name": "pca"},
-    "vae": {"name": "vae"},
-    "consensus": {"name": "consensus"},
-    "paper_vae": {"name": "paper_vae"},
 }
+"""Representations that are not called as their encoder, by the encoder's options."""
 
 
 class BenchmarkConfig(BaseModel):
@@ -116,7 +112,7 @@ class BenchmarkConfig(BaseModel):
     transfer
         Cell types that the models of the others are scored on as well.
     representations, predictors
-        Every pair is a model, where it makes sense. A name of `variants`, or a known one, which
+        Every supported pair is a model. A name of `variants`, or a known one, which
         may be followed by `@paper` (the settings of that preset) and, for representations with
         latents, by `+log_means`, by `+gene_mean` (the gene's expression in other cell types) and
         by neighbors (see `parse_neighbors`), as in `pca+log_means+genomic.shuffled`.
@@ -167,7 +163,7 @@ class BenchmarkConfig(BaseModel):
 
 
 def split_config(config: BenchmarkConfig, kind: SplitKind, fold: int) -> SplitConfig:
-    """How would `simplechrome fit` split the genes?"""
+    """Return the options with which `simplechrome fit` would split the genes."""
     return SplitConfig(
         kind=kind,
         test_chroms=config.test_chroms,
@@ -181,7 +177,7 @@ def split_config(config: BenchmarkConfig, kind: SplitKind, fold: int) -> SplitCo
 def make_benchmark_config(
     values: Mapping[str, Any], where: str = "options", *, given: Collection[str] = ()
 ) -> BenchmarkConfig:
-    """Which grid do these values describe?
+    """Check the options of a grid.
 
     Parameters
     ----------
@@ -195,7 +191,7 @@ def make_benchmark_config(
     Raises
     ------
     ConfigError
-        If a key is unknown or a value makes no sense.
+        If a key is unknown or a value is invalid.
     """
     try:
         return BenchmarkConfig.model_validate(values)
@@ -205,20 +201,18 @@ def make_benchmark_config(
         name = flag(key.partition(".")[0]) if first["loc"][0] in given else f"`{key}`"
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             raise ConfigError(
-                f"{where}: there is no option {name}.",
-                found=f"{key} = {first['input']!r}",
-                expected=", ".join(BenchmarkConfig.model_fields),
-                remedy=did_you_mean(key, list(BenchmarkConfig.model_fields)),
+                f"{where}: there is no option {name}, only "
+                f"{', '.join(BenchmarkConfig.model_fields)}.",
+                did_you_mean(key, BenchmarkConfig.model_fields),
             ) from None
         raise ConfigError(
-            f"{where}: the option {name} has a value that makes no sense.",
-            found=repr(first.get("input")),
-            expected=expected_value(first),
+            f"{where}: invalid value {first.get('input')!r} of the option {name}.",
+            f"pass {expected_value(first)}",
         ) from None
 
 
 def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any]) -> BenchmarkConfig:
-    """Which grid do a configuration file and the options beside it describe?
+    """Return the grid of a configuration file and of options that override it.
 
     Parameters
     ----------
@@ -232,7 +226,7 @@ def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any])
     Raises
     ------
     ConfigError
-        If a key is unknown or a value makes no sense.
+        If a key is unknown or a value is invalid.
     """
     values = read_config_values(path) if path is not None else {}
     given = {name: value for name, value in options.items() if value is not None}
@@ -248,7 +242,7 @@ def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any])
 
 
 def write_benchmark_config(config: BenchmarkConfig, path: str | Path) -> None:
-    """Keep a grid's options, defaults included, so that the file repeats the benchmark."""
+    """Write a grid's options, defaults included, so that the file repeats the benchmark."""
     values = config.model_dump(exclude_none=True)  # TOML has no null: absent is None
     with whole_file(path) as temporary:
         temporary.write_text(tomli_w.dumps(values), encoding="utf-8")

@@ -13,7 +13,7 @@ import xarray as xr
 
 from simplechrome.benchmark.config import (
     ALL,
-    REPRESENTATIONS,
+    SPECIAL_REPRESENTATIONS,
     BenchmarkConfig,
     SplitKind,
     split_config,
@@ -45,13 +45,13 @@ from simplechrome.runs.prepare import assign_genes
 from simplechrome.schema import UNKNOWN_LABEL
 
 WITH_GENE_MEAN = "+gene_mean"
-"""Behind a representation: beside it, the gene's mean log expression in other cell types."""
+"""Suffix of a representation that adds the gene's mean log expression in other cell types."""
 
 
 class Representation(NamedTuple):
-    """What a model sees.
+    """The input of a model.
 
-    gene_mean : beside the latents, how much the gene is expressed in other cell types
+    gene_mean : the gene's mean log expression in other cell types is added to the latents
     """
 
     encoder: EncoderConfig
@@ -61,7 +61,7 @@ class Representation(NamedTuple):
 
     @property
     def random(self) -> bool:
-        """Does it depend on a seed?"""
+        """Whether it depends on a seed."""
         return ENCODERS.get(self.encoder.name).random
 
 
@@ -80,13 +80,13 @@ class Model(NamedTuple):
 
     @property
     def slow(self) -> bool:
-        """Would 50 fits take hours?"""
+        """Whether 50 fits would take hours."""
         head = PREDICTORS.get(self.head.name)
         return head.needs_windows or head.needs_neighbors
 
 
 class Models(NamedTuple):
-    """Those that are compared, and those that make no sense.
+    """Models that are compared, and combinations that are not supported.
 
     not_applicable : representation, predictor and the reason
     """
@@ -96,7 +96,7 @@ class Models(NamedTuple):
 
 
 def choose_models(config: BenchmarkConfig) -> Models:
-    """Which models does the configuration name?
+    """Return the models that the configuration names.
 
     Raises
     ------
@@ -116,32 +116,31 @@ def choose_models(config: BenchmarkConfig) -> Models:
         else:
             applicable.append(model)
     if not applicable:
+        found = "; ".join(f"{r}:{p} {reason}" for r, p, reason in rest) or "no model is named"
         raise ConfigError(
-            "None of these models makes sense.",
-            found=", ".join(f"{r}:{p}" for r, p, _ in rest) or "no representation, or no predictor",
-            expected="at least one representation and one predictor that sees it",
-            remedy="deepchrome and attentivechrome need the representation raw",
+            f"None of the models can be fitted: {found}.",
+            "name a representation and a predictor that can use it; convolutional and recurrent "
+            "networks need the representation raw",
         )
     if config.baseline not in {model.name for model in applicable}:
         raise ConfigError(
-            "The baseline is not among the models that are compared.",
-            found=config.baseline,
-            expected=f"one of {', '.join(model.name for model in applicable)}",
-            remedy="name one of these with --baseline",
+            f"The baseline {config.baseline} is not among the models that are compared: "
+            f"{', '.join(model.name for model in applicable)}.",
+            "name one of these with --baseline",
         )
     return Models(applicable, rest)
 
 
 def _why_not(model: Model) -> str:
-    """Why does a pair of representation and predictor make no sense? Empty if it does."""
+    """Why a pair of representation and predictor is not supported; empty if it is."""
     sees, head = model.sees, model.head.name
     windows = sees.encoder.name == "none"
     if PREDICTORS.get(head).needs_windows and (not windows or sees.neighbors):
         return "looks along the bins of a window, which this representation has none of"
     if sees.gene_mean and windows:
-        return "the gene's mean elsewhere stands beside latents"
+        return "the gene's mean in other cell types can be added to latents only"
     if sees.neighbors and windows:
-        return "windows of many neighbors are too large: neighbors are told by latents"
+        return "windows of many neighbors are too large: use a representation with latents"
     if PREDICTORS.get(head).needs_neighbors and not sees.neighbors:
         return "looks at neighbors, which this representation has none of"
     return ""
@@ -151,9 +150,7 @@ def _split_model(name: str) -> tuple[str, str]:
     representation, colon, predictor = name.partition(":")
     if not (representation and colon and predictor):
         raise ConfigError(
-            "A model is not named by its two parts.",
-            found=name,
-            expected="representation:predictor, as raw:linear",
+            f"The model {name!r} is not named representation:predictor.", "write raw:linear, say"
         )
     return representation, predictor
 
@@ -163,7 +160,7 @@ def _known(config: BenchmarkConfig, builtin: Collection[str], kind: Any) -> list
 
 
 def find_representation(name: str, config: BenchmarkConfig) -> Representation:
-    """What does a representation of this name look like?
+    """Return the representation of this name.
 
     Raises
     ------
@@ -176,7 +173,9 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     bare = own.removesuffix(WITH_GENE_MEAN)
     base, plus, rest = bare.partition(WITH_LOG_MEANS)
     kind, at, preset = base.partition("@")
-    forms: Mapping[str, Any] = REPRESENTATIONS
+    forms: Mapping[str, Any] = {name: {"name": name} for name in ENCODERS.names()}
+    forms = SPECIAL_REPRESENTATIONS | forms
+    builtin = [name for name in forms if name != "none"]  # which is called raw
     if at:
         forms = _preset(preset, name).encoders
         forms = {"raw": forms["none"], **forms} if "none" in forms else forms
@@ -184,19 +183,17 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     if isinstance(form, Mapping):
         form = encoder_config(**form)
     if rest or not isinstance(form, EncoderConfig):
-        known = _known(config, REPRESENTATIONS, EncoderConfig)
+        known = _known(config, builtin, EncoderConfig)
         raise ConfigError(
-            f"There is no representation {name!r}.",
-            found=name,
-            expected=f"{', '.join(known)}; with latents also followed by {WITH_LOG_MEANS}, "
-            f"{WITH_GENE_MEAN}, and by neighbors as +{' or +'.join(KINDS)}",
-            remedy=did_you_mean(base, known),
+            f"There is no representation {name!r}, only {', '.join(known)}; those with latents "
+            f"can be followed by {WITH_LOG_MEANS}, {WITH_GENE_MEAN}, and by neighbors as "
+            f"+{' or +'.join(KINDS)}.",
+            did_you_mean(base, known),
         )
     if plus and not ENCODERS.get(form.name).gives_latents:
         raise ConfigError(
-            "Log means can be added to latents only.",
-            found=name,
-            expected=f"one of {', '.join(encoders_with_latents())} in front of {WITH_LOG_MEANS}",
+            f"{name!r}: log means can be added to latents only.",
+            f"put one of {', '.join(encoders_with_latents())} in front of {WITH_LOG_MEANS}",
         )
     return Representation(form, bool(plus), bare != own, neighbors)
 
@@ -212,10 +209,7 @@ def _find_head(name: str, config: BenchmarkConfig) -> PredictorConfig:
     if not isinstance(form, PredictorConfig):
         known = _known(config, PREDICTORS.names(), PredictorConfig)
         raise ConfigError(
-            f"There is no predictor {name!r}.",
-            found=name,
-            expected=", ".join(known),
-            remedy=did_you_mean(name, known),
+            f"There is no predictor {name!r}, only {', '.join(known)}.", did_you_mean(name, known)
         )
     return form
 
@@ -223,15 +217,14 @@ def _find_head(name: str, config: BenchmarkConfig) -> PredictorConfig:
 def _preset(preset: str, name: str) -> Any:
     if preset not in PRESETS:
         raise ConfigError(
-            "There is no such preset.",
-            found=name,
-            expected=f"{name.partition('@')[0]}@ and one of {', '.join(PRESETS)}",
+            f"{name!r} names no preset.",
+            f"write {name.partition('@')[0]}@ and one of {', '.join(PRESETS)}",
         )
     return PRESETS[preset]
 
 
 def run_config(config: BenchmarkConfig, model: Model, seed: int) -> RunConfig:
-    """How would `simplechrome fit` fit this model with this seed?"""
+    """Return the options with which `simplechrome fit` would fit this model and seed."""
     near = model.sees.neighbors
     return RunConfig(
         task=config.task,
@@ -246,7 +239,7 @@ def run_config(config: BenchmarkConfig, model: Model, seed: int) -> RunConfig:
 
 
 class Condition(NamedTuple):
-    """Where a model learns: the cell type, and the split of the genes."""
+    """Where a model is trained: the cell type, and the split of the genes."""
 
     trained_on: str
     split: SplitKind
@@ -274,23 +267,18 @@ class Cell(NamedTuple):
         """Encoders without randomness are fitted once, and none for permuted labels alone."""
         return self.seed if self.model.sees.random and not self.permuted else 0
 
-    @property
-    def cost(self) -> tuple[str, int | None]:
-        """Cells that take about as long as each other."""
-        return self.model.name, self.n_labels
-
 
 class Grid(NamedTuple):
-    """All that is to be fitted, and what makes no sense."""
+    """All cells to be fitted, and the models."""
 
     cells: list[Cell]
     models: Models
 
 
 class Genes(NamedTuple):
-    """Who learns, decides and is scored, in one condition: positions in the dataset.
+    """Genes for training, validation and test in one condition: positions in the dataset.
 
-    train holds genes with a known target only
+    train : genes with a known target only
     """
 
     assignment: np.ndarray
@@ -300,7 +288,7 @@ class Genes(NamedTuple):
 
 
 def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
-    """Where do models learn?
+    """Return where models are trained.
 
     Raises
     ------
@@ -315,10 +303,8 @@ def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
         choose_cell_types(dataset, tuple(names)) if names else None
     if not asked:
         raise ConfigError(
-            "No cell type is left to learn from.",
-            found=f"all of {', '.join(every)} are scored only",
-            expected="at least one other",
-            remedy="leave one out of --transfer, or name it with --cell-type too",
+            f"No cell type is left to train on: all of {', '.join(every)} are in --transfer.",
+            "drop one from --transfer, or name it with --cell-type too",
         )
     return [
         Condition(name, kind, fold)
@@ -329,7 +315,7 @@ def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
 
 
 def unlabelled(dataset: xr.Dataset, config: BenchmarkConfig) -> list[str]:
-    """Which cell types of the dataset have nothing to learn from, and are left out?"""
+    """Return the cell types of the dataset that have no target, and are dropped."""
     every = [str(name) for name in dataset["cell_type"].values]
     learned = {place.trained_on for place in conditions(dataset, config)}
     return [name for name in every if name not in learned and name not in config.transfer]
@@ -343,7 +329,7 @@ def _has_target(dataset: xr.Dataset, config: BenchmarkConfig, cell_type: str) ->
 
 
 def genes_of(dataset: xr.Dataset, config: BenchmarkConfig, condition: Condition) -> Genes:
-    """Which genes learn, decide and are scored in this condition?
+    """Return the genes for training, validation and test in this condition.
 
     Raises
     ------
@@ -360,12 +346,12 @@ def genes_of(dataset: xr.Dataset, config: BenchmarkConfig, condition: Condition)
 
 
 def targets(dataset: xr.Dataset, config: BenchmarkConfig, cell_type: str) -> xr.DataArray:
-    """What is to be predicted in one cell type, (cell_type = 1, gene)?"""
+    """Return the target in one cell type, (cell_type = 1, gene)."""
     return target_of(choose_cell_types(dataset, (cell_type,)), config.task)
 
 
 def drawn(dataset: xr.Dataset, genes: Genes, n_labels: int | None, draw: int) -> np.ndarray:
-    """Which genes are the labelled ones: positions in the dataset.
+    """Draw the labelled genes: positions in the dataset.
 
     The draw of the protocol: ``numpy.random.default_rng(draw).choice`` from the training genes
     that have a target, sorted by id.
@@ -378,17 +364,17 @@ def drawn(dataset: xr.Dataset, genes: Genes, n_labels: int | None, draw: int) ->
 
 
 def permute(values: np.ndarray, draw: int) -> np.ndarray:
-    """Deal (cell_type, gene) labels out anew; another stream than that of the draw of genes."""
+    """Permute (cell_type, gene) labels; another random stream than that of the draw of genes."""
     return np.random.default_rng([draw, 1]).permutation(values, axis=1)
 
 
 def make_grid(
     dataset: xr.Dataset, config: BenchmarkConfig, expression: pd.DataFrame | None = None
 ) -> Grid:
-    """What is to be fitted?
+    """Return the cells to be fitted.
 
-    Models that look at co-expressed genes are left out where nobody knows who these are.
-    Draws come one after the other, each with every model, so that what is there after an hour
+    Models of co-expressed genes are dropped where too few cell types are known to find these.
+    Draws come one after the other, each with every model, so that an interrupted benchmark
     compares all of them.
 
     Raises
@@ -400,9 +386,8 @@ def make_grid(
     counts: list[int | None] = [n if isinstance(n, int) else None for n in config.labels]
     if not counts or any(n is not None and n < 2 for n in counts):
         raise ConfigError(
-            "These numbers of labels make no sense.",
-            found=", ".join(map(str, config.labels)) or "none",
-            expected="numbers from 2 up, or all",
+            f"Invalid numbers of labels: {', '.join(map(str, config.labels)) or 'none'}.",
+            "pass numbers from 2 up, or all",
         )
     cells: list[Cell] = []
     places = conditions(dataset, config)
@@ -432,7 +417,7 @@ def make_grid(
 
 
 def _same_for_all_seeds(model: Model) -> bool:
-    """With all labels nothing is drawn, and a seed deals the inner folds only."""
+    """Whether seeds change nothing but inner folds when all labels are used."""
     shuffled = model.sees.neighbors is not None and bool(model.sees.neighbors.control)
     return not model.sees.random and not shuffled and model.head.name == "linear"
 
@@ -443,13 +428,13 @@ def _with_known_neighbors(
     config: BenchmarkConfig,
     expression: pd.DataFrame | None,
 ) -> Models:
-    """Leave models out that need the expression of cell types that nobody knows."""
+    """Drop models that need the expression of other cell types where too few are known."""
     predicted = [place.trained_on for place in conditions(dataset, config)]
     if all(
         can_find_coexpression(dataset, expression, (name, *config.transfer)) for name in predicted
     ):
         return models
-    reason = f"the expression of {FEWEST_CELL_TYPES} other cell types is wanted: pass --expression"
+    reason = f"needs the expression of {FEWEST_CELL_TYPES} other cell types: pass --expression"
     kept: list[Model] = []
     lost: list[Model] = []
     for model in models.applicable:
@@ -470,10 +455,9 @@ def _check_labels(
     for n in wanted:
         if n > genes.train.size:
             raise MissingExpressionError(
-                f"{n} labelled genes cannot be drawn in {place.trained_on}.",
-                found=f"{genes.train.size} training genes with a label",
-                expected=f"a number from 2 to {genes.train.size}, or all",
-                remedy="ask for fewer with --labels (or --permutations 0, without the control)",
+                f"{n} labelled genes cannot be drawn in {place.trained_on}, which has "
+                f"{genes.train.size} training genes with a label.",
+                "ask for fewer with --labels (or --permutations 0, without the control)",
             )
     if config.task == "classification":
         require_two_classes(target[0, genes.train])
@@ -483,9 +467,9 @@ def _check_labels(
 
 
 def cell_key(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
-    """All that decides what a cell predicts, besides the data, as plain JSON.
+    """Return all that determines a cell's predictions, besides the data, as plain JSON.
 
-    Not the grid that it belongs to: a larger benchmark takes over the cells of a smaller one.
+    The grid is not part of it: a larger benchmark takes over the cells of a smaller one.
     """
     place, sees = cell.condition, cell.model.sees
     return {
@@ -505,13 +489,13 @@ def cell_key(cell: Cell, config: BenchmarkConfig) -> dict[str, Any]:
 
 
 def _additions(sees: Representation) -> dict[str, Any]:
-    """What stands beside latents. Cells of benchmarks that knew none of it keep their names."""
+    """What is added to latents; cells without additions keep the names that they always had."""
     additions: dict[str, Any] = {"gene_mean": True} if sees.gene_mean else {}
     return additions | ({"neighbors": sees.neighbors.name} if sees.neighbors else {})
 
 
 def cell_name(cell: Cell, config: BenchmarkConfig) -> str:
-    """What is the cell's file called? Readable, and unlike that of any other cell."""
+    """Return the name of the cell's file: readable, and unique to the cell."""
     parts = [
         cell.model.name,
         ALL if cell.n_labels is None else str(cell.n_labels),
@@ -523,7 +507,7 @@ def cell_name(cell: Cell, config: BenchmarkConfig) -> str:
 
 
 def encoder_name(cell: Cell, config: BenchmarkConfig) -> str:
-    """What is the folder of the cell's encoder called? With and without log means the same."""
+    """Return the name of the folder of the cell's encoder, the same with and without log means."""
     key = cell_key(cell, config)
     kept = ("trained_on", "split", "encoder", "encoder_seed")
     readable = f"{cell.model.sees.encoder.name}-seed{cell.encoder_seed}"

@@ -1,4 +1,4 @@
-"""Which neighbors does a model of a benchmark see? A name says it: `genomic.apart.shuffled`."""
+"""Neighbors that a model of a benchmark uses, by names as `genomic.apart.shuffled`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NeighborChoice(NamedTuple):
     control : `shuffled` (other genes in their places) or `elsewhere` (the neighbors of a gene on
         another chromosome); see `simplechrome.dataset.neighbors.graph`
     only : the gene's own latents are withheld
-    expression : neighbors whose labels are learned from tell these beside their latents
+    expression : the labels of neighbors that are training genes are features, too
     """
 
     kind: Kind
@@ -66,12 +66,12 @@ class NeighborChoice(NamedTuple):
 
 
 def is_neighbors(name: str) -> bool:
-    """Is this the name of neighbors, and not of an encoder's addition?"""
+    """Whether this is the name of neighbors, and not of an addition to latents."""
     return name.partition(".")[0] in KINDS
 
 
 def parse_neighbors(name: str) -> NeighborChoice:
-    """Which neighbors are called so?
+    """Return the neighbors of this name.
 
     Parameters
     ----------
@@ -82,14 +82,13 @@ def parse_neighbors(name: str) -> NeighborChoice:
     Raises
     ------
     ConfigError
-        If a part means nothing.
+        If a part is unknown.
     """
     kind, *rest = name.split(".")
     if kind not in KINDS:
         raise ConfigError(
-            f"There are no neighbors of the kind {kind!r}.",
-            expected=", ".join(KINDS),
-            remedy=did_you_mean(kind, KINDS),
+            f"There are no neighbors of the kind {kind!r}, only {', '.join(KINDS)}.",
+            did_you_mean(kind, KINDS),
         )
     choice = NeighborChoice(kind, NEIGHBORS[kind])
     for part in rest:
@@ -108,17 +107,14 @@ def parse_neighbors(name: str) -> NeighborChoice:
             choice = choice._replace(n=int(number[1]))
         else:
             raise ConfigError(
-                f"{part!r} says nothing of neighbors.",
-                found=name,
-                expected="apart, only, expression, shuffled, elsewhere, a number as n5, or a band "
-                "as 10-50kb",
-                remedy=did_you_mean(part, ("apart", "only", "expression", *CONTROLS)),
+                f"Unknown part {part!r} of {name}: neither apart, only, expression, shuffled or "
+                "elsewhere, nor a number as n5 or a band as 10-50kb.",
+                did_you_mean(part, ("apart", "only", "expression", *CONTROLS)),
             )
     if choice.kind == "coexpression" and choice.band:
         raise ConfigError(
-            "Co-expressed genes are not chosen by distance.",
-            found=name,
-            expected="a band with genomic or contact",
+            f"{name}: co-expressed genes are not chosen by distance.",
+            "use a band with genomic or contact",
         )
     return choice
 
@@ -126,13 +122,13 @@ def parse_neighbors(name: str) -> NeighborChoice:
 def can_find_coexpression(
     dataset: xr.Dataset, expression: pd.DataFrame | None, leave_out: Sequence[str]
 ) -> bool:
-    """Is the expression of enough other cell types known?"""
+    """Whether the expression of enough other cell types is known."""
     table = expression_table(dataset, expression)
     return sum(str(name) not in leave_out for name in table.columns) >= FEWEST_CELL_TYPES
 
 
 def expression_table(dataset: xr.Dataset, expression: pd.DataFrame | None) -> pd.DataFrame:
-    """(gene_id, cell_type) expression: what is given, or else what the dataset knows."""
+    """Return (gene_id, cell_type) expression: the given table, or the dataset's."""
     if expression is not None:
         return expression
     known = np.isfinite(dataset["expression"].values).any(axis=1)
@@ -150,7 +146,7 @@ def choose_neighbors(
     leave_out: Sequence[str],
     expression: pd.DataFrame | None = None,
 ) -> NeighborGraph:
-    """Which true neighbors are meant? See `replace_neighbors` for controls.
+    """Return the graph of the true neighbors; see `replace_neighbors` for controls.
 
     Parameters
     ----------
@@ -159,14 +155,14 @@ def choose_neighbors(
     choice
         See `NeighborChoice`.
     leave_out
-        Cell types that are predicted; co-expression does not know them.
+        Cell types that are predicted; co-expression does not use them.
     expression : (gene_id, cell_type)
-        For co-expression; what the dataset knows if None.
+        For co-expression; the dataset's if None.
 
     Raises
     ------
     MissingCoordinatesError, MissingExpressionError
-        If the dataset does not know what is asked for.
+        If the dataset lacks what is needed.
     """
     width = float(dataset.sizes["bin"] * dataset.attrs["bin_size"])
     if choice.kind == "coexpression":
@@ -189,7 +185,7 @@ def choose_neighbors(
 def replace_neighbors(
     dataset: xr.Dataset, graph: NeighborGraph, control: Control, seed: int
 ) -> NeighborGraph:
-    """Which neighbors stand in the places of true ones? These themselves if there is no control.
+    """Return the graph of a control; the graph of true neighbors if there is none.
 
     Parameters
     ----------

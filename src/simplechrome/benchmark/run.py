@@ -1,4 +1,4 @@
-"""A grid of models on the same genes and the same draws of labels, whole or to be gone on with."""
+"""Run a benchmark: a grid of models on the same genes and draws of labels, resumable."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from simplechrome.benchmark.worker import (
     read_cell,
 )
 from simplechrome.dataset.choose import choose_cell_types, without_unobserved
-from simplechrome.errors import ConfigError, OutputExistsError
+from simplechrome.errors import ConfigError, OutputExistsError, first_names
 from simplechrome.metrics import metrics_of
 from simplechrome.predictors.linear import LinearPredictor
 from simplechrome.predictors.rows import known_targets
@@ -94,10 +94,8 @@ def take_over(finished: Path, begun: Path, checksum: str) -> None:
         same = False
     if not same:
         raise ConfigError(
-            f"{finished} is a benchmark of other data.",
-            found="another checksum of the dataset",
-            expected="the dataset that it was made of",
-            remedy="choose another output path, or pass --overwrite without --resume",
+            f"{finished} is a benchmark of other data: the dataset's checksum differs.",
+            "choose another output path, or pass --overwrite without --resume",
         )
     for source in sorted((finished / CELLS).iterdir()):
         _link(source, begun / CELLS / source.name)
@@ -115,7 +113,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def require_benchmark_only(folder: Path) -> None:
-    """Does the folder hold a benchmark and nothing else?
+    """Check that a folder holds a benchmark and nothing else.
 
     Raises
     ------
@@ -126,15 +124,14 @@ def require_benchmark_only(folder: Path) -> None:
     foreign = sorted(name for name in held - CONTENTS if not name.startswith("."))
     if foreign or CONFIG not in held:
         raise OutputExistsError(
-            f"{folder} is not a benchmark, and is not overwritten.",
-            found=", ".join(foreign[:8]) if foreign else f"no {CONFIG}",
-            expected="what `simplechrome benchmark` writes, or no folder",
-            remedy="choose another folder, or move away what you want to keep",
+            f"{folder} is not a benchmark, and is not overwritten: it holds "
+            + (f"{first_names(foreign, 8)}." if foreign else f"no {CONFIG}."),
+            "choose another folder, or move what you want to keep",
         )
 
 
 def describe_benchmark(folder: Path) -> str:
-    """How far has a benchmark come, in a few words?"""
+    """Return how far a benchmark has come, in a few words."""
     if not folder.is_dir():
         return "a file"
     done = len(list((folder / CELLS).glob("*.safetensors")))
@@ -142,7 +139,7 @@ def describe_benchmark(folder: Path) -> str:
 
 
 def begun_benchmark(folder: str | Path) -> Path | None:
-    """Where are the options of the benchmark that would be resumed? None if there is none."""
+    """Return the options file of the benchmark that would be resumed; None if there is none."""
     for place in (unfinished_folder(folder), Path(folder)):
         if (place / CONFIG).is_file():
             return place / CONFIG
@@ -150,7 +147,7 @@ def begun_benchmark(folder: str | Path) -> Path | None:
 
 
 class Benchmark(NamedTuple):
-    """A grid that is filled. `grid` says what was fitted, `results` what it predicted."""
+    """A finished grid: its cells and their predictions."""
 
     folder: Path
     dataset: xr.Dataset
@@ -170,7 +167,7 @@ def run_benchmark(
     expression: pd.DataFrame | None = None,
     finish: Callable[[Benchmark], object] | None = None,
 ) -> Benchmark:
-    """Which model predicts expression best, with how many labels, and how sure is that?
+    """Fit and score a grid of models on the same genes and draws of labels.
 
     Nothing of a test gene, window or label, reaches what is fitted. With n labels nothing but
     these n chooses anything; with all of them validation genes choose epochs and numbers of trees.
@@ -194,7 +191,7 @@ def run_benchmark(
         Replace a benchmark that is there.
     resume
         Take over the cells that are there, of a finished benchmark too, and fit those that are
-        lacking: so a grid can grow.
+        missing: so a grid can grow.
     expression : (gene_id, cell_type)
         Of further cell types, for the gene-mean prior and for co-expressed neighbors.
     finish
@@ -209,7 +206,7 @@ def run_benchmark(
     OutputError
         If another process is at work on the folder, or it cannot be written.
     ConfigError
-        If what is to be resumed was begun on other data, or the grid makes no sense.
+        If what is to be resumed was begun on other data, or the grid is invalid.
     TrainingError
         If cells could not be fitted.
     SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
@@ -218,15 +215,13 @@ def run_benchmark(
     dataset = without_unobserved(dataset)
     jobs = available_cores() if jobs is None else jobs
     if jobs < 1:
-        raise ConfigError(
-            "There must be a process to work.", found=f"jobs {jobs}", expected="1 or more"
-        )
+        raise ConfigError(f"{jobs} jobs cannot run a benchmark.", "pass 1 or more")
     path = Path(folder)
     grid = make_grid(dataset, config, expression)
     for kind in config.splits:
         warn_of_split(kind)
     if config.cell_types is None and (left := unlabelled(dataset, config)):
-        log.warning("%s: nothing to learn from, left out", ", ".join(left))
+        log.warning("%s: no target, dropped", ", ".join(left))
     _describe_grid(grid)
     checksum = dataset_checksum(dataset)
     settle(path)
@@ -284,7 +279,7 @@ def _fill(
     if not missing:
         return
     if len(missing) < len(grid.cells):
-        log.info("%d cells are there, %d are lacking", len(grid.cells) - len(missing), len(missing))
+        log.info("%d cells are there, %d are missing", len(grid.cells) - len(missing), len(missing))
     encoders = {
         path: cell
         for cell in reversed(missing)
@@ -295,8 +290,8 @@ def _fill(
     if expression is None and _looks_elsewhere(grid):
         expression = expression_table(dataset, None)  # of all its cell types, not of those needed
     with pool(needed, config, folder, jobs, expression) as executor:
-        fit_encoders(executor, list(reversed(encoders.values())), jobs)
-        fit_cells(executor, missing, jobs)
+        fit_encoders(executor, list(reversed(encoders.values())))
+        fit_cells(executor, missing)
 
 
 def _looks_elsewhere(grid: Grid) -> bool:
@@ -341,7 +336,7 @@ def _collect(
                 else:
                     rows.append(row | {"seconds": result.seconds, "chosen": result.chosen})
                     predictions.append(value)
-            for name, value in _know_nothing(dataset, config, place, scored, expression).items():
+            for name, value in _baselines(dataset, config, place, scored, expression).items():
                 rows.append(_baseline_row(name, genes.train.size))
                 predictions.append(value[known])
             table = pd.DataFrame(
@@ -370,7 +365,7 @@ def _collect(
 def _with_one_count(
     test_sets: dict[tuple[str, str, str, str, int], TestSet],
 ) -> dict[tuple[str, str, str, str, int], TestSet]:
-    """All labels are one number of labels, though folds have more of them or fewer: their mean."""
+    """Give `all` labels one number, the mean over folds, which have more of them or fewer."""
     sizes: dict[tuple[Any, ...], list[float]] = {}
     for condition, scored in test_sets.items():
         own = scored.cells["n_labels"][scored.cells["all_labels"]]
@@ -416,7 +411,7 @@ def _baseline_row(name: str, n_train: int) -> dict[str, Any]:
     }
 
 
-def _know_nothing(
+def _baselines(
     dataset: xr.Dataset,
     config: BenchmarkConfig,
     place: Condition,
@@ -436,21 +431,21 @@ def _know_nothing(
 def expression_elsewhere(
     dataset: xr.Dataset, cell_type: str, table: pd.DataFrame | None = None
 ) -> np.ndarray | None:
-    """How much is each gene expressed in the other cell types, on average?
+    """Return the mean log expression of each gene in the other cell types.
 
     Parameters
     ----------
     dataset
-        Its other cell types count.
+        Its other cell types are used.
     cell_type
-        The one that is left out, in the dataset and in the table.
+        The one that is held out, of the dataset and of the table.
     table : (gene_id, cell_type)
         Expression of more cell types, as `read_expression` returns it; in the place of the
-        dataset's own where both know a cell type.
+        dataset's own where both have a cell type.
 
     Returns
     -------
-    (gene,), mean of log2(expression + 1); NaN for genes that none of them knows. None where there
+    (gene,), mean of log2(expression + 1); NaN for genes that none of them has. None where there
     is no other cell type.
     """
     names = [str(name) for name in dataset["cell_type"].values]
@@ -470,9 +465,9 @@ def expression_elsewhere(
 def gene_mean_predictions(
     prior: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, task: str
 ) -> np.ndarray:
-    """What does a gene's expression elsewhere say of it here?
+    """Predict a gene from its mean expression in other cell types.
 
-    One number a gene, made a probability or a level by regression on the training genes; the
+    That number is made a probability or a level by regression on the training genes; the
     order of the genes is that of the number.
 
     Parameters
@@ -496,8 +491,5 @@ def gene_mean_predictions(
 
 
 def constant_predictions(y: np.ndarray, train: np.ndarray, n_test: int) -> np.ndarray:
-    """What is said of every gene by who knows the training genes' share, or mean, alone?
-
-    Its class is the majority's.
-    """
+    """Return the training genes' fraction of high genes, or mean level, for every gene."""
     return np.full(n_test, float(np.mean(y[train])))

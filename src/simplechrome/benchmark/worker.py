@@ -1,4 +1,4 @@
-"""The work of one process of a benchmark: fit an encoder, fit a cell, keep what it predicts."""
+"""Processes of a benchmark: each fits encoders and cells, and writes their predictions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 import logging
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from functools import lru_cache
@@ -57,6 +56,8 @@ from simplechrome.runs.predictions import neighbor_expression_features
 from simplechrome.work.files import whole_file
 from simplechrome.work.processes import available_cores, remembered, worker_processes
 
+log = logging.getLogger(__name__)
+
 CELLS, ENCODERS = "cells", "encoders"
 _SUFFIX = ".safetensors"
 _REMEMBERED = 6  # latents of a draw's representations: each at most 37 MB per cell type of E012
@@ -64,12 +65,12 @@ _GRAPHS_REMEMBERED = 16  # 50 neighbors of 18,421 genes: 23 MB, and 8 s if they 
 
 
 class CellResult(NamedTuple):
-    """What a cell came to.
+    """The result of a cell.
 
     predictions : by scored cell type, (test gene,) float64
     seconds : of the fit alone
-    chosen : what the predictor chose inside its labels, in words
-    notes : what it warned of
+    chosen : what the predictor chose within its labels, in words
+    notes : its warnings
     """
 
     predictions: dict[str, np.ndarray]
@@ -79,17 +80,17 @@ class CellResult(NamedTuple):
 
 
 def cell_file(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
-    """Where is the result of a cell?"""
+    """Return the path of a cell's result."""
     return folder / CELLS / (cell_name(cell, config) + _SUFFIX)
 
 
 def encoder_folder(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
-    """Where is the encoder of a cell?"""
+    """Return the folder of a cell's encoder."""
     return folder / ENCODERS / encoder_name(cell, config)
 
 
 def read_cell(path: Path) -> CellResult:
-    """What did a cell come to?
+    """Read the result of a cell.
 
     Raises
     ------
@@ -105,20 +106,18 @@ def read_cell(path: Path) -> CellResult:
             return CellResult(predictions, float(about["seconds"]), about["chosen"], notes)
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise ModelFormatError(
-            f"{path} is not the result of a benchmark's cell.",
-            found=f"{type(error).__name__}: {error}",
-            cause="a damaged or incomplete copy",
-            remedy="delete the file, and call again with --resume: the cell is fitted again",
+            f"{path} is a damaged result of a benchmark's cell: {type(error).__name__}: {error}.",
+            "delete the file, and call again with --resume: the cell is fitted again",
         ) from error
 
 
 class Worker:
-    """Fits encoders and cells of one benchmark; remembers latents from cell to cell.
+    """Fits encoders and cells of one benchmark, with a cache of latents.
 
     Parameters
     ----------
     dataset
-        All cell types that are learned from or scored.
+        All cell types that are trained on or scored.
     config
         The benchmark.
     folder
@@ -152,7 +151,7 @@ class Worker:
         return self._own(place).isel(gene=train)
 
     def fit_encoder(self, cell: Cell) -> None:
-        """Learn the cell's representation from training windows; keep it."""
+        """Fit the cell's encoder on training windows and save it."""
         place = cell.condition
         alone = run_config(self.config, cell.model, cell.encoder_seed)
         encoder = make_encoder(alone.model_copy(update={"add_log_means": False}))
@@ -194,7 +193,7 @@ class Worker:
     def _features(
         self, cell: Cell, latents: xr.DataArray, predicted: tuple[str, ...], labelled: np.ndarray
     ) -> Any:
-        """What the cell's predictor takes in place of the genes' own latents."""
+        """The input of the cell's predictor: latents, or features of neighborhoods."""
         if cell.model.sees.gene_mean:
             latents = self._with_gene_mean(latents, cell.condition, predicted)
         choice = cell.model.sees.neighbors
@@ -214,8 +213,8 @@ class Worker:
         means = neighbor_means(around)
         return means[..., latents.shape[-1] :] if choice.only else means
 
-    def fit_cell(self, cell: Cell) -> float:
-        """Fit, predict the test genes of all scored cell types, keep it; returns seconds."""
+    def fit_cell(self, cell: Cell) -> None:
+        """Fit a cell, predict the test genes of all scored cell types and write the result."""
         config, place = self.config, cell.condition
         genes = self._genes(place)
         scored = (place.trained_on, *(c for c in config.transfer if c != place.trained_on))
@@ -233,7 +232,7 @@ class Worker:
         if cell.n_labels is None and cell.model.head.name != "linear":
             held_out = (own.isel(gene=genes.validation), target.isel(gene=genes.validation))
         predictor = _make_head(config, cell)
-        # These go with the cell, not to a thousand lines on the screen.
+        # Warnings are kept with the cell, not as a thousand lines on the screen.
         with remembered(logging.WARNING) as warnings:
             start = time.perf_counter()
             predictor.fit(own.isel(gene=labelled), y, validation=held_out)
@@ -253,7 +252,6 @@ class Worker:
         }
         with whole_file(cell_file(self.folder, cell, config)) as temporary:
             save_file(arrays, temporary, metadata=about)
-        return seconds
 
 
 def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
@@ -264,7 +262,7 @@ def _make_head(config: BenchmarkConfig, cell: Cell) -> Predictor:
 
 
 def describe_choice(predictor: Predictor) -> str:
-    """What did a fitted predictor choose for itself?"""
+    """Return what a fitted predictor chose within its labels, in words."""
     learned: Any = predictor
     if hasattr(learned, "C_"):
         return f"C {learned.C_:g}"
@@ -273,9 +271,7 @@ def describe_choice(predictor: Predictor) -> str:
     return f"{learned.epochs_} epochs" if hasattr(learned, "epochs_") else ""
 
 
-log = logging.getLogger(__name__)
-
-_SAID_EVERY = 60.0  # seconds between lines in a log file, where no bar can be drawn
+_LOG_EVERY = 60.0  # seconds between lines in a log file, where no bar can be drawn
 _worker: Worker  # of this process, if it is one of the pool
 
 
@@ -286,25 +282,27 @@ def _begin(
     threads: int,
     expression: pd.DataFrame | None,
 ) -> None:
-    """Set a new process up. The training loops of hundreds of cells have nothing to say."""
+    """Set a new process up.
+
+    BLAS gets one thread unless asked otherwise: most fits are small, and threads that wait for
+    each other made a grid three times as slow.
+    """
     global _worker
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(threads)
+    threadpool_limits(config.threads or 1)
     import torch
 
     torch.set_num_threads(threads)
     _worker = Worker(dataset, config, folder, expression)
 
 
-def _fit_encoder(cell: Cell) -> float:
-    start = time.perf_counter()
+def _fit_encoder(cell: Cell) -> None:
     _worker.fit_encoder(cell)
-    return time.perf_counter() - start
 
 
-def _fit_cell(cell: Cell) -> float:
-    return _worker.fit_cell(cell)
+def _fit_cell(cell: Cell) -> None:
+    _worker.fit_cell(cell)
 
 
 def pool(
@@ -319,7 +317,7 @@ def pool(
     return worker_processes(jobs, _begin, (dataset, config, folder, threads, expression))
 
 
-def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
     """Fit the encoder of each of these cells.
 
     Raises
@@ -327,10 +325,12 @@ def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int
     SimpleChromeError
         That of the first encoder that cannot be fitted: nothing could be compared with it.
     """
-    _fill(executor, _fit_encoder, cells, jobs, "encoders", _encoder_cost, raise_first=True)
+    for _, error in _finished(executor, _fit_encoder, cells, "encoders"):
+        if error:
+            raise error
 
 
-def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -> None:
+def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
     """Fit these cells.
 
     Raises
@@ -338,110 +338,49 @@ def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell], jobs: int) -
     TrainingError
         If some could not be fitted; all others are.
     """
-    _fill(executor, _fit_cell, cells, jobs, "cells", lambda cell: cell.cost, raise_first=False)
-
-
-def _encoder_cost(cell: Cell) -> tuple[str, int | None]:
-    return cell.model.representation, None
-
-
-def _fill(
-    executor: ProcessPoolExecutor,
-    work: Callable[[Cell], float],
-    cells: Sequence[Cell],
-    jobs: int,
-    what: str,
-    cost: Callable[[Cell], Any],
-    *,
-    raise_first: bool,
-) -> None:
-    if not cells:
-        return
-    futures: dict[Future[float], Cell] = {executor.submit(work, cell): cell for cell in cells}
-    failed: list[tuple[Cell, SimpleChromeError]] = []
-    with _Progress(cells, jobs, what, cost) as progress:
-        for future in as_completed(futures):
-            cell = futures[future]
-            try:
-                seconds = future.result()
-            except BrokenProcessPool:
-                raise TrainingError(
-                    "A process of the benchmark was killed.",
-                    found=f"while {len(cells) - progress.done} of {len(cells)} {what} were left",
-                    expected="processes that end by themselves",
-                    cause="too little memory, most often",
-                    remedy="pass fewer --jobs, and --resume: what is done is kept",
-                ) from None
-            except SimpleChromeError as error:
-                if raise_first:
-                    raise
-                failed.append((cell, error))
-                seconds = 0.0
-            progress.advance(cell, seconds)
+    failed = [(cell, e) for cell, e in _finished(executor, _fit_cell, cells, "cells") if e]
     if failed:
         cell, first = failed[0]
         raise TrainingError(
-            f"{len(failed)} of {len(cells)} cells could not be fitted; the others are kept.",
-            found=f"{cell.model.name} with {cell.n_labels or 'all'} labels, draw {cell.draw}: "
-            + first.problem,
-            expected="scores of every cell",
-            remedy="leave the model out or change its settings, and call again with --resume",
+            f"{len(failed)} of {len(cells)} cells could not be fitted, the first {cell.model.name} "
+            f"with {cell.n_labels or 'all'} labels, draw {cell.draw}: {first.problem}",
+            "drop the model or change its settings, and call again with --resume: all other cells "
+            "are kept",
         )
 
 
-class _Progress:
-    """A bar on a terminal, a line a minute in a log file; both with the time left.
+def _finished(
+    executor: ProcessPoolExecutor, work: Callable[[Cell], object], cells: Sequence[Cell], what: str
+) -> Iterator[tuple[Cell, SimpleChromeError | None]]:
+    """Yield cells as they are done, and their errors.
 
-    Cells of one kind take about as long as each other, cells of two kinds may differ a
-    thousandfold, so the time left is counted by kind.
+    With a bar on a terminal and a line a minute in a log file. Draws come one after the other,
+    each with all models, so the mean time of a cell so far predicts that of the others.
     """
-
-    def __init__(
-        self, cells: Sequence[Cell], jobs: int, what: str, cost: Callable[[Cell], Any]
-    ) -> None:
-        self.jobs, self.what, self.cost = jobs, what, cost
-        self.total, self.done = len(cells), 0
-        self.left: dict[Any, int] = defaultdict(int)
-        for cell in cells:
-            self.left[cost(cell)] += 1
-        self.taken: dict[Any, list[float]] = defaultdict(list)
-        self.said = time.monotonic()
-        quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
-        self.bar = tqdm(
-            total=self.total,
-            disable=quiet,
-            leave=False,
-            desc=what,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]",
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def advance(self, cell: Cell, seconds: float) -> None:
-        """Count a finished cell."""
-        self.done += 1
-        kind = self.cost(cell)
-        self.left[kind] -= 1
-        self.taken[kind].append(seconds)
-        self.bar.set_postfix_str(f"{cell.model.name}, {self.time_left()}")
-        self.bar.update()
-        if self.bar.disable and time.monotonic() - self.said > _SAID_EVERY:
-            self.said = time.monotonic()
-            log.info("%d of %d %s, %s", self.done, self.total, self.what, self.time_left())
-
-    def time_left(self) -> str:
-        """How long will the rest take? Kinds of which no cell is done yet are not counted."""
-        means = {kind: sum(taken) / len(taken) for kind, taken in self.taken.items()}
-        seconds = sum(n * means[kind] for kind, n in self.left.items() if kind in means) / self.jobs
-        unknown = any(n for kind, n in self.left.items() if kind not in means)
-        if seconds < 90:
-            text = f"{seconds:.0f} s left"
-        elif seconds < 5400:
-            text = f"{seconds / 60:.0f} min left"
+    futures = {executor.submit(work, cell): cell for cell in cells}
+    on_terminal = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
+    logged = time.monotonic()
+    bar = tqdm(
+        as_completed(futures),
+        total=len(cells),
+        disable=not on_terminal,
+        leave=False,
+        desc=what,
+        smoothing=0,
+    )
+    for done, future in enumerate(bar, 1):
+        try:
+            future.result()
+        except BrokenProcessPool:
+            raise TrainingError(
+                f"A process of the benchmark was killed while {len(cells) - done + 1} of "
+                f"{len(cells)} {what} were left, most often for too little memory.",
+                "pass fewer --jobs, and --resume: finished cells are kept",
+            ) from None
+        except SimpleChromeError as error:
+            yield futures[future], error
         else:
-            text = f"{seconds / 3600:.1f} h left"
-        return f"at least {text}" if unknown else text
+            yield futures[future], None
+        if not on_terminal and time.monotonic() - logged > _LOG_EVERY:
+            logged = time.monotonic()
+            log.info("%d of %d %s", done, len(cells), what)

@@ -1,12 +1,12 @@
-"""Probabilities that mean what they say: of genes at 70 %, seven in ten are high."""
+"""Calibration of probabilities on held-out genes: of genes at 70 %, seven in ten are high."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -21,7 +21,7 @@ PLATT_FROM, ISOTONIC_FROM = 50, 1000
 to learn (Niculescu-Mizil & Caruana 2005)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Calibration:
     """A map from log odds to probability that keeps the order of genes.
 
@@ -46,32 +46,15 @@ class Calibration:
     probability: tuple[float, ...] = ()
 
     def apply(self, log_odds: np.ndarray) -> np.ndarray:
-        """What is the probability of the higher class at these log odds?"""
+        """Return the probability of the higher class at these log odds."""
         values = np.asarray(log_odds, dtype=np.float64)
         if self.method == "isotonic":
             return np.interp(values, self.log_odds, self.probability)
         return 0.5 * (1 + np.tanh(0.5 * (self.slope * values + self.intercept)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; `from_dict` reads it."""
-        return {
-            "method": self.method,
-            "n_genes": self.n_genes,
-            "slope": self.slope,
-            "intercept": self.intercept,
-            "log_odds": list(self.log_odds),
-            "probability": list(self.probability),
-        }
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Calibration:
-        """Read what `to_dict` wrote."""
-        knots = {name: tuple(state[name]) for name in ("log_odds", "probability")}
-        return cls(**{**state, **knots})
-
 
 def fit_calibration(log_odds: np.ndarray, label: np.ndarray) -> Calibration:
-    """Which probabilities do these log odds stand for?
+    """Fit the map from log odds to probabilities.
 
     Parameters
     ----------
@@ -82,8 +65,8 @@ def fit_calibration(log_odds: np.ndarray, label: np.ndarray) -> Calibration:
     Returns
     -------
     `none` below 50 genes; from there on the one of `none`, `platt` and, from 1,000 on, `isotonic`
-    that has the smallest log loss in a cross-validation over these genes. A line that would turn
-    the order of genes round is not taken.
+    that has the smallest log loss in a cross-validation over these genes. A line that would
+    reverse the order of genes is not taken.
 
     Raises
     ------
@@ -99,10 +82,9 @@ def fit_calibration(log_odds: np.ndarray, label: np.ndarray) -> Calibration:
     values, truth = np.asarray(log_odds, np.float64).ravel(), np.asarray(label).ravel()
     if values.size != truth.size or not np.isfinite(values).all():
         raise UndefinedScoreError(
-            "These predictions cannot be calibrated.",
-            found=f"{values.size} log odds, {int(np.isfinite(values).sum())} of them finite, "
-            f"and {truth.size} labels",
-            expected="as many labels as finite log odds",
+            f"{values.size} log odds, {int(np.isfinite(values).sum())} of them finite, and "
+            f"{truth.size} labels cannot be calibrated.",
+            "pass as many labels as finite log odds",
         )
     fewest = int(min((truth == 1).sum(), (truth == 0).sum()))
     if truth.size < PLATT_FROM or fewest < 5 or np.ptp(values) == 0:

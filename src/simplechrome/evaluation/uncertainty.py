@@ -1,16 +1,17 @@
-"""How far can a model's predictions be trusted? Learned from genes that did not fit it."""
+"""Calibration and conformal sets of a model's predictions, fitted on held-out genes."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from simplechrome.errors import ConfigError, ModelFormatError
 from simplechrome.evaluation.calibration import Calibration, fit_calibration
@@ -18,29 +19,32 @@ from simplechrome.work.files import write_json
 
 log = logging.getLogger(__name__)
 
-
+_STRICT = ConfigDict(extra="forbid")
 LEVEL_BINS = 5
 GROUPS_FROM = 500
 """Held-out genes from which each class, or each fifth of predicted levels, has a threshold of its
-own: 100 genes in each. With fewer, one threshold for all misses the promised coverage by less (on
+own: 100 genes in each. With fewer, one threshold for all misses the nominal coverage by less (on
 E012 with 50 labels by .03 in place of .05)."""
+Infinite = Annotated[float, BeforeValidator(lambda value: math.inf if value is None else value)]
+MinusInfinite = Annotated[float, BeforeValidator(lambda v: -math.inf if v is None else v)]
+"""In JSON both are null: it has no number for them."""
 
 
 def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
-    """How strange may a prediction be before it is left out?
+    """Return the largest nonconformity score that a conformal set includes.
 
     Parameters
     ----------
     scores : (gene,)
-        Strangeness of the truth of genes that the model was not fitted on, as the distance
-        between level and prediction.
+        Nonconformity of the truth, as the distance between level and prediction, of genes that
+        the model was not fitted on.
     coverage
-        Share of genes whose truth is to be inside, above 0 and below 1.
+        Nominal coverage: the fraction of genes whose truth is to be inside, above 0 and below 1.
 
     Returns
     -------
-    The ⌈(n + 1) · coverage⌉-th smallest score; infinity (nothing is left out) with too few genes
-    to promise the coverage.
+    The ⌈(n + 1) · coverage⌉-th smallest score; infinity (nothing is excluded) with too few genes
+    for the coverage.
 
     Raises
     ------
@@ -49,14 +53,12 @@ def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
 
     References
     ----------
-    Vovk, Gammerman & Shafer 2005; Lei et al., JASA 2018 (split conformal prediction). The promise
+    Vovk, Gammerman & Shafer 2005; Lei et al., JASA 2018 (split conformal prediction). Coverage
     is exact for genes that are drawn like those of `scores`, on average over draws.
     """
     if not 0 < coverage < 1:
         raise ConfigError(
-            "The coverage makes no sense.",
-            found=str(coverage),
-            expected="a share above 0 and below 1, such as 0.9",
+            f"The coverage {coverage} is not a fraction above 0 and below 1.", "pass 0.9, say"
         )
     known = np.sort(np.asarray(scores, dtype=np.float64).ravel())
     # 100 × .9 is 90.00000000000001 in floating point, and 91 would be one too many.
@@ -64,9 +66,9 @@ def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
     return float(known[rank - 1]) if rank <= known.size else math.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class LabelSets:
-    """Which labels can a gene have, by its log odds?
+    """Conformal sets of labels, by log odds.
 
     Attributes
     ----------
@@ -76,38 +78,28 @@ class LabelSets:
         It may be high from these log odds on; minus infinity: always.
     """
 
-    low_up_to: float = math.inf
-    high_from: float = -math.inf
+    low_up_to: Infinite = math.inf
+    high_from: MinusInfinite = -math.inf
 
     @property
     def leaves_out(self) -> bool:
-        """Is any label ever left out?"""
+        """Whether any label is ever excluded."""
         return math.isfinite(self.low_up_to) or math.isfinite(self.high_from)
 
     def apply(self, log_odds: np.ndarray) -> np.ndarray:
-        """Which labels can each gene have?
+        """Return the set of labels of each gene.
 
         Returns
         -------
         (gene, label) bool, for the labels 0 and 1. Both: undecided. None: a gene between the
-        classes, of which there are more than may be left out.
+        classes, where there are more of these than the coverage excludes.
         """
         values = np.asarray(log_odds, dtype=np.float64)
         return np.stack([values <= self.low_up_to, values >= self.high_from], axis=-1)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, null for infinity; `from_dict` reads it."""
-        return {"low_up_to": _finite(self.low_up_to), "high_from": _finite(self.high_from)}
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> LabelSets:
-        """Read what `to_dict` wrote."""
-        low, high = state["low_up_to"], state["high_from"]
-        return cls(math.inf if low is None else low, -math.inf if high is None else high)
-
 
 def fit_label_sets(log_odds: np.ndarray, label: np.ndarray, coverage: float) -> LabelSets:
-    """From which log odds on is a label left out?
+    """Fit the log odds beyond which a label is excluded.
 
     Each class has a threshold of its own, from its own genes, so that low and high genes are
     covered alike; with fewer than 500 genes, or 100 of a class, one threshold for both. On log
@@ -126,12 +118,13 @@ def fit_label_sets(log_odds: np.ndarray, label: np.ndarray, coverage: float) -> 
     Vovk, ACML 2012 (label-conditional conformal prediction).
     """
     values, high = np.asarray(log_odds, dtype=np.float64), np.asarray(label) == 1
-    strange = np.where(high, -values, values)
+    nonconformity = np.where(high, -values, values)
     if high.size < GROUPS_FROM or min(high.sum(), (~high).sum()) < GROUPS_FROM / 5:
-        both = conformal_threshold(strange, coverage)
+        both = conformal_threshold(nonconformity, coverage)
         return LabelSets(both, -both)
     return LabelSets(
-        conformal_threshold(strange[~high], coverage), -conformal_threshold(strange[high], coverage)
+        conformal_threshold(nonconformity[~high], coverage),
+        -conformal_threshold(nonconformity[high], coverage),
     )
 
 
@@ -141,14 +134,14 @@ def name_label_sets(sets: np.ndarray) -> np.ndarray:
     return names[2 * sets[..., 0].astype(int) + sets[..., 1].astype(int)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class LevelIntervals:
-    """Between which levels does a gene's expression lie, by its predicted level?
+    """Conformal intervals of expression, by predicted level.
 
     Attributes
     ----------
     edges : (bin - 1,)
-        Predicted levels that part the bins.
+        Predicted levels between the bins.
     half_width : (bin,)
         Of the interval around the prediction.
     signed
@@ -157,16 +150,16 @@ class LevelIntervals:
     """
 
     edges: tuple[float, ...] = ()
-    half_width: tuple[float, ...] = (math.inf,)
+    half_width: tuple[Infinite, ...] = (math.inf,)
     signed: bool = False
 
     @property
     def leaves_out(self) -> bool:
-        """Is any level ever left out?"""
+        """Whether any level is ever excluded."""
         return any(math.isfinite(width) for width in self.half_width)
 
     def apply(self, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest level of each gene, (gene,) each.
+        """Return the lowest and highest level of each gene, (gene,) each.
 
         A level, log2(expression + 1), is never below 0; a change may be.
         """
@@ -177,26 +170,11 @@ class LevelIntervals:
             return values - half, values + half
         return np.maximum(values - half, 0), np.maximum(values + half, 0)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, null for infinity; `from_dict` reads it."""
-        return {
-            "edges": list(self.edges),
-            "half_width": [_finite(w) for w in self.half_width],
-            "signed": self.signed,
-        }
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> LevelIntervals:
-        """Read what `to_dict` wrote."""
-        widths = (math.inf if width is None else width for width in state["half_width"])
-        # Runs that were saved before differences came do not say it.
-        return cls(tuple(state["edges"]), tuple(widths), state.get("signed", False))
-
 
 def fit_level_intervals(
     predicted: np.ndarray, level: np.ndarray, coverage: float, *, signed: bool = False
 ) -> LevelIntervals:
-    """How far from their predictions do levels lie?
+    """Fit the width of intervals around predicted levels.
 
     Parameters
     ----------
@@ -211,8 +189,8 @@ def fit_level_intervals(
     Returns
     -------
     One width for all with fewer than 500 genes; else one for each fifth of the predictions. Silent
-    genes are told for sure, half-active ones are not: one width for all covered 96 % of the
-    lowest fifth of E012 and 88 % of the third, fifths cover 90 % and 92 %, and are no wider.
+    genes are predicted with certainty, half-active ones are not: one width for all covered 96 % of
+    the lowest fifth of E012 and 88 % of the third, fifths cover 90 % and 92 %, and are no wider.
 
     References
     ----------
@@ -229,23 +207,19 @@ def fit_level_intervals(
     return LevelIntervals(tuple(edges.tolist()), tuple(widths), signed)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 CALIBRATION_FILE = "calibration.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Uncertainty:
-    """What held-out genes say of a model's predictions.
+    """Calibration and conformal sets of one model.
 
     Attributes
     ----------
     task
         `classification`, `regression` or `difference`.
     coverage
-        Share of genes whose truth the sets or intervals are to hold.
+        Nominal coverage of the sets or intervals.
     held_out
         Which genes these were, in words.
     n_genes
@@ -266,28 +240,8 @@ class Uncertainty:
     calibration: Calibration
     sets: LabelSets | LevelIntervals
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; `from_dict` reads it."""
-        return {
-            "task": self.task,
-            "coverage": self.coverage,
-            "held_out": self.held_out,
-            "n_genes": self.n_genes,
-            "cell_types": list(self.cell_types),
-            "calibration": self.calibration.to_dict(),
-            "sets": self.sets.to_dict(),
-        }
 
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Uncertainty:
-        """Read what `to_dict` wrote."""
-        kind = LabelSets if state["task"] == "classification" else LevelIntervals
-        read = {
-            "cell_types": tuple(state["cell_types"]),
-            "calibration": Calibration.from_dict(state["calibration"]),
-            "sets": kind.from_dict(state["sets"]),
-        }
-        return cls(**{**state, **read})
+_JSON = TypeAdapter(Uncertainty)
 
 
 def fit_uncertainty(
@@ -299,7 +253,7 @@ def fit_uncertainty(
     held_out: str = "held-out genes",
     cell_types: Sequence[str] = (),
 ) -> Uncertainty:
-    """How far can the predictions of a model be trusted?
+    """Fit calibration and conformal sets on held-out genes.
 
     Genes of several cell types are pooled: one calibration for all, and a coverage that holds
     over all, not in each.
@@ -309,12 +263,12 @@ def fit_uncertainty(
     predicted : (gene,)
         Log odds, or log2(expression + 1), of genes that did not fit the model.
     truth : (gene,)
-        Their labels, 1 or 0, or measured levels; all known. Too few genes promise nothing: the
-        sets then hold everything, and the log says so.
+        Their labels, 1 or 0, or measured levels; all known. With too few genes the sets
+        hold everything, and a warning is logged.
     task
         `classification` or `regression`.
     coverage
-        Share of genes whose truth the sets or intervals shall hold.
+        Nominal coverage of the sets or intervals.
     held_out, cell_types
         Which genes these are.
 
@@ -335,8 +289,8 @@ def fit_uncertainty(
         sets = fit_level_intervals(values, known, coverage, signed=task == "difference")
     if not sets.leaves_out:
         log.warning(
-            "%d genes (%s) are too few to promise that a set or interval holds the truth of %g %% "
-            "of genes: all of them hold everything",
+            "%d genes (%s) are too few for sets or intervals with a coverage of %g %%: all of them "
+            "hold everything",
             *(known.size, held_out, 100 * coverage),
         )
     return Uncertainty(
@@ -345,7 +299,7 @@ def fit_uncertainty(
 
 
 def describe_uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
-    """How were the probabilities calibrated, and what is promised? For metrics.json."""
+    """Return the method of calibration and the nominal coverage, for metrics.json."""
     return {
         "calibration": uncertainty.calibration.method,
         "held_out": uncertainty.held_out,
@@ -355,12 +309,14 @@ def describe_uncertainty(uncertainty: Uncertainty) -> dict[str, Any]:
 
 
 def write_uncertainty(uncertainty: Uncertainty, folder: str | Path) -> None:
-    """Keep it in a run folder, as `calibration.json`."""
-    write_json(uncertainty.to_dict(), Path(folder) / CALIBRATION_FILE)
+    """Write it into a run folder, as `calibration.json`."""
+    # pydantic writes infinity as null: JSON has no number for it.
+    state = json.loads(_JSON.dump_json(uncertainty))
+    write_json(state, Path(folder) / CALIBRATION_FILE)
 
 
 def read_uncertainty(folder: str | Path) -> Uncertainty | None:
-    """What does a run folder say of its model's uncertainty? None where it has no such file.
+    """Read the calibration of a run folder; None where it has no such file.
 
     Raises
     ------
@@ -371,16 +327,14 @@ def read_uncertainty(folder: str | Path) -> Uncertainty | None:
     if not path.exists():
         return None
     try:
-        uncertainty = Uncertainty.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        uncertainty = _JSON.validate_json(path.read_bytes())
         conformal_threshold(np.empty(0), uncertainty.coverage)
         uncertainty.calibration.apply(np.zeros(1))
         uncertainty.sets.apply(np.zeros(1))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelFormatError(
-            f"{path} cannot be read.",
-            found=f"{type(error).__name__}: {error}",
-            expected="the calibration that `simplechrome fit` wrote",
-            cause="a damaged or incomplete copy of the run folder, or an edit",
-            remedy="copy the folder again, or delete the file to predict uncalibrated",
+            f"{path} is not the calibration that `simplechrome fit` wrote: "
+            f"{type(error).__name__}: {error}.",
+            "copy the run folder again, or delete the file to predict uncalibrated",
         ) from error
     return uncertainty
