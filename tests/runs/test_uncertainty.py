@@ -121,7 +121,7 @@ def test_single_label_of_a_class_leaves_nothing_to_hold_out(
     fitted = fit_uncertainty(*result[:2], "classification")
     assert fitted.calibration.method == "none"
     assert fitted.sets.apply(np.array([-9.0, 9.0])).all()  # type: ignore[union-attr]
-    assert "too few to promise" in caplog.text
+    assert "are too few for" in caplog.text
 
 
 def test_folds_choose_as_the_whole_does() -> None:
