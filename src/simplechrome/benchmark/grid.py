@@ -173,8 +173,8 @@ def find_representation(name: str, config: BenchmarkConfig) -> Representation:
     bare = own.removesuffix(WITH_GENE_MEAN)
     base, plus, rest = bare.partition(WITH_LOG_MEANS)
     kind, at, preset = base.partition("@")
-    forms: Mapping[str, Any] = {name: {"name": name} for name in ENCODERS.names()}
-    forms = SPECIAL_REPRESENTATIONS | forms
+    named = {name: {"name": name} for name in ENCODERS.names()}
+    forms: Mapping[str, Any] = {**SPECIAL_REPRESENTATIONS, **named}
     builtin = [name for name in forms if name != "none"]  # which is called raw
     if at:
         forms = _preset(preset, name).encoders
