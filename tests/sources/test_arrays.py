@@ -72,17 +72,17 @@ def test_fortran_order_and_byte_strings_are_harmless(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"marks": None}, "lacks marks"),
-        ({"counts": None, "gene_id": None, "data": COUNTS}, "found: marks, data"),
+        ({"counts": None, "gene_id": None, "data": COUNTS}, "it holds marks, data"),
         ({"counts": COUNTS[0]}, "wrong number of dimensions"),
         ({"marks": MARKS[None]}, "marks (1, 2)"),
-        ({"gene_id": GENES[:3]}, "shapes of the arrays disagree"),
+        ({"gene_id": GENES[:3]}, "shapes of the arrays do not fit"),
         ({"marks": np.array(["a", "b", "c"])}, "counts (4, 3, 2), marks (3,)"),
-        ({"counts": COUNTS.transpose(0, 2, 1)}, "another order"),
+        ({"counts": COUNTS.transpose(0, 2, 1)}, "order of dimensions"),
         ({"counts": COUNTS[:, :0]}, "holds no counts"),
-        ({"counts": COUNTS - 1}, "1 of 24, down to -1"),
+        ({"counts": COUNTS - 1}, "1 of 24 counts are negative, down to -1"),
         ({"counts": np.where(COUNTS == 101, np.nan, COUNTS)}, "not finite"),
         ({"counts": np.where(COUNTS == 101, np.inf, COUNTS)}, "1 of 24"),
         ({"counts": COUNTS * 1e38}, "float32 cannot hold"),
@@ -91,15 +91,15 @@ def test_fortran_order_and_byte_strings_are_harmless(tmp_path: Path) -> None:
         ({"counts": COUNTS.astype(str)}, "does not hold numbers"),
         ({"counts": COUNTS.astype(complex)}, "does not hold numbers"),
         ({"gene_id": np.array([1, 2, 3, 4])}, "gene_id does not hold text"),
-        ({"gene_id": GENES[[0, 1, 0, 3]]}, "1 repeated (ENSG00000000001)"),
-        ({"marks": np.array(["a", "a"])}, "1 repeated (a)"),
+        ({"gene_id": GENES[[0, 1, 0, 3]]}, "1 repeated names (ENSG00000000001)"),
+        ({"marks": np.array(["a", "a"])}, "1 repeated names (a)"),
         ({"marks": np.array(["a", ""])}, "1 empty"),
         ({"gene_id": GENES.astype(object)}, "Python objects, which are never loaded"),
         ({"counts": COUNTS.astype(object)}, "Python objects, which are never loaded"),
     ],
 )
-def test_broken_arrays_are_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
-    assert said in refusal(tmp_path, **changed)
+def test_broken_arrays_are_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    assert message in refusal(tmp_path, **changed)
 
 
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -110,12 +110,13 @@ def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "is empty"), (b"\x93NUMPY\x01", "not a .npz"), (b"a,b\n", "not a")]
+    ("content", "message"),
+    [(b"", "is empty"), (b"\x93NUMPY\x01", "not a .npz"), (b"a,b\n", "not a")],
 )
-def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "E028.npz"
     path.write_bytes(content)
-    with pytest.raises(InputFormatError, match=said):
+    with pytest.raises(InputFormatError, match=message):
         read_arrays(path)
 
 

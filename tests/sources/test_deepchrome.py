@@ -165,7 +165,7 @@ def test_only_bad_cell_types_are_an_error_even_when_skipping(tmp_path: Path) -> 
     assert "E002 lacks test.csv" in str(caught.value)
 
 
-def test_arguments_without_sense_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_arguments_that_are_invalid_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cell_types is empty"):
         read_deepchrome(tmp_path, [])
     with pytest.raises(ConfigError, match="on_bad_cell_type"):

@@ -20,15 +20,15 @@ def changed(line: int, column: int, content: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "line", "said"),
+    ("content", "line", "message"),
     [
         ("", None, "is empty"),
         ("\n\n", None, "holds no rows"),
-        ("gene,bin,a,label\n", None, "a header and nothing below it"),
+        ("gene,bin,a,label\n", None, "only a header"),
         (changed(5, 3, "1.5"), 5, "H3K36me3 is not a whole number"),
         (changed(5, 3, "1.0"), 5, "H3K36me3 is not a whole number"),
         (changed(5, 3, "0x1F"), 5, "H3K36me3 is not a whole number"),
-        (changed(5, 3, ""), 5, "a value is missing"),
+        (changed(5, 3, ""), 5, "H3K36me3 is not a whole number: ''"),
         (changed(5, 3, "NA"), 5, "'NA'"),
         (changed(5, 3, "-1"), 5, "H3K36me3 is negative"),
         (changed(5, 3, "16777217"), 5, "H3K36me3 is too large"),
@@ -39,7 +39,7 @@ def changed(line: int, column: int, content: str) -> str:
         (changed(5, 7, ""), 5, "label is not a whole number"),
         (text(rows([1, 2]))[:-3], 6, "7 columns instead of 8"),
         (text([row[:7] for row in rows([1, 2])]), 1, "put a header line on top"),
-        (text(rows([1])).replace(",", "\t"), 1, "separated by '\\t'"),
+        (text(rows([1])).replace(",", "\t"), 1, "separate the fields by commas"),
         (changed(5, 0, "2"), 5, "write 000002 in place of 2"),
         (changed(5, 0, '"000002"'), 5, "not six digits"),
         (changed(5, 0, "TP53"), 5, "not six digits"),
@@ -47,20 +47,24 @@ def changed(line: int, column: int, content: str) -> str:
         (changed(1, 1, "0"), 1, "gene 000001 has bin 0 where bin 1 should be"),
         (text(rows([1]) + rows([2])[:2]), 4, "gene 000002 has 2 bins instead of 3"),
         (text(rows([1]) + rows([2], n_bins=4) + rows([5])), 4, "has 4 bins instead of 3"),
-        (text(rows([1]) + rows([2])[1:]), 4, "rows are missing"),
+        (text(rows([1]) + rows([2])[1:]), 4, "gene 000002 has bin 2 where bin 1 should be"),
         (text(rows([1])[:1] + rows([1, 2])), 2, "gene 000001 has bin 1 where bin 2 should be"),
         (text(rows([1, 2, 1])), 7, "gene 000001 comes a second time"),
-        (text(rows([2]) + sorted(rows([1, 5]), key=lambda row: row[1])), 4, "shuffled"),
-        (text([*rows([1]), *rows([2])[::-1]]), 4, "duplicated or shuffled"),
+        (
+            text(rows([2]) + sorted(rows([1, 5]), key=lambda row: row[1])),
+            4,
+            "gene 000001 has 1 bins",
+        ),
+        (text([*rows([1]), *rows([2])[::-1]]), 4, "gene 000002 has bin 3 where bin 1 should be"),
     ],
 )
 def test_broken_file_is_refused_with_its_line(
-    tmp_path: Path, content: str, line: int | None, said: str
+    tmp_path: Path, content: str, line: int | None, message: str
 ) -> None:
-    message = refusal(tmp_path, train=content)
-    problem = message.splitlines()[0]
+    found = refusal(tmp_path, train=content)
+    problem = found.splitlines()[0]
     assert "E001/classification/train.csv" in problem
-    assert said in message
+    assert message in found
     assert line is None or f"line {line}" in problem
 
 
@@ -88,7 +92,7 @@ def test_short_and_full_id_of_one_gene_are_the_same_gene(tmp_path: Path) -> None
 def test_gene_in_two_splits_is_refused_with_both_lines(tmp_path: Path) -> None:
     message = refusal(tmp_path, test=text(rows([5, 2, 1])))
     assert "test.csv, line 4: gene ENSG00000000002 is in two splits" in message
-    assert "train.csv, line 4; 1 more genes are in two splits" in message
+    assert "train.csv, line 4, and 1 more genes are in two splits" in message
 
 
 def test_files_with_another_number_of_bins_are_not_joined(tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_header_with_unknown_names_is_no_row_of_data(tmp_path: Path) -> None:
 
 def test_files_with_other_marks_are_not_joined(tmp_path: Path) -> None:
     message = refusal(tmp_path, test="gene,bin,a,b,c,d,e,label\n" + text(rows([4])))
-    assert "test.csv has other marks than" in message
+    assert "test.csv has other marks (a, b, c, d, e) than" in message
 
 
 def naive(files: dict[str, str]) -> dict[tuple[str, int], tuple[list[int], int, str]]:
@@ -176,9 +180,9 @@ def test_damage_is_refused_or_read_as_what_the_file_says(
     if refused:
         assert re.search(r"E001/classification/\w+\.csv", refused)
         return
-    said = naive(files)
-    assert counts.counts.shape[0] * counts.counts.shape[1] == len(said)
+    expected = naive(files)
+    assert counts.counts.shape[0] * counts.counts.shape[1] == len(expected)
     for gene, name in enumerate(counts.gene_id):
         for index, values in enumerate(counts.counts[gene]):
             now = (values.tolist(), int(counts.label[gene]), str(counts.split[gene]))
-            assert said[str(name), index + 1] == now
+            assert expected[str(name), index + 1] == now

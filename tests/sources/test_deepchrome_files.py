@@ -71,7 +71,7 @@ def test_only_wanted_cell_types_are_read(tmp_path: Path, packed: bool) -> None:
     assert [counts.cell_type for counts in read_deepchrome(path, "E002")] == ["E002"]
 
 
-def test_one_cell_type_of_an_archive_is_had_without_reading_what_follows(tmp_path: Path) -> None:
+def test_one_cell_type_of_an_archive_is_read_without_reading_what_follows(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, 100_000).astype(np.uint8)
     tail = ("data/README", noise.tobytes().decode("latin-1"))
     path = write_archive(tmp_path / "d.tar.gz", [*members({"E001": layout()}), tail])
@@ -81,7 +81,7 @@ def test_one_cell_type_of_an_archive_is_had_without_reading_what_follows(tmp_pat
         list(read_deepchrome(path))
 
 
-def test_other_files_and_folders_of_the_layout_are_passed_over(tmp_path: Path) -> None:
+def test_other_files_and_folders_of_the_layout_are_skipped(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"E001": layout()})
     (root / "E001" / "regression").mkdir()
     (root / "E001" / "regression" / "train.csv").write_text("x\n")
@@ -136,11 +136,11 @@ def test_folder_or_archive_without_the_layout_says_what_it_holds(tmp_path: Path)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "notes.txt").write_text("x")
     archive = write_archive(tmp_path / "d.tar", [("notes.txt", "x")])
-    for path, said in ((tmp_path / "d", "notes.txt"), (archive, "1 members")):
+    for path, message in ((tmp_path / "d", "notes.txt"), (archive, "1 members")):
         for call in (list_cell_types, lambda path: list(read_deepchrome(path))):
             with pytest.raises(InputFormatError, match="no cell type") as caught:
                 call(path)
-            assert said in str(caught.value)
+            assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"000001,1,0,0,0,0,0,1\n" * 100, b"PK\x03\x04" * 300])

@@ -1,4 +1,4 @@
-"""Which counts does a NumPy archive (.npz) of one cell type hold?"""
+"""Counts of one cell type from a NumPy archive (.npz)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simplechrome.errors import InputFormatError
+from simplechrome.errors import InputFormatError, first_names
 from simplechrome.sources.provenance import Source, fingerprint, read_bytes
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,12 @@ class ArrayCounts(NamedTuple):
 
 
 def count_dtype(largest: int) -> type[np.uint16] | type[np.float32]:
-    """Which type holds whole numbers from 0 to this one without loss, `LARGEST_COUNT` at most?"""
+    """Return the type that holds whole numbers up to this one, at most `LARGEST_COUNT`."""
     return np.uint16 if largest <= np.iinfo(np.uint16).max else np.float32
 
 
 def read_arrays(path: str | Path) -> ArrayCounts:
-    """What are the counts, marks and genes in this .npz file?
+    """Return the counts, marks and genes in a .npz file.
 
     Parameters
     ----------
@@ -59,31 +59,28 @@ def read_arrays(path: str | Path) -> ArrayCounts:
     MissingInputError
         If the file is not there or may not be read.
     InputFormatError
-        If it is no .npz or cut off, a key is missing, shapes disagree, a value is negative, not
+        If it is not a .npz or cut off, a key is missing, shapes differ, a value is negative, not
         finite or too large, or a gene id or mark is empty or occurs twice.
     """
     path = Path(path)
     data = read_bytes(path)
     arrays = _load(path, data)
     counts, marks, gene_id = (arrays[key] for key in KEYS)
-    expected = "counts (gene, bin, mark), marks (mark,), gene_id (gene,)"
     found = ", ".join(f"{key} {arrays[key].shape}" for key in KEYS)
     if (counts.ndim, marks.ndim, gene_id.ndim) != (3, 1, 1):
+        problem = f"{path}: an array has a wrong number of dimensions ({found})."
+    elif counts.shape != (gene_id.size, counts.shape[1], marks.size):
+        problem = f"{path}: the shapes of the arrays do not fit together ({found})."
+    elif counts.size == 0:
+        problem = f"{path} holds no counts ({found})."
+    else:
+        problem = ""
+    if problem:
         raise InputFormatError(
-            f"{path}: an array has a wrong number of dimensions.", found=found, expected=expected
+            problem,
+            "store counts (gene, bin, mark), marks (mark,) and gene_id (gene,); numpy.transpose "
+            "changes the order of dimensions",
         )
-    if counts.shape != (gene_id.size, counts.shape[1], marks.size):
-        raise InputFormatError(
-            f"{path}: the shapes of the arrays disagree.",
-            found=found,
-            expected=expected,
-            cause="the dimensions are in another order; numpy.transpose puts them right"
-            if sorted((gene_id.size, marks.size)) == sorted((counts.shape[0], counts.shape[1]))
-            or (marks.size, gene_id.size) == (counts.shape[0], counts.shape[2])
-            else "",
-        )
-    if counts.size == 0:
-        raise InputFormatError(f"{path} holds no counts.", found=found, expected=expected)
     return ArrayCounts(
         cell_type=path.stem,
         gene_id=_names(gene_id, "gene_id", path),
@@ -94,17 +91,15 @@ def read_arrays(path: str | Path) -> ArrayCounts:
 
 
 def _load(path: Path, data: bytes) -> dict[str, np.ndarray]:
-    """The three arrays, or the reason why they cannot be had."""
+    """The three arrays; nothing is unpickled."""
+    how = f"write it by numpy.savez with {', '.join(KEYS)}"
     if not data:
-        raise InputFormatError(
-            f"{path} is empty.", found="0 bytes", expected=f"a .npz file with {', '.join(KEYS)}"
-        )
+        raise InputFormatError(f"{path} is empty.", how)
     if not data.startswith(b"PK"):
         raise InputFormatError(
-            f"{path} is not a .npz file.",
-            found=f"a file that begins with {data[:8]!r}",
-            expected=f"an archive of numpy.savez with {', '.join(KEYS)}",
-            cause="a single array (.npy) or another format with this name",
+            f"{path} is not a .npz file: it begins with {data[:8]!r}, as a single array (.npy) or "
+            "another format.",
+            how,
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -118,26 +113,19 @@ def _load(path: Path, data: bytes) -> dict[str, np.ndarray]:
             }
     # RuntimeError: zipfile's word for an unknown compression or a password.
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        is_object = "Object arrays" in str(error)
+        if "Object arrays" in str(error):
+            raise InputFormatError(
+                f"{path}: an array holds Python objects, which are never loaded.",
+                "save text as numpy.array(names, dtype=str), counts as an integer array",
+            ) from None
+        reason = str(error).split(";")[0].split("\n")[0]
         raise InputFormatError(
-            f"{path}: an array holds Python objects, which are never loaded."
-            if is_object
-            else f"{path} is damaged.",
-            found=str(error).split(";")[0].split("\n")[0],
-            cause="ragged lists, or text stored as objects"
-            if is_object
-            else "the download or copy was interrupted",
-            remedy="save text as numpy.array(names, dtype=str), counts as an integer array"
-            if is_object
-            else "fetch or write the file again",
+            f"{path} is damaged: {reason}.", "fetch or write the file again"
         ) from None
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise InputFormatError(
-            f"{path} lacks {', '.join(missing)}.",
-            found=", ".join(present) or "no arrays",
-            expected=", ".join(KEYS),
-            remedy="numpy.savez(file, counts=…, marks=…, gene_id=…)",
+            f"{path} lacks {', '.join(missing)}: it holds {', '.join(present) or 'no arrays'}.", how
         )
     others = [key for key in present if key not in KEYS]
     if others:
@@ -146,24 +134,22 @@ def _load(path: Path, data: bytes) -> dict[str, np.ndarray]:
 
 
 def _names(array: np.ndarray, key: str, path: Path) -> np.ndarray:
-    """The array as str, if it holds names that are all there and all different."""
+    """The array as str, if no name is empty and each occurs once."""
     try:
         names = array.astype(str) if array.dtype.kind in "US" else None
     except UnicodeDecodeError:
         names = None
     if names is None:
         raise InputFormatError(
-            f"{path}: {key} does not hold text.", found=f"dtype {array.dtype}", expected="strings"
+            f"{path}: {key} does not hold text but {array.dtype}.", "store an array of strings"
         )
     unique, n_times = np.unique(names, return_counts=True)
     repeated = unique[n_times > 1].tolist()
     if repeated or "" in unique:
         raise InputFormatError(
-            f"{path}: {key} holds empty names or the same name more than once.",
-            found=f"{len(repeated)} repeated ({', '.join(repeated[:5])})"
-            if repeated and repeated != [""]
-            else f"{int((names == '').sum())} empty",
-            expected="each name once",
+            f"{path}: {key} holds {int((names == '').sum())} empty and "
+            f"{len(repeated)} repeated names ({first_names(repeated)}).",
+            "give each name once",
         )
     return names
 
@@ -172,32 +158,27 @@ def _compact(counts: np.ndarray, path: Path) -> np.ndarray:
     """The counts as uint16 or float32 in C order, if each is a finite number from 0 up."""
     if counts.dtype.kind not in "uif":
         raise InputFormatError(
-            f"{path}: counts does not hold numbers.",
-            found=f"dtype {counts.dtype}",
-            expected="integers or floats",
+            f"{path}: counts does not hold numbers but {counts.dtype}.", "store integers or floats"
         )
     is_float = counts.dtype.kind == "f"
-    if is_float and not np.isfinite(counts).all():
+    n_bad = int((~np.isfinite(counts)).sum()) if is_float else 0
+    if n_bad:
         raise InputFormatError(
-            f"{path}: counts holds values that are not finite.",
-            found=f"{int((~np.isfinite(counts)).sum()):,} of {counts.size:,}",
-            expected="finite numbers",
-            remedy="leave a mark out that was not assayed; set bins without data to 0",
+            f"{path}: {n_bad:,} of {counts.size:,} counts are not finite.",
+            "omit a mark that was not assayed; set bins without data to 0",
         )
     lowest, highest = counts.min(), counts.max()
     if lowest < 0:
         raise InputFormatError(
-            f"{path}: counts holds negative values.",
-            found=f"{int((counts < 0).sum()):,} of {counts.size:,}, down to {lowest}",
-            expected="0 or more",
-            cause="the signal was centered, or is a logarithm or a difference to the input",
+            f"{path}: {int((counts < 0).sum()):,} of {counts.size:,} counts are negative, down to "
+            f"{lowest}.",
+            "store counts or signal that was not centered, not a logarithm or a difference",
         )
     limit = float(np.finfo(np.float32).max) if is_float else LARGEST_COUNT
     if highest > limit:
         raise InputFormatError(
-            f"{path}: counts holds a value that float32 cannot hold.",
-            found=str(highest),
-            expected=f"at most {limit:,}",
+            f"{path}: counts holds {highest}, which float32 cannot hold.",
+            f"store values of at most {limit:,}",
         )
     dtype = np.float32 if is_float else count_dtype(int(highest))
     return np.ascontiguousarray(counts, dtype=dtype)

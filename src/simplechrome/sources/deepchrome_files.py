@@ -1,4 +1,4 @@
-"""Where are the CSV files of each cell type, in a folder or an archive? Nothing is extracted.
+"""The CSV files of each cell type, in a folder or in an archive, which is not extracted.
 
 A cell type is a folder that holds `classification/{train,valid,test}.csv`, at any depth in an
 archive and up to `SEARCH_DEPTH` folders below a given one.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from simplechrome.errors import InputFormatError, MissingInputError, UnknownGeneError
+from simplechrome.errors import InputFormatError, MissingInputError, UnknownGeneError, first_names
 from simplechrome.sources.provenance import read_bytes, unreadable
 
 SPLITS = ("train", "valid", "test")
@@ -29,7 +29,7 @@ class SplitFile(NamedTuple):
     content: Path | bytes
 
     def read(self) -> bytes:
-        """What does the file hold? MissingInputError if it cannot be read."""
+        """Return the file's content, or raise MissingInputError."""
         return self.content if isinstance(self.content, bytes) else read_bytes(self.content)
 
 
@@ -37,7 +37,7 @@ class CellTypeFiles(NamedTuple):
     """The files found for one cell type.
 
     files : by split; a split without a file is not there
-    passed : share of the folder or archive that has been gone through with them, up to 1
+    passed : fraction of the folder or archive that has been gone through with them
     """
 
     cell_type: str
@@ -46,14 +46,14 @@ class CellTypeFiles(NamedTuple):
 
 
 def cell_type_names(path: Path) -> list[str]:
-    """Which cell types lie in this folder or archive?
+    """Return the sorted names of the cell types in a folder or archive.
 
     Raises
     ------
     MissingInputError
         If nothing is there.
     InputFormatError
-        If it is no archive, a damaged one, or holds no cell type.
+        If it is not an archive, a damaged one, or holds no cell type.
     """
     if _is_folder(path):
         return sorted(_folders(path))
@@ -69,13 +69,13 @@ def cell_type_names(path: Path) -> list[str]:
 def files_by_cell_type(
     path: Path, splits: Collection[str], wanted: Collection[str] | None
 ) -> Iterator[CellTypeFiles]:
-    """What files does each cell type have?
+    """Yield the files of each cell type.
 
     A folder gives the cell types in the order of `wanted`, or sorted. An archive is read once,
     front to back: it gives a cell type as soon as all its splits have come by, incomplete ones
-    last, and is left when all that was wanted has been found (a second copy or a wrong checksum
-    behind that point is not seen). Cell types that are mixed with each other in an archive wait
-    in memory as raw bytes.
+    last, and reading ends when all that was wanted has been found (a second copy or a wrong
+    checksum beyond that point is not seen). Cell types that are mixed with each other in an
+    archive wait in memory as raw bytes.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def _is_folder(path: Path) -> bool:
     if not path.exists():
         raise MissingInputError(
             f"{path} is not there.",
-            expected=f"a folder or a .tar.gz with {_LAYOUT}",
-            remedy="check the spelling and the working directory",
+            f"name a folder or a .tar.gz with {_LAYOUT}; check the spelling and the working "
+            "directory",
         )
     return path.is_dir()
 
@@ -155,8 +155,7 @@ def _folders(path: Path) -> dict[str, _Folder]:
             )
     if not found:
         inside = sorted(entry.name for entry in root.iterdir())
-        listed = ", ".join(inside[:5]) + (", …" if len(inside) > 5 else "")
-        raise _nothing_found(path, f"a folder with {listed}" if inside else "an empty folder")
+        raise _nothing_found(path, f"a folder with {first_names(inside) or 'nothing'}")
     return found
 
 
@@ -201,7 +200,7 @@ def _in_archive(
 
 
 def _place(member: tarfile.TarInfo, archive: Path) -> tuple[str, str] | None:
-    """Which cell type and split is this member, if any?"""
+    """Return the cell type and split of a member, if it is one of the files."""
     place = PurePosixPath(member.name)
     known = place.suffix == ".csv" and place.stem in SPLITS
     if not (known and place.parent.name == "classification" and member.isfile()):
@@ -215,7 +214,7 @@ def _place(member: tarfile.TarInfo, archive: Path) -> tuple[str, str] | None:
 def _open_archive(path: Path) -> Iterator[tuple[tarfile.TarFile, pa.NativeFile]]:
     """Read an archive front to back, compressed or not, and turn what breaks into one error.
 
-    Yields the archive, and the file that it is in: how far that has been read tells the progress.
+    Yields the archive, and the file that it is in, whose position is the progress.
     """
     is_gzip = _head(path) == b"\x1f\x8b"
     archive = None
@@ -229,16 +228,13 @@ def _open_archive(path: Path) -> Iterator[tuple[tarfile.TarFile, pa.NativeFile]]
     except (tarfile.TarError, OSError, EOFError) as error:
         if archive is None and isinstance(error, tarfile.TarError):
             raise InputFormatError(
-                f"{path} is neither a folder nor a tar archive.",
-                found=str(error),
-                expected=f"a folder, .tar or .tar.gz with {_LAYOUT}",
-                remedy="for single CSV files, pass the folder that holds the cell types' folders",
+                f"{path} is neither a folder nor a tar archive: {error}.",
+                f"name a folder, .tar or .tar.gz with {_LAYOUT}; for single CSV files, the folder "
+                "that holds the cell types' folders",
             ) from None
         raise InputFormatError(
-            f"{path} is damaged.",
-            found=str(error),
-            cause="the download or copy was interrupted",
-            remedy="fetch the archive again, or extract it and pass the folder",
+            f"{path} is damaged: {error}.",
+            "fetch the archive again, or extract it and pass the folder",
         ) from None
 
 
@@ -251,7 +247,7 @@ def _head(path: Path) -> bytes:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Is this the archive's true end? tarfile stops at a broken or cut header without a word.
+    """Raise if this is not the archive's true end: tarfile stops at a broken header silently.
 
     Reading on to the last byte also lets a compressed stream check its length and checksum.
     """
@@ -267,28 +263,21 @@ def _check_end(archive: tarfile.TarFile) -> None:
 
 def _nothing_found(path: Path, found: str) -> InputFormatError:
     return InputFormatError(
-        f"{path} holds no cell type in the DeepChrome layout.",
-        found=found,
-        expected=_LAYOUT,
-        cause="the path names another folder, or the files have other names",
-        remedy="pass the folder that holds the cell types' folders, or the archive itself",
+        f"{path} holds no cell type in the DeepChrome layout: it is {found}.",
+        f"pass the folder or archive that holds {_LAYOUT}",
     )
 
 
 def _found_twice(cell_type: str, first: str, second: str, where: str) -> InputFormatError:
     return InputFormatError(
-        f"{where} holds {cell_type} twice, and nothing says which one counts.",
-        found=f"{first} and {second}",
-        expected="one file for each split of a cell type",
-        remedy="pass the folder that is meant, or remove the other",
+        f"{where} holds {cell_type} twice: {first} and {second}.",
+        "pass the folder that is meant, or remove the other",
     )
 
 
 def _absent(path: Path, absent: list[str], present: list[str]) -> UnknownGeneError:
-    listed = ", ".join(present[:8]) + (f", … ({len(present)} in all)" if len(present) > 8 else "")
     return UnknownGeneError(
-        f"{path} does not hold the cell type {', '.join(absent)}.",
-        found=listed,
-        expected=", ".join(absent),
-        cause="the names are those of the folders above `classification`, capitals included",
+        f"{path} does not hold the cell type {', '.join(absent)}, only {first_names(present, 8)} "
+        f"({len(present)} in all).",
+        "use the names of the folders above `classification`, capitals included",
     )
