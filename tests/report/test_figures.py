@@ -29,9 +29,9 @@ from simplechrome.report.figures.style import (
     CLASS_COLORS,
     FAINT,
     MUTED,
-    PALETTE,
     inline_svg,
     mark_colors,
+    palette,
     series_lines,
     short_name,
     spread,
@@ -459,8 +459,8 @@ def test_wilson_interval_as_published() -> None:
 
 def test_colors_belong_to_names_and_not_to_positions() -> None:
     alone, among = series_lines(["VAE 10"]), series_lines(["raw", "PCA 10", "mine", "VAE 10"])
-    assert alone["VAE 10"]["color"] == among["VAE 10"]["color"] == PALETTE["vae"].light
-    assert among["mine"]["color"] not in {PALETTE[known].light for known in ("raw", "pca", "vae")}
+    assert alone["VAE 10"]["color"] == among["VAE 10"]["color"] == palette()["vae"].light
+    assert among["mine"]["color"] not in {palette()[known].light for known in ("raw", "pca", "vae")}
     assert series_lines(["permuted labels"])["permuted labels"]["color"] == MUTED
     assert mark_colors(["x", "H3K4me3"])[1] == mark_colors(["H3K4me3"])[0]
 
@@ -472,7 +472,7 @@ def test_names_that_share_a_color_differ_in_dashes() -> None:
 
 def test_palette_has_no_color_twice() -> None:
     # Each light shade stands for one variable of the style sheet.
-    assert len({hue.light for hue in PALETTE.values()}) == len(PALETTE)
+    assert len({hue.light for hue in palette().values()}) == len(palette())
 
 
 def test_short_name_is_one_printable_line() -> None:
@@ -513,7 +513,7 @@ def test_svg_keeps_text_follows_the_pages_colors_and_is_the_same_every_time() ->
     first, second = (inline_svg(figure, "a", "A <curve> & more") for figure in figures)
     assert first == second
     assert ">0.889  VAE 10</text>" in first
-    assert f"var(--vae,{PALETTE['vae'].light})" in first
+    assert f"var(--vae,{palette()['vae'].light})" in first
     assert 'aria-label="A &lt;curve&gt; &amp; more"' in first
     assert "http" not in first
     assert "<style" not in first

@@ -14,7 +14,7 @@ from simplechrome.report.figures.benchmark import (
     grid_figure,
     paired_difference_figure,
 )
-from simplechrome.report.figures.style import MUTED, PALETTE, SURFACE
+from simplechrome.report.figures.style import MUTED, SURFACE, palette
 
 
 def summary(models: list[str], counts: tuple[int, ...] = (20, 1000)) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def test_grid_has_a_panel_per_predictor_and_the_baseline_in_each() -> None:
         # The baseline in gray, then two models: a preset stands beside our own settings.
         assert axes.lines[0].get_color() == MUTED
         assert len(axes.lines) == 3
-    assert panels[0].lines[2].get_color() == PALETTE["pca"].light
+    assert panels[0].lines[2].get_color() == palette()["pca"].light
 
 
 def test_bad_model_does_not_press_the_others_together() -> None:
@@ -86,7 +86,7 @@ def test_filled_points_are_those_whose_interval_excludes_zero() -> None:
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["pca:linear", "vae:linear"]  # the baseline itself has no row
     faces = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"]
-    assert faces == [PALETTE["pca"].light, SURFACE]
+    assert faces == [palette()["pca"].light, SURFACE]
 
 
 def test_difference_outside_of_the_scale_is_an_arrow() -> None:

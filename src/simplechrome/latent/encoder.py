@@ -409,6 +409,7 @@ class RawWindow(WindowEncoder):
     name = "none"
     title = "the window itself"
     gives_latents = False
+    color = ("#6b7a8f", "#a4b5c8")
     exporter = "simplechrome.export.encoders:raw_window"
 
     transform_function: TransformFunction = "log1p"

@@ -21,7 +21,7 @@ import xarray as xr
 from markupsafe import Markup, escape
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report.figures.style import HALF_WIDTH, PALETTE, inline_svg, write_svg
+from simplechrome.report.figures.style import HALF_WIDTH, inline_svg, palette, write_svg
 from simplechrome.work.files import whole_file
 
 N_SECTIONS_WITHOUT_CONTENTS = 4
@@ -158,7 +158,7 @@ def render_page(page: Page) -> str:
                 for section in page.sections
             ],
             "contents": len(page.sections) > N_SECTIONS_WITHOUT_CONTENTS,
-            "palette": PALETTE,
+            "palette": palette(),
         }
     )
 

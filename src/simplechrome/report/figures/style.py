@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
 from simplechrome.errors import InputFormatError
+from simplechrome.latent.registry import ENCODERS
+from simplechrome.predictors.registry import PREDICTORS
 
 PIXELS_PER_INCH = 100
 """How large an inch of a figure is on the page: 9 points of text come out as 12.5 pixels."""
@@ -46,13 +48,6 @@ PALETTE: dict[str, Hue] = {
     "accent": Hue("#1d6a86", "#6cbcd8"),
     "low": Hue("#2a6fbb", "#6fb0f2"),
     "high": Hue("#c9511c", "#f58d5a"),
-    "raw": Hue("#6b7a8f", "#a4b5c8"),
-    "log-means": Hue("#bf8427", "#c4973a"),
-    "pca": Hue("#4538b3", "#b48bfa"),
-    "vae": Hue("#0b9a6d", "#7fe6bd"),
-    "consensus": Hue("#b5306f", "#f090c4"),
-    "deepchrome": Hue("#82104d", "#fb6787"),
-    "attentivechrome": Hue("#4b5d0f", "#cfe573"),
     "h3k4me3": Hue("#a01f2b", "#f4736a"),
     "h3k4me1": Hue("#c8911a", "#ebb02a"),
     "h3k36me3": Hue("#1f8f6a", "#6fe8b8"),
@@ -70,13 +65,8 @@ EXPRESSION_COLORS = LinearSegmentedColormap.from_list(
     "expression", ["#3a6bbf", "#757bb4", "#b5708a", "#dd7b4a", "#f2a73b"]
 )
 
-_SERIES = ("raw", "log-means", "pca", "vae", "consensus", "deepchrome", "attentivechrome")
-_SERIES_PREFIXES = {
-    **{name: name for name in _SERIES},
-    "window": "raw",
-    "none": "raw",
-    "logmeans": "log-means",
-}
+_WINDOW = ("raw", "window", "none")  # names of the window itself
+
 _DASHES: list[Any] = ["-", (0, (5, 1.6)), (0, (2, 1.2)), (0, (6, 1.5, 1, 1.5))]
 _CONTROLS = ("permuted", "shuffled", "control", "chance", "random")
 
@@ -122,29 +112,42 @@ styled = matplotlib.style.context(["default", STYLE])
 """Decorates a function that draws, so that neither a user's settings leak in nor ours out."""
 
 
+def series_hues() -> dict[str, Hue]:
+    """Return the color of the window and of each registered encoder and predictor that has one."""
+    classes = [kinds.get(name) for kinds in (ENCODERS, PREDICTORS) for name in kinds.names()]
+    own = {each.name.replace("_", "-"): Hue(*each.color) for each in classes if each.color}
+    return {"raw": own.pop("none"), **own}
+
+
+def palette() -> dict[str, Hue]:
+    """Return all colors of figures and pages by name."""
+    return PALETTE | series_hues()
+
+
 def series_lines(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the line (color and dashes) of each representation or model.
 
-    A known one (its name begins with raw, log-means, PCA, VAE, consensus, DeepChrome or
-    AttentiveChrome) has its own color in every figure, controls are gray, and others take the
-    colors that are left, in order. Where names share a color, as VAE 10 and VAE 20, dashes
-    differ.
+    A name that begins with that of an encoder or predictor with a color of its own has that color
+    in every figure, controls are gray, and others take the colors that are left, in order. Names
+    that share a color, as VAE 10 and VAE 20, differ in dashes.
     """
+    series = series_hues()
+    prefixes = {**{name: name for name in series}, **dict.fromkeys(_WINDOW, "raw")}
     hues: dict[str, str] = {}
     for name in names:
         plain = re.sub(r"[\s_]+", "-", name.strip().lower())
-        known = (hue for prefix, hue in _SERIES_PREFIXES.items() if plain.startswith(prefix))
+        known = (hue for prefix, hue in prefixes.items() if plain.startswith(prefix))
         hue = "muted" if plain.startswith(_CONTROLS) else next(known, None)
         if hue is not None:
             hues[name] = hue
-    spare = [hue for hue in _SERIES if hue not in hues.values()] or list(_SERIES)
+    spare = [hue for hue in series if hue not in hues.values()] or list(series)
     others = [name for name in names if name not in hues]
     hues |= {name: spare[i % len(spare)] for i, name in enumerate(others)}
-    lines: dict[str, dict[str, Any]] = {}
+    colors, lines = palette(), dict[str, dict[str, Any]]()
     for i, name in enumerate(names):
         n_before = sum(hues[other] == hues[name] for other in names[:i])
         lines[name] = {
-            "color": PALETTE[hues[name]].light,
+            "color": colors[hues[name]].light,
             "linestyle": _DASHES[n_before % len(_DASHES)],
         }
     return lines
@@ -156,9 +159,10 @@ def mark_colors(marks: Sequence[str]) -> list[str]:
     The five core marks have their own in every figure; others take the series' colors, in
     order.
     """
+    series = list(series_hues().values())
     others = [mark for mark in marks if mark.lower() not in PALETTE]
-    extra = {mark: _SERIES[i % len(_SERIES)] for i, mark in enumerate(others)}
-    return [PALETTE[extra.get(mark, mark.lower())].light for mark in marks]
+    extra = {mark: series[i % len(series)] for i, mark in enumerate(others)}
+    return [(extra.get(mark) or PALETTE[mark.lower()]).light for mark in marks]
 
 
 def check_shapes(sizes: Mapping[str, int], **arrays: np.ndarray) -> None:
@@ -277,8 +281,6 @@ def write_svg(figure: Figure, path: str | os.PathLike[str]) -> None:
 _NAMESPACES = re.compile(r"^\{[^}]*\}")
 _LONG_NUMBER = re.compile(r"\d+\.\d{3,}")
 _REFERENCE = re.compile(r"#([\w-]+)")
-_LIGHT_TO_VARIABLE = {hue.light: f"var(--{name},{hue.light})" for name, hue in PALETTE.items()}
-_COLOR = re.compile("|".join(_LIGHT_TO_VARIABLE))
 _FONT_FAMILY = re.compile(r"font-family: [^;]*;? ?")
 
 
@@ -306,6 +308,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         figure.savefig(buffer, format="svg", dpi=2 * PIXELS_PER_INCH, metadata=nothing)
     root = ElementTree.fromstring(buffer.getvalue())
     elements = list(root.iter())
+    variables = {hue.light: f"var(--{color},{hue.light})" for color, hue in palette().items()}
     referred = {
         match
         for element in elements
@@ -314,7 +317,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     for element in elements:
         element.tag = _NAMESPACES.sub("", element.tag)
         element.attrib = {
-            _NAMESPACES.sub("", key): _page_attribute(_NAMESPACES.sub("", key), value, name)
+            _NAMESPACES.sub("", key): _page_attribute(
+                _NAMESPACES.sub("", key), value, name, variables
+            )
             for key, value in element.attrib.items()
             if not (key == "id" and value not in referred)
         }
@@ -337,7 +342,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _page_attribute(key: str, value: str, name: str) -> str:
+def _page_attribute(key: str, value: str, name: str, variables: Mapping[str, str]) -> str:
     if key == "id":
         return f"{name}-{value}"
     if key == "href" and value.startswith("#"):
@@ -346,7 +351,7 @@ def _page_attribute(key: str, value: str, name: str) -> str:
         return value.replace("url(#", f"url(#{name}-")
     if key == "style":
         value = _FONT_FAMILY.sub("", value).replace("url(#", f"url(#{name}-")
-        return _COLOR.sub(lambda match: _LIGHT_TO_VARIABLE[match[0]], value)
+        return re.sub("|".join(variables), lambda match: variables[match[0]], value)
     if key in ("d", "x", "y"):
         return _LONG_NUMBER.sub(lambda match: f"{float(match[0]):.2f}", value).replace("\n", "")
     return value
