@@ -101,10 +101,8 @@ def _is_whole(value: object) -> bool:
 def check_format_version(attributes: Mapping[str, object], where: str) -> None:
     """Refuse attributes of a dataset that this program cannot read.
 
-    Raises
-    ------
-    DatasetFormatError
-        If `format_version` is absent, no whole number, or newer than `FORMAT_VERSION`.
+    Raises DatasetFormatError if `format_version` is absent, no whole number, or newer than
+    `FORMAT_VERSION`.
     """
     version = attributes.get("format_version")
     _require(

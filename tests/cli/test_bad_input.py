@@ -18,9 +18,9 @@ FIT = "fit {w}/one.zarr -o {o}/run --encoder log_means"
 WRONG = {
     "no such dataset": ("inspect {w}/nowhere.zarr", "There is no dataset at"),
     "file instead of a dataset": ("inspect {w}/notes.txt", "is not a SimpleChrome dataset"),
-    "folder that is no dataset": ("inspect {w}/folder", "no zarr.json in it"),
+    "folder that is no dataset": ("inspect {w}/folder", "it has no zarr.json"),
     "fit: no such dataset": ("fit {w}/nowhere.zarr -o {o}/run", "There is no dataset at"),
-    "no genes' places": ("fit {w}/unplaced.zarr -o {o}/run", "does not say where its genes lie"),
+    "no genes' places": ("fit {w}/unplaced.zarr -o {o}/run", "no places of genes"),
     "no labels": ("fit {w}/unlabelled.zarr -o {o}/run", "None of the genes has a label"),
     "labels of one class": ("fit {w}/all_high.zarr -o {o}/run", "labels are of one class"),
     "no expression": (
@@ -32,7 +32,10 @@ WRONG = {
     "no label asked for": (FIT + " --labels 0", "`--labels` has a value that makes no sense"),
     "labels that are no number": (FIT + " --labels many", "'many' is not a number, nor `all`"),
     "misspelt chromosome": (FIT + " --test-chroms chr1,chrl", "No gene lies on chrl"),
-    "chromosome in two parts": (FIT + " --test-chroms chr2", "in two parts of the split: chr2"),
+    "chromosome in two parts": (
+        FIT + " --test-chroms chr2",
+        "test and validation: chr2",
+    ),
     "no chromosome to test": (FIT + " --test-chroms ,", "no gene for test"),
     "no such fold": (FIT + " --fold 9", "There is no fold 9"),
     "no published split": (
@@ -150,7 +153,7 @@ def test_wrong_input_is_one_message(
         ("[encoder]\nname = 'vae'\nkernel = 4", "VAE's sizes make no sense"),
         ("[encoder]\nname = 'vae'\nchannels = []", "VAE's sizes make no sense"),
         ("[encoder]\nname = 'log_means'\nn_regions = 99", "number of regions makes no sense"),
-        ("[split]\nkind = 'random'\ntest_share = 0.9", "shares of a random split"),
+        ("[split]\nkind = 'random'\ntest_share = 0.9", "random split with fractions"),
     ],
 )
 def test_wrong_configuration_is_one_message(

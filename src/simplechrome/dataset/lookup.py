@@ -42,10 +42,7 @@ class NeighborsData(NamedTuple):
 def find_gene(dataset: xr.Dataset, gene_id: str) -> int:
     """Return the position of a gene, by id or by a name that no other gene has.
 
-    Raises
-    ------
-    UnknownGeneError
-        If no gene, or more than one, has that name.
+    Raises UnknownGeneError if no gene, or more than one, has that name.
     """
     ids = dataset["gene_id"].values
     names = dataset["gene_name"].values if "gene_name" in dataset.coords else ids

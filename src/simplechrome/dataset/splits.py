@@ -175,10 +175,7 @@ def assign_as_published(dataset: xr.Dataset) -> np.ndarray:
     It runs in order of gene number: the fraction of high genes falls from train to test, and
     windows of different parts overlap. For comparison with published figures only.
 
-    Raises
-    ------
-    SplitError
-        If the dataset does not hold the published split.
+    Raises SplitError if the dataset does not hold the published split.
     """
     if "published_split" not in dataset.coords:
         raise SplitError(
@@ -228,10 +225,7 @@ def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]
 
     The largest chromosome goes to the smallest fold so far, and so on.
 
-    Raises
-    ------
-    SplitError
-        If there are fewer chromosomes than folds, or fewer than three folds.
+    Raises SplitError if there are fewer chromosomes than folds, or fewer than three folds.
     """
     chromosomes = _chromosomes(dataset)
     counts = chromosomes.counts()
@@ -255,10 +249,7 @@ def chromosome_folds(dataset: xr.Dataset, n_folds: int) -> list[tuple[str, ...]]
 def assign_by_fold(dataset: xr.Dataset, fold: int, n_folds: int = 5) -> np.ndarray:
     """Return the part of each gene when fold `fold` is tested and the next one validates.
 
-    Raises
-    ------
-    SplitError
-        If there is no such fold.
+    Raises SplitError if there is no such fold.
     """
     folds = chromosome_folds(dataset, n_folds)
     if not 0 <= fold < n_folds:

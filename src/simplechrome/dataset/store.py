@@ -75,10 +75,7 @@ def stored_attributes(folder: str | Path) -> dict[str, Any]:
 def require_dataset_only(folder: str | Path) -> None:
     """Refuse to replace a folder that holds anything else than a dataset.
 
-    Raises
-    ------
-    OutputExistsError
-        If it holds anything else, or is a file.
+    Raises OutputExistsError if it holds anything else, or is a file.
     """
     held, ours = Path(folder), is_dataset(folder)
     names = [entry.name for entry in held.iterdir()] if held.is_dir() else ["a file"]

@@ -52,10 +52,7 @@ def mark_present(
 ) -> NDArray[np.bool_]:
     """Return which tracks exist, (cell_type, mark).
 
-    Raises
-    ------
-    ConfigError
-        If marks or cell types are unknown, or a cell type is left without a mark.
+    Raises ConfigError if marks or cell types are unknown, or a cell type is left without a mark.
     """
     if not marks or not set(marks) <= set(MARKS) or len(set(marks)) < len(marks):
         raise ConfigError(

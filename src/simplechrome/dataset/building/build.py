@@ -160,10 +160,7 @@ def build_arrays_on_disk(
     The cell type is the file's name without its ending. Files are described at
     `simplechrome.sources.arrays.read_arrays`; all else is as for `build_deepchrome_on_disk`.
 
-    Raises
-    ------
-    InputFormatError
-        If there is no file, or two have one name.
+    Raises InputFormatError if there is no file, or two have one name.
     """
     files = [Path(path) for path in paths]
     repeated = {file.stem for file in files if [f.stem for f in files].count(file.stem) > 1}

@@ -43,7 +43,10 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def _union(datasets: Sequence[xr.Dataset], name: str) -> np.ndarray:
     """Return names in the order in which they first occur."""
-    return pd.unique(np.concatenate([each[name].values for each in datasets]).astype(object))
+    # Outlines of one layout share their arrays of names: each is looked through once.
+    arrays = [each[name].values for each in datasets]
+    distinct = {id(array): array for array in arrays}
+    return pd.unique(np.concatenate([*distinct.values()]).astype(object))
 
 
 def _check_alike(datasets: Sequence[xr.Dataset]) -> None:
@@ -101,13 +104,15 @@ def _gene_table(datasets: Sequence[xr.Dataset]) -> pd.DataFrame | None:
 
 
 def _published_split(datasets: Sequence[xr.Dataset], gene_ids: np.ndarray) -> np.ndarray | None:
-    tables = [
-        pd.DataFrame({"gene": d["gene_id"].values, "split": d["published_split"].values})
+    pairs = [
+        (d["gene_id"].values, d["published_split"].values)
         for d in datasets
         if "published_split" in d.coords
     ]
-    if not tables:
+    if not pairs:
         return None
+    distinct = {(id(genes), id(split)): (genes, split) for genes, split in pairs}
+    tables = [pd.DataFrame({"gene": g, "split": split}) for g, split in distinct.values()]
     every = pd.concat(tables).drop_duplicates()
     every = every[every["split"] != ""]
     again = every["gene"].duplicated()

@@ -116,10 +116,7 @@ class TrackOptions(AnnotationOptions):
 def make_options(kind: type[Options], given: dict[str, Any]) -> Options:
     """Return these options, checked.
 
-    Raises
-    ------
-    ConfigError
-        If there is no such option, or its value is invalid.
+    Raises ConfigError if there is no such option, or its value is invalid.
     """
     try:
         return kind(**given)

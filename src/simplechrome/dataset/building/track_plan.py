@@ -269,10 +269,7 @@ def _outside(
 def require_placed(plan: Plan, observed: np.ndarray, path: str) -> None:
     """Refuse a text file, whose chromosomes only reading shows, without data at any gene.
 
-    Raises
-    ------
-    GenomeMismatchError
-        If it holds nothing on any of the genes' chromosomes.
+    Raises GenomeMismatchError if it holds nothing on any of the genes' chromosomes.
     """
     if not observed.any():
         names = ", ".join(list(plan.files[path].names.values())[:3])

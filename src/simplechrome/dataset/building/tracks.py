@@ -425,10 +425,7 @@ def subtract_control(track: BinnedTrack, control: BinnedTrack, name: str) -> Bin
 def per_million(track: BinnedTrack, name: str) -> BinnedTrack:
     """Return a track of reads per million reads of its library.
 
-    Raises
-    ------
-    InputFormatError
-        If it holds no reads.
+    Raises InputFormatError if it holds no reads.
     """
     if not track.depth > 0:
         raise InputFormatError(

@@ -72,16 +72,7 @@ def genomic_neighbors(
         np.concatenate([part[k] for part in parts]) if parts else np.empty(0, np.int64)
         for k in range(3)
     )
-    return make_graph(
-        dataset["gene_id"].values,
-        gene,
-        neighbor=neighbor,
-        kind=np.zeros(gene.size, np.int8),
-        **edge_places(dataset, gene, neighbor),
-        weight=np.ones(gene.size),
-        rank=rank,
-        kinds=(GENOMIC,),
-    )
+    return weighted_graph(dataset, gene, neighbor, np.ones(gene.size), GENOMIC, rank=rank)
 
 
 def _check_limits(n: int | None, within: float | None) -> None:
@@ -196,9 +187,17 @@ def edge_places(
 
 
 def weighted_graph(
-    dataset: xr.Dataset, gene: np.ndarray, neighbor: np.ndarray, weight: np.ndarray, kind: str
+    dataset: xr.Dataset,
+    gene: np.ndarray,
+    neighbor: np.ndarray,
+    weight: np.ndarray,
+    kind: str,
+    *,
+    rank: np.ndarray | None = None,
 ) -> NeighborGraph:
     """Return a graph of one kind, ranked by weight, and at equal weight by row."""
+    if rank is None:
+        rank = rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor))
     return make_graph(
         dataset["gene_id"].values,
         gene,
@@ -206,6 +205,6 @@ def weighted_graph(
         kind=np.zeros(len(gene), np.int8),
         **edge_places(dataset, gene, neighbor),
         weight=weight,
-        rank=rank_by(np.asarray(gene), -np.asarray(weight), np.asarray(neighbor)),
+        rank=rank,
         kinds=(kind,),
     )

@@ -151,27 +151,27 @@ class NeighborGraph:
         )
 
 
-_EDGE_ARRAYS = ("neighbor", "kind", "distance", "orientation", "weight", "rank")
+_EDGE_ARRAYS = {
+    **{"neighbor": np.int32, "kind": np.int8, "distance": np.float64, "orientation": np.int8},
+    **{"weight": np.float32, "rank": np.int32},
+}
 
 
 def make_graph(
     gene_id: Sequence[str] | np.ndarray,
     gene: np.ndarray,
     *,
-    neighbor: np.ndarray,
-    kind: np.ndarray,
-    distance: np.ndarray,
-    orientation: np.ndarray,
-    weight: np.ndarray,
-    rank: np.ndarray,
     kinds: Sequence[str],
+    **edges: np.ndarray,
 ) -> NeighborGraph:
     """Return the graph of these edges, given in any order.
 
     Parameters
     ----------
     gene : (edge,)
-        Row of the gene whose edge it is; the others as in `NeighborGraph`.
+        Row of the gene whose edge it is.
+    edges : (edge,)
+        neighbor, kind, distance, orientation, weight and rank, as in `NeighborGraph`.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def make_graph(
         If an edge leads to a gene that is not there, or to the gene itself.
     """
     ids = np.asarray(gene_id, dtype=object)
-    gene, neighbor = np.asarray(gene, np.int64), np.asarray(neighbor, np.int64)
+    gene, neighbor = np.asarray(gene, np.int64), np.asarray(edges["neighbor"], np.int64)
     for name, rows in (("gene", gene), ("neighbor", neighbor)):
         if rows.size and not (rows.min() >= 0 and rows.max() < ids.size):
             raise InputFormatError(
@@ -192,28 +192,19 @@ def make_graph(
             f"A gene is its own neighbor in {int(own.sum())} edges, the first of "
             f"{ids[gene[own][0]]}."
         )
-    order = np.lexsort((rank, kind, gene))
+    order = np.lexsort((edges["rank"], edges["kind"], gene))
     counts = np.bincount(gene, minlength=ids.size)
-    return NeighborGraph(
-        ids,
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        neighbor[order].astype(np.int32),
-        np.asarray(kind)[order].astype(np.int8),
-        np.asarray(distance, np.float64)[order],
-        np.asarray(orientation)[order].astype(np.int8),
-        np.asarray(weight, np.float32)[order],
-        np.asarray(rank)[order].astype(np.int32),
-        tuple(kinds),
-    )
+    columns: dict[str, Any] = {
+        name: np.asarray(edges[name])[order].astype(dtype) for name, dtype in _EDGE_ARRAYS.items()
+    }
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return NeighborGraph(ids, offsets, kinds=tuple(kinds), **columns)
 
 
 def union(*graphs: NeighborGraph) -> NeighborGraph:
     """Return the edges of all these graphs; the order of genes is that of the first.
 
-    Raises
-    ------
-    ConfigError
-        If no graph is given, or two of them hold the same kind.
+    Raises ConfigError if no graph is given, or two of them hold the same kind.
     """
     if not graphs:
         raise ConfigError("A union needs one graph or more.")
@@ -354,14 +345,5 @@ def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) 
     edge += graph.offsets[donor][gene]
     own = graph.neighbor[edge] == gene  # a gene may be the neighbor of its donor
     gene, edge = gene[~own], edge[~own]
-    return make_graph(
-        graph.gene_id,
-        gene,
-        neighbor=graph.neighbor[edge],
-        kind=graph.kind[edge],
-        distance=graph.distance[edge],
-        orientation=graph.orientation[edge],
-        weight=graph.weight[edge],
-        rank=graph.rank[edge],
-        kinds=graph.kinds,
-    )
+    parts = {name: getattr(graph, name)[edge] for name in _EDGE_ARRAYS}
+    return make_graph(graph.gene_id, gene, kinds=graph.kinds, **parts)

@@ -51,10 +51,7 @@ class TrackTransform:
     def fit(self, dataset: xr.Dataset) -> TrackTransform:
         """Fit the level, profile and scale of each track to these (training) windows.
 
-        Raises
-        ------
-        InputFormatError
-            If values are negative.
+        Raises InputFormatError if values are negative.
         """
         self.marks_ = [str(mark) for mark in dataset["mark"].values]
         self.bins_ = dataset.sizes["bin"]
