@@ -34,7 +34,7 @@ PROGRAM = Path(sys.executable).with_name("simplechrome")
 BUILD = "build deepchrome layout/data --genes layout/genes.tsv.gz"
 BENCHMARK = (
     "benchmark data.zarr --jobs 1 --threads 1 --labels 20,all --seeds 2 --permutations 0 "
-    "--predictors linear"
+    "--predictors linear --baseline pca:linear"
 )
 FIT = "fit data.zarr --threads 1 --encoder"
 # The command, and one that makes the older result.
