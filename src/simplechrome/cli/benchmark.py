@@ -74,7 +74,7 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
     "cell_types",
     multiple=True,
     callback=lambda context, parameter, value: value or None,
-    help="Learn from this one; may be repeated. [default: each of the dataset]",
+    help="Train on this one; may be repeated. [default: each of the dataset]",
 )
 @click.option(
     "--transfer",
@@ -100,7 +100,9 @@ def _labels(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option("--permuted-labels", type=int, help="Labels in each of these. [default: 100]")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
-@click.option("--threads", type=int, help="CPU threads of each. [default: cores / jobs]")
+@click.option(
+    "--threads", type=int, help="CPU threads of each. [default: networks cores / jobs, others 1]"
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="[default: cpu]")
 @overwrite_option
 @resume_option
@@ -115,12 +117,12 @@ def command(
     resume: bool,
     **options: Any,
 ) -> None:
-    """Which model predicts expression best, with how many labels, and how sure is that?
+    """Compare models of expression, by number of labels.
 
     Every representation × predictor is fitted on the same draws of labels and scored on the same
     held-out genes, so that models are compared in pairs. Ends in tables, figures, a report and a
-    write-up. Each fit is kept: stopped or killed, it goes on with --resume, and --resume with a
-    larger grid adds to a finished one.
+    write-up. Each fit is kept: an interrupted benchmark resumes with --resume, and --resume with
+    a larger grid adds to a finished one.
 
     \b
     Examples:

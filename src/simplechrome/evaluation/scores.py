@@ -69,7 +69,7 @@ def format_score(scores: dict[str, Any], name: str) -> str:
 
 
 def format_uncertainty(metrics: dict[str, Any]) -> str:
-    """How were probabilities calibrated, and what is promised? Empty where nothing is."""
+    """Return the calibration and nominal coverage of a run in words; empty without any."""
     how = metrics.get("uncertainty")
     if not how:
         return ""
@@ -87,7 +87,7 @@ def format_uncertainty(metrics: dict[str, Any]) -> str:
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:
-    """What does a run's metrics.json say, as lines for a terminal?"""
+    """Return a run's metrics.json as lines for a terminal."""
     lines = [f"{metrics['n_labels']} labelled genes, seed {metrics['seed']}"]
     if metrics.get("ensemble", 1) > 1:
         lines[0] += f", ensemble of {metrics['ensemble']}"
@@ -102,7 +102,7 @@ def format_metrics(metrics: dict[str, Any]) -> str:
 
 
 def format_part(scores: dict[str, Any], task: str, part: str) -> list[str]:
-    """What do these scores say, as lines for a terminal? `part`: whose genes they are of."""
+    """Return the scores of one part of a split as lines for a terminal."""
     names = [*shown_scores(task), *(["coverage"] if "coverage" in scores else [])]
     shown = [f"{NAMES[n]} {format_score(scores, n)}" for n in names]
     cell_types = scores.get("cell_types", {})
@@ -117,7 +117,7 @@ def format_part(scores: dict[str, Any], task: str, part: str) -> list[str]:
 
 
 def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Which predictions can be scored: those of genes with a label, or a measured expression?
+    """Return the predictions of genes with a label, or a measured expression.
 
     Genes without data have no prediction, and are not among them.
     """
@@ -130,7 +130,7 @@ def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
-    """What do label sets or intervals hold, gene by gene?
+    """Return what label sets or intervals cover, gene by gene.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def _score_several(known: pd.DataFrame, task: str, with_coverage: bool) -> dict[
 def score_predictions(
     predictions: pd.DataFrame, task: str, *, with_coverage: bool = True
 ) -> dict[str, Any]:
-    """How good are these predictions?
+    """Score predictions by every metric of the task, with intervals.
 
     Parameters
     ----------
@@ -282,8 +282,8 @@ def score_predictions(
     task
         `classification`, `regression` or `difference`.
     with_coverage
-        Measure the coverage of label sets or intervals, where the predictions have them, and how
-        right calibrated probabilities are; not for the genes that these come from.
+        Measure the coverage of label sets or intervals, where the predictions have them, and the
+        calibration of probabilities; not for the genes that these come from.
 
     Returns
     -------
