@@ -1,7 +1,7 @@
 """Tiny files in the DeepChrome layout, for the tests of its reader.
 
 Genes have three bins. The count of gene 3, bin 2, mark m (1 to 5) is 321 + 1000 m: each value
-tells where it should be found. Genes with odd numbers are high.
+shows where it should be found. Genes with odd numbers are high.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def text(table: list[list[str]]) -> str:
 
 
 def layout(**changed: str | None) -> dict[str, str]:
-    """The three files of a cell type, some replaced or (None) left out."""
+    """The three files of a cell type, some replaced or (None) absent."""
     files: dict[str, str | None] = {split: text(rows(genes)) for split, genes in GENES.items()}
     return {split: content for split, content in (files | changed).items() if content is not None}
 

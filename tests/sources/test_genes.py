@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from simplechrome.errors import (
     ConfigError,
     InputFormatError,
-    MissingInputError,
     SimpleChromeError,
 )
 from simplechrome.sources.genome.genes import read_genes
@@ -165,11 +164,6 @@ HEADER = "gene_id\tchrom\ttss\tstrand\n"
 def test_bad_input_is_named_with_file_and_line(genes_from, content, message):
     with pytest.raises(InputFormatError, match=message):
         genes_from(content)
-
-
-def test_missing_file_is_named(tmp_path):
-    with pytest.raises(MissingInputError, match=r"no_genes\.tsv does not exist"):
-        read_genes(tmp_path / "no_genes.tsv")
 
 
 @st.composite

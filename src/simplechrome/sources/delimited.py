@@ -223,7 +223,7 @@ def _name_columns(
     if last_is_empty:
         raise InputFormatError(
             f"{problem}, and the last of every row is empty: rows that end in a delimiter and row "
-            "names without a header cannot be told apart here.",
+            "names without a header look the same here.",
             "name the first column gene_id",
         )
     if known[0]:

@@ -27,7 +27,7 @@ from simplechrome.sources.text import open_text
 logger = logging.getLogger(__name__)
 
 _VALUE_COLUMNS = ("expression", "rpkm", "tpm", "fpkm", "value")
-# In a wide table the first column holds the ids whatever its name; these names help to tell a
+# In a wide table the first column holds the ids whatever its name; these names help to separate a
 # trailing delimiter from row names without a header.
 _INDEX_COLUMNS = frozenset(
     {*GENE_ID_COLUMNS, "", "id", "name", "gene_name", "symbol", "gene_symbol", "ensembl", "geneid"}

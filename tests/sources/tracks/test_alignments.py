@@ -139,13 +139,6 @@ def test_windows_beyond_the_chromosome_and_on_unknown_ones(tmp_path: Path, kind:
         assert track.depth == 2
 
 
-def test_no_windows_at_all_still_have_a_library_size(tmp_path: Path) -> None:
-    path = write_alignments(tmp_path / "a.bam", [Read(0)])
-    track = bin_alignments(path, windows(), ReadRule())
-    assert track.values.shape == (0, 3)
-    assert track.depth == 1
-
-
 @KINDS
 def test_empty_file_counts_zero(tmp_path: Path, kind: str) -> None:
     path = write_alignments(tmp_path / f"a.{kind}", [])
@@ -360,11 +353,6 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -
     path = tmp_path / "a.bam"
     path.write_bytes(content)
     assert message in refusal(path, InputFormatError)
-
-
-def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    assert "does not exist" in refusal(tmp_path / "none.bam", MissingInputError)
-    assert "is a folder" in refusal(tmp_path, MissingInputError)
 
 
 def test_reads_that_were_never_aligned_are_refused(tmp_path: Path) -> None:

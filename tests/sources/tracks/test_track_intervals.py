@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import itertools
 import logging
-import lzma
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from simplechrome.errors import ConfigError, InputFormatError, MissingInputError
+from simplechrome.errors import ConfigError, InputFormatError
 from simplechrome.sources.tracks import intervals
 from simplechrome.sources.tracks.alignments import bin_alignments
 from simplechrome.sources.tracks.bigwig import bin_bigwig
@@ -74,23 +72,6 @@ def test_mean_is_weighted_by_overlap(tmp_path: Path, text: str) -> None:
     assert found.units == "mean_signal"
     # 10 * 2 + 5 * 4 + 10 * 1
     assert found.depth == 50.0
-
-
-@pytest.mark.parametrize(
-    "pack",
-    [gzip.compress, bz2.compress, lzma.compress, lambda data: b"".join(map(gzip.compress, data))],
-    ids=["gzip", "bzip2", "xz", "blocks"],
-)
-def test_compression_is_told_by_content(tmp_path: Path, pack) -> None:  # type: ignore[no-untyped-def]
-    data = TEXT.encode()
-    if pack(b"") == b"":
-        # As bgzip writes it: several packed blocks, one behind the other.
-        packed = gzip.compress(data[:20]) + gzip.compress(data[20:]) + gzip.compress(b"")
-    else:
-        packed = pack(data)
-    path = tmp_path / "no_suffix"
-    path.write_bytes(packed)
-    assert bin_bedgraph(path, around(("chr1", 100))).values.tolist() == [[2, 2]]
 
 
 def test_unknown_chromosomes_are_unobserved(tmp_path: Path) -> None:
@@ -176,16 +157,6 @@ def test_a_file_without_intervals_is_an_error(tmp_path: Path) -> None:
         bin_bedgraph(write(tmp_path, ""), around(("chr1", 0)))
 
 
-def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="does not exist"):
-        bin_bedgraph(tmp_path / "none", around(("chr1", 0)))
-    cut = tmp_path / "cut.gz"
-    lines = "".join(f"chr1\t{i}\t{i + 1}\t{i % 7}\n" for i in range(5000))
-    cut.write_bytes(gzip.compress(lines.encode())[:-2000])
-    with pytest.raises(InputFormatError, match="is cut off"):
-        bin_bedgraph(cut, around(("chr1", 0)))
-
-
 def test_a_line_without_end_does_not_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,7 +239,9 @@ def test_same_numbers_as_a_bigwig_and_as_the_average_over_bases(
     same = bin_bigwig(folder / "t.bw", wanted, gaps="missing")
     np.testing.assert_allclose(found.values, same.values, rtol=0, atol=1e-6)
     np.testing.assert_array_equal(found.observed, same.observed)
-    assert found.depth == pytest.approx(same.depth, rel=1e-6, abs=1e-3)
+    assert found.depth == pytest.approx(
+        same.depth, rel=1e-6, abs=0.1
+    )  # a header sums single precision
     for row, (name, start) in enumerate(places):
         padded = np.pad(signal[name], 200 + wanted.width, constant_values=np.nan)
         bases = padded[200 + wanted.width + start :][: wanted.width]
