@@ -463,8 +463,8 @@ def _kind_advice(units: str, tracks: list[_Track]) -> list[str]:
     advice = []
     if negative:
         advice.append(
-            f"{_named(negative)}: values below 0, as log ratios have. Models want counts, or "
-            "signal from 0 up (--transform asinh takes both)."
+            f"{_named(negative)}: values below 0, as log ratios have. Models need counts, or "
+            "signal from 0 up."
         )
     if units == "reads" and broken:
         advice.append(
