@@ -17,7 +17,7 @@ test: .venv/.ready
 	$(PYTEST) --dist loadfile -m "not tensorflow and not docs"
 
 test-docs: .venv/.ready
-	$(PYTEST) -m docs tests/test_pages.py
+	$(PYTEST) -m docs tests/test_pages.py tests/test_extend.py
 
 test-tensorflow: .venv/.tensorflow
 	$(PYTEST) --dist loadfile -m tensorflow tests/export tests/cli
