@@ -32,7 +32,7 @@ Encoder and linear head for **high or low expression** (above or below the media
 type) from histone marks around the TSS, for tracks whose cell types have no RNA:
 
     simplechrome predict pretrained:roadmap mine.zarr -o predictions.parquet
-    simplechrome fit mine.zarr -o runs/mine --from pretrained:roadmap --labels 50
+    simplechrome fit mine.zarr -o runs/mine --init-from pretrained:roadmap --labels 50
     simplechrome impute pretrained:roadmap mine.zarr -o imputed.zarr
 
 **Trained on** {n_cell_types} Roadmap cell types (hg19), {n_train} genes of all chromosomes but
@@ -55,8 +55,8 @@ In cell types that it has not seen expect less: docs/explanation/transfer.md.
 
 - windows of 10 kb around the TSS in 100 bins; other bins are refused;
 - counts of reads, or CPM. Depth does not matter: each new track is measured on its own windows, 100
-  or more. Thin tracks (below some .3 reads a bin) tell less. p-values and fold change are another
-  kind of signal, and are refused unless `--match-distribution` is given;
+  or more. Thin tracks (below some .3 reads a bin) carry less information. p-values and fold
+  change are another kind of signal, and are refused unless `--match-distribution` is given;
 - marks by these names; others are ignored. Missing ones are filled in from those that are there;
   without H3K4me3, or with repressive marks alone, expect the scores of such cell types in the
   table;
@@ -65,8 +65,8 @@ In cell types that it has not seen expect less: docs/explanation/transfer.md.
 
 **Limits**: {n_cell_types} cell types of one consortium, read counts at ±1; bulk tissue and cell
 lines; protein-coding genes with one TSS each; calibrated over all cell types together, so in a new
-one probabilities may be off (`--from` with some labels mends it). Genes of the training chromosomes
-were learned from: a score on them says nothing (the column `split` tells which).
+one probabilities may be off (fine-tuning with `--init-from` and some labels corrects them). Genes
+of the training chromosomes were used for training: do not score on them (see the column `split`).
 """
 
 
