@@ -21,11 +21,11 @@ WRONG = {
     "folder that is no dataset": ("inspect {w}/folder", "it has no zarr.json"),
     "fit: no such dataset": ("fit {w}/nowhere.zarr -o {o}/run", "There is no dataset at"),
     "no genes' places": ("fit {w}/unplaced.zarr -o {o}/run", "no places of genes"),
-    "no labels": ("fit {w}/unlabelled.zarr -o {o}/run", "None of the genes has a label"),
+    "no labels": ("fit {w}/unlabelled.zarr -o {o}/run", "genes has a label"),
     "labels of one class": ("fit {w}/all_high.zarr -o {o}/run", "labels are of one class"),
     "no expression": (
         "fit {w}/unlabelled.zarr -o {o}/run --task regression",
-        "None of the genes has a label",
+        "genes has a label",
     ),
     "more labels than genes": (FIT + " --labels 5000", "5000 labelled genes cannot be drawn"),
     "a single label": (FIT + " --labels 1", "All 1 labels are of one class"),

@@ -198,9 +198,8 @@ def test_unfitted_encoder_says_so(name: str, data: xr.Dataset, tmp_path: Path) -
 
 def test_encoder_of_another_class_is_refused(fitted: dict, tmp_path: Path) -> None:
     fitted["PCA"].save(tmp_path / "model")
-    with pytest.raises(ModelMismatchError, match="another kind") as caught:
+    with pytest.raises(ModelMismatchError, match="the class PCA, not LogMeans"):
         LogMeans.load(tmp_path / "model")
-    assert (caught.value.found, caught.value.expected) == ("PCA", "LogMeans")
 
 
 def test_predictor_is_no_encoder(tmp_path: Path) -> None:
@@ -229,7 +228,7 @@ def test_description_that_lacks_a_part_is_refused(fitted: dict, tmp_path: Path, 
     (tmp_path / "model" / "model.json").write_text(json.dumps(description))
     with pytest.raises(ModelFormatError, match="do not fit together") as caught:
         load_encoder(tmp_path / "model")
-    assert key in caught.value.found
+    assert key in caught.value.problem
 
 
 def test_option_that_this_version_does_not_know_is_refused(fitted: dict, tmp_path: Path) -> None:
@@ -239,7 +238,7 @@ def test_option_that_this_version_does_not_know_is_refused(fitted: dict, tmp_pat
     (tmp_path / "model" / "model.json").write_text(json.dumps(description))
     with pytest.raises(ModelFormatError, match="do not fit together") as caught:
         load_encoder(tmp_path / "model")
-    assert "whiten" in caught.value.found
+    assert "whiten" in caught.value.problem
 
 
 def test_seed_from_numpy_can_be_saved(data: xr.Dataset, tmp_path: Path) -> None:

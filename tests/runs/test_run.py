@@ -325,7 +325,7 @@ def test_first_run_that_fails_late_keeps_what_took_long(
     [
         (1, None, UndefinedScoreError, "of one class"),
         (1, 30, UndefinedScoreError, "of one class"),
-        (-1, None, MissingExpressionError, "None of the genes has a label"),
+        (-1, None, MissingExpressionError, "genes has a label"),
         (-1, 30, MissingExpressionError, "30 labelled genes cannot be drawn"),
         (None, 5000, MissingExpressionError, "5000 labelled genes cannot be drawn"),
         (None, 1, UndefinedScoreError, "All 1 labels are of one class"),

@@ -113,7 +113,7 @@ def test_other_number_of_threads_is_said(tmp_path: Path, caplog: pytest.LogCaptu
     write_state(tmp_path, state._replace(progress=state.progress._replace(threads=64)))
     with caplog.at_level(logging.WARNING):
         run(tmp_path, resume=True)
-    assert "began with 64 CPU threads and goes on with 1" in caplog.text
+    assert "began with 64 CPU threads and resumes with 1" in caplog.text
 
 
 def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

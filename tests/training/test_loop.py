@@ -141,7 +141,7 @@ def test_loss_that_is_not_finite_stops_with_a_clear_error() -> None:
     with pytest.raises(TrainingError, match=r"epoch 1: the loss is not finite") as caught:
         train(line(), squared_error, rows([1], [float("nan")]), settings())
     assert "learning rate" in str(caught.value)
-    assert "nan" in caught.value.found
+    assert "nan" in caught.value.problem
 
 
 def test_validation_loss_that_is_not_finite_stops_too() -> None:
@@ -295,9 +295,9 @@ def test_interrupt_in_the_first_epoch_goes_on_to_the_caller(
 
 
 def test_unknown_device_says_which_there_are() -> None:
-    with pytest.raises(TrainingError, match="no device 'abacus'") as caught:
+    with pytest.raises(TrainingError, match="device 'abacus' is not available") as caught:
         make_accelerator(settings(device="abacus"))
-    assert "cpu" in caught.value.found
+    assert "cpu" in caught.value.problem
 
 
 def test_device_may_change_within_a_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,16 +118,15 @@ def test_newer_version_is_refused_with_the_way_out(model: Path) -> None:
     (model / "model.json").write_text(json.dumps(description | {"model_version": 2}))
     with pytest.raises(ModelFormatError, match="newer version") as caught:
         read_model(model)
-    assert "model_version 2" in caught.value.found
+    assert "model_version 2" in caught.value.problem
     assert "pip install --upgrade" in caught.value.remedy
 
 
 def test_model_of_another_kind_is_refused(model: Path) -> None:
     description, _ = read_model(model)
     assert class_of(model, description, {"Toy": "home"}) == "home"
-    with pytest.raises(ModelMismatchError, match="another kind") as caught:
+    with pytest.raises(ModelMismatchError, match="class Toy, not PCA or VAE"):
         class_of(model, description, {"PCA": "", "VAE": ""})
-    assert (caught.value.found, caught.value.expected) == ("Toy", "PCA or VAE")
 
 
 def test_parts_that_do_not_fit_become_one_error() -> None:
@@ -136,4 +135,4 @@ def test_parts_that_do_not_fit_become_one_error() -> None:
         restoring("runs/x"),
     ):
         {}["marks"]
-    assert "KeyError: 'marks'" in caught.value.found
+    assert "KeyError: 'marks'" in caught.value.problem

@@ -1,4 +1,4 @@
-"""The training loop. It knows a module and a loss, and nothing of windows or genes."""
+"""The training loop: of any module and loss, without reference to windows or genes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Warmth rises from 0 to 1 over the warm-up and is 1 when validating."""
 
 
 class TrainingResult(NamedTuple):
-    """What a training came to.
+    """Result of a training.
 
     history : one mapping per epoch: epoch, train_loss, validation_loss, parts of the latter
     best_epoch : the epoch whose weights the module now has, from 1; the last, if none was better
@@ -80,10 +80,8 @@ def seeded(seed: int, threads: int | None = None) -> Iterator[None]:
 
 
 def _seed(seed: int) -> None:
-    """Do what `torch.manual_seed` does, for the devices that are there.
-
-    It also takes notes for those that are not, which was a fifth of the time of small networks.
-    """
+    # As `torch.manual_seed`, which also prepares devices that are not there: a fifth of the time
+    # of small networks.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
@@ -92,7 +90,7 @@ def _seed(seed: int) -> None:
 
 
 def devices() -> list[str]:
-    """Which devices can be asked for here, the fastest first?"""
+    """Return the devices that are available, the fastest first."""
     there = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -102,21 +100,19 @@ def devices() -> list[str]:
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
-    """On which device does training run?
+    """Return an accelerator for the device of the settings.
 
     Raises
     ------
     TrainingError
-        If the device that was asked for is not there.
+        If that device is not available.
     """
     there = devices()
     wanted = there[0] if settings.device == "auto" else settings.device
     if wanted not in there:
         raise TrainingError(
-            f"There is no device {settings.device!r} here.",
-            found=", ".join(["auto", *there]),
-            expected=settings.device,
-            remedy="--device auto, or install a build of PyTorch for this device",
+            f"The device {settings.device!r} is not available here, only {', '.join(there)}.",
+            "use --device auto, or install a build of PyTorch for this device",
         )
     # Accelerate keeps the first device for the whole process and refuses another, but an encoder
     # on the GPU may be followed by a predictor on the CPU.
@@ -135,7 +131,7 @@ def _batches(n: int, size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _relative_rate(schedule: str, steps: int, step: int) -> float:
-    """Share of the full learning rate at this step."""
+    """Return the fraction of the full learning rate at this step."""
     if schedule == "constant":
         return 1.0
     rise = max(1, steps // 10)
@@ -241,10 +237,9 @@ class _Training:
             row.update(parts)
         if not all(math.isfinite(value) for value in row.values()):
             raise TrainingError(
-                f"Training broke down in epoch {epoch}: the loss is not finite.",
-                found=", ".join(f"{name} {value:g}" for name, value in row.items()),
-                cause="a learning rate that is too high, or values far outside the usual range",
-                remedy="lower the learning rate; look at the data with `simplechrome inspect`",
+                f"Training broke down in epoch {epoch}: the loss is not finite "
+                f"({', '.join(f'{name} {value:g}' for name, value in row.items())}).",
+                "lower the learning rate, or look for extreme values with `simplechrome inspect`",
             )
         self.history.append(row)
         deciding = row.get("validation_loss", -epoch)  # without validation the last is the best
@@ -260,8 +255,8 @@ class _Training:
 
     def task(self) -> str:
         settings = asdict(self.settings)
-        # On another device or with other threads the training goes on; it is then equal but for
-        # the last digits, and says so.
+        # With another device or other threads the training resumes with a warning: it is then
+        # equal but for the last digits.
         for name in ("device", "threads"):
             del settings[name]
         settings["weights"] = {name: list(w.shape) for name, w in self.weights().items()}
@@ -286,7 +281,7 @@ class _Training:
         optimizer = optimizer_arrays(self.module, self.optimizer)
         return State(progress, self.weights(), self.best_weights, optimizer, random)
 
-    def go_on_from(self, state: State) -> None:
+    def resume_from(self, state: State) -> None:
         self.accelerator.unwrap_model(self.module).load_state_dict(state.weights)
         restore_optimizer(self.module, self.optimizer, state.optimizer)
         self.order.set_state(state.random["order"])
@@ -299,33 +294,29 @@ class _Training:
         self.best_loss = math.inf if progress.best_loss is None else progress.best_loss
 
 
-def _take_up(training: _Training, folder: Path, task: str, name: str) -> None:
-    """Go on from what the folder holds, if it holds anything."""
+def _resume(training: _Training, folder: Path, task: str, name: str) -> None:
     state = read_state(folder)
     if state is None:
         return
     if state.progress.task != task:
         raise ModelMismatchError(
-            f"The checkpoint in {folder} is of another training.",
-            found="other settings or other rows",
-            expected="the settings and rows that it began with",
-            remedy="repeat the first call's options on the same data, or begin anew "
-            "(--overwrite, resume=False)",
+            f"The checkpoint in {folder} is of another training: of other settings or other rows.",
+            "repeat the first call's options on the same data, or start again with --overwrite",
         )
     if state.progress.threads != torch.get_num_threads():
         log.warning(
-            "%s began with %d CPU threads and goes on with %d: sums are taken in another order, "
+            "%s began with %d CPU threads and resumes with %d: sums are taken in another order, "
             "and the result will differ in the last digits",
             name,
             state.progress.threads,
             torch.get_num_threads(),
         )
-    training.go_on_from(state)
-    log.info("%s goes on after epoch %d", name, len(training.history))
+    training.resume_from(state)
+    log.info("%s resumes after epoch %d", name, len(training.history))
 
 
-def _say(name: str, row: dict[str, float], bar: tqdm) -> None:
-    """On a terminal the bar shows the losses; in a log file each epoch is one line."""
+def _report(name: str, row: dict[str, float], bar: tqdm) -> None:
+    # On a terminal the bar shows the losses; in a log file each epoch is one line.
     losses = {key: f"{value:.4g}" for key, value in row.items() if key != "epoch"}
     bar.set_postfix(losses)
     if bar.disable:
@@ -344,7 +335,7 @@ def train(
     resume: bool = False,
     name: str = "training",
 ) -> TrainingResult:
-    """Which weights make the loss small on rows that were not trained on?
+    """Train a module to the epoch with the lowest loss on validation rows.
 
     Call it, and make the module, inside `seeded` for a result that can be repeated. On return
     the module has the weights of the best epoch and is on the CPU.
@@ -363,8 +354,8 @@ def train(
         Folder for `best.safetensors` and `last.safetensors`, written between epochs, once a
         second at most, and at the end.
     resume
-        Go on from the checkpoint, if there is one. On the same machine, with the same number of
-        threads, the result is bit for bit that of a training that was never stopped.
+        Continue from the checkpoint, if there is one. On the same machine, with the same number
+        of threads, the result is bit-identical to that of a training that was never stopped.
     name
         For the progress bar and the log.
 
@@ -385,7 +376,7 @@ def train(
     folder = None if checkpoints is None else Path(checkpoints)
     task = training.task() if folder is not None else ""
     if folder is not None and resume:
-        _take_up(training, folder, task, name)
+        _resume(training, folder, task, name)
     total, done = settings.epochs * len(rows[0]), len(training.history) * len(rows[0])
     quiet = not (sys.stderr.isatty() and log.isEnabledFor(logging.INFO))
     kept_in = folder if training.accelerator.is_main_process else None
@@ -395,7 +386,7 @@ def train(
             while not training.finished():
                 epoch = len(training.history) + 1
                 row = training.record(epoch, training.fit_epoch(epoch, bar.update))
-                _say(name, row, bar)
+                _report(name, row, bar)
                 # A small network's epochs are quicker than a write, and soon done again.
                 if kept_in and time.monotonic() - kept_at >= SECONDS_BETWEEN_CHECKPOINTS:
                     write_state(kept_in, training.state(task))

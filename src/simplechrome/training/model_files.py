@@ -26,7 +26,7 @@ DESCRIPTION, ARRAYS = "model.json", "model.safetensors"
 
 
 def _plain(value: Any) -> Any:
-    """Seeds and sizes often come from NumPy; JSON knows plain numbers only."""
+    # Seeds and sizes often come from NumPy; JSON has plain numbers only.
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be kept in {DESCRIPTION}: {value!r}")
@@ -40,14 +40,14 @@ def write_model(
     *,
     overwrite: bool = False,
 ) -> None:
-    """How is a model kept?
+    """Write a model to a folder.
 
     Parameters
     ----------
     folder
         Written whole or not at all.
     class_name
-        Checked against the classes that this package knows when it is loaded.
+        Looked up among the registered classes when it is loaded.
     description
         Plain JSON: arguments, marks, bins, statistics.
     arrays
@@ -63,10 +63,8 @@ def write_model(
     path = Path(folder)
     if overwrite and path.is_dir() and any(path.iterdir()) and not (path / DESCRIPTION).is_file():
         raise OutputExistsError(
-            f"{path} is not a saved model, and is not overwritten.",
-            found=f"a folder without {DESCRIPTION}",
-            expected="a saved model, an empty folder, or none",
-            remedy="choose another folder",
+            f"{path} is not a saved model (it has no {DESCRIPTION}), and is not overwritten.",
+            "choose another folder, or an empty one",
         )
     text = {
         "class": class_name,
@@ -87,7 +85,7 @@ def write_model(
 
 
 def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What does a saved model hold?
+    """Return the description and arrays of a saved model.
 
     Returns
     -------
@@ -105,24 +103,22 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
         version, _ = int(description["model_version"]), str(description["class"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelFormatError(
-            f"{path} is not a whole saved model.",
-            found=f"{type(error).__name__}: {error}",
-            expected=f"a folder with {DESCRIPTION} and {ARRAYS}",
-            cause="a wrong path, or an incomplete copy",
+            f"{path} is not a whole saved model, a folder with {DESCRIPTION} and {ARRAYS} "
+            f"({type(error).__name__}: {error}).",
+            "check the path, or copy the whole folder again",
         ) from error
     if version > MODEL_VERSION:
         raise ModelFormatError(
-            f"{path} was written by a newer version of SimpleChrome.",
-            found=f"model_version {version}",
-            expected=f"{MODEL_VERSION} or lower",
-            remedy="pip install --upgrade simplechrome",
+            f"{path} was written by a newer version of SimpleChrome: model_version {version}, "
+            f"this version reads {MODEL_VERSION} or lower.",
+            "pip install --upgrade simplechrome",
         )
     return description, arrays
 
 
 @contextmanager
 def restoring(folder: str | Path) -> Iterator[None]:
-    """Rebuild a model from what was read; what does not fit together becomes one clear error.
+    """Rebuild a model from what was read; parts that do not match become one clear error.
 
     Raises
     ------
@@ -133,11 +129,9 @@ def restoring(folder: str | Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFormatError(
-            f"{folder} holds a model whose parts do not fit together.",
-            found=f"{type(error).__name__}: {error}".splitlines()[0],
-            expected=f"{DESCRIPTION} and {ARRAYS} of one model, as they were written",
-            cause="files of two models were mixed, or one was edited",
-            remedy="copy the whole folder again, or fit again",
+            f"{DESCRIPTION} and {ARRAYS} in {folder} do not fit together "
+            f"({f'{type(error).__name__}: {error}'.splitlines()[0]}).",
+            "copy the whole folder again, or fit again: files of two models were mixed or edited",
         ) from error
 
 
@@ -164,7 +158,7 @@ def load_model(folder: str | Path, *registries: Registry[Any]) -> Any:
 
 
 def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-    """Which of the known classes is the saved model of?
+    """Return the known class that a saved model is of.
 
     Raises
     ------
@@ -174,6 +168,7 @@ def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[
     name = description["class"]
     if name not in known:
         raise ModelMismatchError(
-            f"{folder} holds a model of another kind.", found=name, expected=" or ".join(known)
+            f"{folder} holds a model of the class {name}, not {' or '.join(known)}.",
+            "name the folder of a model of this class",
         )
     return known[name]
