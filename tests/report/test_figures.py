@@ -13,18 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report import (
+from simplechrome.report.figures.latents import latent_map_figure, loss_figure
+from simplechrome.report.figures.scores import (
+    _wilson_interval,
     calibration_figure,
-    difference_figure,
-    latent_map_figure,
-    loss_figure,
-    mean_profile_figure,
     precision_recall_figure,
-    quality_figure,
     roc_figure,
     scatter_expression_figure,
 )
-from simplechrome.report.figures.scores import _wilson_interval
+from simplechrome.report.figures.signal import (
+    difference_figure,
+    mean_profile_figure,
+    quality_figure,
+)
 from simplechrome.report.figures.style import (
     CLASS_COLORS,
     FAINT,

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from simplechrome.errors import InputFormatError
-from simplechrome.report import residual_figure, scatter_expression_figure
+from simplechrome.report.figures.scores import residual_figure, scatter_expression_figure
 from simplechrome.report.figures.style import FULL_WIDTH, HALF_WIDTH, inline_svg
 
 

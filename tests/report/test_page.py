@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from simplechrome.errors import InputFormatError, OutputError
-from simplechrome.report import (
+from simplechrome.report.figures.signal import quality_figure
+from simplechrome.report.markdown import render_markdown
+from simplechrome.report.page import (
     Figure,
     HeadlineNumber,
     Items,
@@ -22,11 +24,9 @@ from simplechrome.report import (
     Section,
     Table,
     Text,
-    quality_figure,
     render_page,
     write_page,
 )
-from simplechrome.report.markdown import render_markdown
 
 HOSTILE = '<b onmouseover="x">E012</b> & {{ 7 * 7 }} <script src="https://example.org/x.js">'
 Attributes = list[tuple[str, str | None]]
