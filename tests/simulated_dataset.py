@@ -18,13 +18,14 @@ def simulated_dataset(
     missing_marks: Mapping[str, Sequence[str]] = MappingProxyType({}),
     note: str = "",
     seed: int = 1,
+    n_bins: int = 20,
     **planted: Any,
 ) -> xr.Dataset:
-    """Cell types SIM001, … with five marks (but those missing) in 20 bins of 500 bp."""
+    """Cell types SIM001, … with five marks (but those missing) in bins that cover 10 kb."""
     simulation = simulate(
         *(n_genes, n_cell_types),
-        n_bins=20,
-        bin_size=500,
+        n_bins=n_bins,
+        bin_size=10_000 // n_bins,
         seed=seed,
         missing_marks=missing_marks,
         **planted,
@@ -35,7 +36,7 @@ def simulated_dataset(
         mark_present=simulation.mark_present,
         gene_ids=simulation.genes["gene_id"],
         cell_types=simulation.cell_types,
-        bin_size=500,
+        bin_size=10_000 // n_bins,
         genes=simulation.genes,
         expression=simulation.expression,
         published_split=simulation.genes["published_split"].to_numpy(),

@@ -77,7 +77,7 @@ WRONG = {
     ),
     "windows of another model": (
         "predict {run} {w}/other_bins.zarr -o {o}/p.csv",
-        "windows are not those of the model",
+        "those of the model",
     ),
     "table without a format": (
         "predict {run} {w}/one.zarr -o {o}/p.xlsx",
@@ -150,9 +150,9 @@ def test_wrong_input_is_one_message(
         ("split = 'random'", "`split` has a value that makes no sense"),
         ("labels = 'few'", "`labels` has a value that makes no sense"),
         ("[predictor]\nname = 'linear'\nCs = [0.0]", "penalties make no sense"),
-        ("[encoder]\nname = 'vae'\nkernel = 4", "VAE's sizes make no sense"),
-        ("[encoder]\nname = 'vae'\nchannels = []", "VAE's sizes make no sense"),
-        ("[encoder]\nname = 'log_means'\nn_regions = 99", "number of regions makes no sense"),
+        ("[encoder]\nname = 'vae'\nkernel = 4", "VAE's sizes are invalid"),
+        ("[encoder]\nname = 'vae'\nchannels = []", "VAE's sizes are invalid"),
+        ("[encoder]\nname = 'log_means'\nn_regions = 99", "n_regions is 99, and the window has"),
         ("[split]\nkind = 'random'\ntest_share = 0.9", "random split with fractions"),
     ],
 )

@@ -90,7 +90,7 @@ def test_latents_that_are_left_over_have_no_match() -> None:
     found = matched_correlation(latents_of(z, ["a", "b"]), latents_of(z[:, :1], ["x"]))
     assert found["a"] == pytest.approx(1)
     assert np.isnan(found["b"])
-    with pytest.raises(ModelMismatchError, match="other windows"):
+    with pytest.raises(ModelMismatchError, match="cannot be matched"):
         matched_correlation(latents_of(z, ["a", "b"]), latents_of(z[:9], ["a", "b"]))
 
 

@@ -18,27 +18,27 @@ from simplechrome.metrics import auroc
 from tests.simulated_dataset import simulated_dataset
 
 
-def test_direction_of_two_halves_is_found_among_longer_ones() -> None:
+def test_bimodal_direction_is_found_among_larger_components() -> None:
     rng = np.random.default_rng(0)
-    halves = np.where(np.arange(2000) % 2, 1.0, -1.0) * 0.5 + 0.1 * rng.standard_normal(2000)
-    x = np.column_stack([rng.standard_normal((2000, 2)) * [2, 1], halves])
+    two_points = np.where(np.arange(2000) % 2, 1.0, -1.0) * 0.5 + 0.1 * rng.standard_normal(2000)
+    x = np.column_stack([rng.standard_normal((2000, 2)) * [2, 1], two_points])
     found = bimodal_direction([x], np.array([0.1, 0.1, 1.0]))
-    assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.99
+    assert abs(np.corrcoef(x @ found, two_points)[0, 1]) > 0.99
     assert (x @ found).var() == pytest.approx(1)
 
 
-def test_few_far_from_the_rest_are_no_halves() -> None:
-    # One in ten far off has a kurtosis of about 7, halves 1: the start lies between the two.
+def test_outliers_are_not_bimodal() -> None:
+    # One in ten far off has a kurtosis of about 7, two_points 1: the start lies between the two.
     rng = np.random.default_rng(1)
     few = (np.arange(4000) % 10 == 0) * 1.0
-    halves = np.where(rng.random(4000) < 0.5, 1.0, -1.0)
-    x = np.column_stack([few / few.std(), halves]) + 0.2 * rng.standard_normal((4000, 2))
+    two_points = np.where(rng.random(4000) < 0.5, 1.0, -1.0)
+    x = np.column_stack([few / few.std(), two_points]) + 0.2 * rng.standard_normal((4000, 2))
     found = bimodal_direction([x], np.array([1.0, 1.0]))
-    assert abs(np.corrcoef(x @ found, halves)[0, 1]) > 0.95
+    assert abs(np.corrcoef(x @ found, two_points)[0, 1]) > 0.95
 
 
 def test_all_cell_types_decide_on_the_direction() -> None:
-    # In the first, both directions are halves; only the second tells which of them is shared.
+    # In the first, both directions are two_points; only the second tells which of them is shared.
     rng = np.random.default_rng(2)
     sign = np.where(rng.random((2, 3000, 2)) < 0.5, 1.0, -1.0)
     sign[1, :, 1] = rng.standard_normal(3000)
@@ -88,7 +88,7 @@ def make_track(mark: str, values: np.ndarray) -> Track:
     return Track(mark, values - values.mean(axis=0), np.ones(len(values), bool))
 
 
-def test_what_tracks_share_is_agreed_upon_and_not_what_is_loud_in_one() -> None:
+def test_components_shared_by_tracks_are_found_below_larger_ones_of_single_tracks() -> None:
     rng = np.random.default_rng(4)
     shared = rng.standard_normal(1000)
     tracks = []
@@ -97,9 +97,9 @@ def test_what_tracks_share_is_agreed_upon_and_not_what_is_loud_in_one() -> None:
             5 * rng.standard_normal((1000, 1)) * [1, -1, 1] + rng.standard_normal((1000, 3)) / 5
         )
         tracks.append(make_track(mark, values + shared[:, np.newaxis]))
-    agreed = shared_components(tracks, 2)
-    assert abs(np.corrcoef(agreed[:, 0], shared)[0, 1]) > 0.95
-    np.testing.assert_allclose(agreed.var(axis=0), 1)
+    found = shared_components(tracks, 2)
+    assert abs(np.corrcoef(found[:, 0], shared)[0, 1]) > 0.95
+    np.testing.assert_allclose(found.var(axis=0), 1)
 
 
 def test_products_of_components_are_learned_in_parts_as_in_one() -> None:
@@ -110,9 +110,9 @@ def test_products_of_components_are_learned_in_parts_as_in_one() -> None:
     whole.add(x, y)
     for piece in np.array_split(np.arange(4000), 3):
         parts.add(x[piece], y[piece])
-    told = whole.solve()(x)
-    assert np.corrcoef(told[:, 0], y[:, 0])[0, 1] > 0.999
-    np.testing.assert_allclose(parts.solve()(x), told, atol=1e-9)
+    shown = whole.solve()(x)
+    assert np.corrcoef(shown[:, 0], y[:, 0])[0, 1] > 0.999
+    np.testing.assert_allclose(parts.solve()(x), shown, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_activity_orders_genes_by_expression_without_a_label(
         assert auroc(labels[known], activity) > 0.8
 
 
-def test_nothing_is_found_of_expression_that_signal_does_not_tell() -> None:
+def test_activity_is_unrelated_to_expression_without_signal() -> None:
     data = simulated_dataset(n_genes=900, signal_effect=0.0)
     activity = ConsensusEncoder(12).fit(data).transform(data).sel(latent="activity").values[0]
     assert abs(auroc(data["label"].values[0], activity) - 0.5) < 0.08
@@ -182,7 +182,7 @@ def test_saved_encoder_is_the_same(
     )
 
 
-def test_single_track_has_nobody_to_agree_with(uneven: xr.Dataset) -> None:
+def test_single_track_has_no_shared_components(uneven: xr.Dataset) -> None:
     one = uneven.isel(cell_type=[0], mark=[3])
     encoder = ConsensusEncoder(8).fit(one)
     assert encoder.transform(one)["latent"].values.tolist() == [
@@ -227,7 +227,7 @@ def test_data_without_windows_are_refused(uneven: xr.Dataset) -> None:
         ConsensusEncoder(8).fit(empty)
 
 
-def test_what_is_agreed_upon_rises_with_activity(
+def test_what_is_found_upon_rises_with_activity(
     uneven: xr.Dataset, fitted: ConsensusEncoder
 ) -> None:
     latents = fitted.transform(uneven).isel(cell_type=2)
@@ -236,8 +236,8 @@ def test_what_is_agreed_upon_rises_with_activity(
 
 
 def test_labels_shape_the_first_latent_alone(uneven: xr.Dataset, fitted: ConsensusEncoder) -> None:
-    told = ConsensusEncoder(12).fit(uneven, uneven["label"])
-    latents = told.transform(uneven)
+    shown = ConsensusEncoder(12).fit(uneven, uneven["label"])
+    latents = shown.transform(uneven)
     assert latents["latent"].values[:2].tolist() == ["labelled", "activity"]
     without = fitted.transform(uneven)
     np.testing.assert_allclose(latents.values[..., 1:], without.values, atol=1e-6)
@@ -280,18 +280,20 @@ def test_labels_of_other_genes_are_refused(uneven: xr.Dataset) -> None:
         ConsensusEncoder(12).fit(uneven, np.zeros((3, 5), np.int8))
 
 
-def test_labelled_genes_are_told_without_their_own_label(uneven: xr.Dataset) -> None:
-    # Labels of chance: by heart they are told, by the others' labels they are not.
+def test_supervised_axis_of_training_genes_is_out_of_fold(uneven: xr.Dataset) -> None:
+    # Random labels: memorized they are predicted, out of fold they are not.
     rng = np.random.default_rng(6)
     one = uneven.isel(cell_type=[2], gene=slice(0, 300))
     labels = rng.integers(0, 2, (1, 300)).astype(np.int8)
     encoder = ConsensusEncoder(38).fit(one, labels)
-    by_heart, honest = encoder.transform(one), encoder.transform_out_of_fold(one, labels)
-    scores = [auroc(labels[0], z.sel(latent="labelled").values[0]) for z in (by_heart, honest)]
+    memorized, out_of_fold = encoder.transform(one), encoder.transform_out_of_fold(one, labels)
+    scores = [
+        auroc(labels[0], z.sel(latent="labelled").values[0]) for z in (memorized, out_of_fold)
+    ]
     assert scores[0] > 0.6
     assert abs(scores[1] - 0.5) < 0.1
-    np.testing.assert_array_equal(honest.values[..., 1:], by_heart.values[..., 1:])
-    np.testing.assert_array_equal(ConsensusEncoder(38).fit_transform(one, labels), honest)
+    np.testing.assert_array_equal(out_of_fold.values[..., 1:], memorized.values[..., 1:])
+    np.testing.assert_array_equal(ConsensusEncoder(38).fit_transform(one, labels), out_of_fold)
 
 
 def test_tracks_of_a_new_cell_type_are_measured_where_they_have_windows(
@@ -301,10 +303,10 @@ def test_tracks_of_a_new_cell_type_are_measured_where_they_have_windows(
     observed = new["observed"].copy()
     observed[:, 99:, 0] = 0  # 99 windows are too few, 100 are enough.
     observed[:, 100:, 1] = 0
-    told = fitted.adapt_to(new.assign(observed=observed))
+    shown = fitted.adapt_to(new.assign(observed=observed))
     marks = [str(mark) for mark in new["mark"].values[1:]]
-    assert sorted(told.measured_) == sorted(("new", mark) for mark in marks)
-    assert not fitted.measured_ & told.measured_
+    assert sorted(shown.measured_) == sorted(("new", mark) for mark in marks)
+    assert not fitted.measured_ & shown.measured_
 
 
 @pytest.mark.parametrize(("labels", "length"), [(10, 5.0), (50, 2.0), (200, 0.5)])
@@ -312,7 +314,49 @@ def test_more_labels_make_a_shorter_latent(
     uneven: xr.Dataset, fitted: ConsensusEncoder, labels: int, length: float
 ) -> None:
     some = uneven.isel(cell_type=[0], gene=slice(0, labels))
-    told = fitted.with_labels(some, some["label"].values)
-    latent = told.transform(uneven).sel(latent="labelled").values
+    shown = fitted.with_labels(some, some["label"].values)
+    latent = shown.transform(uneven).sel(latent="labelled").values
     assert np.sqrt(np.square(latent).mean()) == pytest.approx(length, rel=1e-3)
     assert fitted.label_weights_ is None
+
+
+def test_penalty_prefers_the_larger_of_two_bimodal_components() -> None:
+    rng = np.random.default_rng(7)
+    sign = np.where(rng.random((2000, 2)) < 0.5, 1.0, -1.0)
+    x = sign * [1, 0.1] + rng.standard_normal((2000, 2)) * [0.5, 0.01]
+    for ridge, column in ((0.0, 1), (0.1, 0)):
+        found = bimodal_direction([x], np.array([1.0, 20.0]), ridge=ridge)
+        assert abs(np.corrcoef(x @ found, x[:, column])[0, 1]) > 0.95
+
+
+def test_variance_of_redundant_marks_has_a_floor() -> None:
+    x = np.random.default_rng(8).standard_normal((300, 1))
+    windows = Windows(np.repeat(x, 2, axis=1)[:, np.newaxis], np.ones((300, 2), bool))
+    variance = PooledCovariance().fit([windows], bins=1, marks=2).variance_
+    assert variance[1] == pytest.approx(1e-5 * variance[0])
+
+
+def test_components_of_a_track_have_variance_one() -> None:
+    values = np.random.default_rng(9).standard_normal((5000, 4)) * [8, 4, 2, 1]
+    track = make_track("m0", values)
+    np.testing.assert_allclose(track.components.var(axis=0), [1, 1], rtol=1e-3)
+    assert abs(np.corrcoef(track.components[:, 0], values[:, 0])[0, 1]) > 0.99
+
+
+def test_quadratic_map_has_an_intercept_for_targets_that_are_not_centered() -> None:
+    x = 3 + np.random.default_rng(10).standard_normal((4000, 2))
+    map_ = QuadraticMap(np.ones(2), 1)
+    map_.add(x, 5 + x[:, :1])
+    assert map_.solve()(x).mean() == pytest.approx((5 + x[:, 0]).mean())
+
+
+def test_default_encoder_has_38_variance_scaled_latents() -> None:
+    data = simulated_dataset(n_genes=400, n_cell_types=2, n_bins=100)
+    latents = ConsensusEncoder().fit_transform(data)
+    names = [*(f"shared_{k}" for k in range(1, 8)), *(f"pc_{k}" for k in range(1, 31))]
+    assert latents["latent"].values.tolist() == ["activity", *names]
+    variance = latents.var("gene").mean("cell_type")
+    for name, length in (("activity", 1), ("shared_1", 0.85), ("pc_1", 1.2)):
+        assert float(variance.sel(latent=name)) == pytest.approx(length**2, rel=0.1)
+    two_tracks = data.isel(cell_type=[0], mark=[0, 3])
+    assert ConsensusEncoder().fit(two_tracks).n_shared_ == 4

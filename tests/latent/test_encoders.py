@@ -73,6 +73,15 @@ def test_latents_are_labelled_float32(name: str, data: xr.Dataset, fitted: dict)
 
 
 @every_encoder
+def test_latents_of_a_gene_do_not_depend_on_the_others(
+    name: str, data: xr.Dataset, fitted: dict
+) -> None:
+    expected = fitted[name].transform(data).isel(gene=[7, 3, 30])
+    some = data.isel(gene=[7, 3, 30])
+    np.testing.assert_allclose(fitted[name].transform(some), expected, atol=1e-5)
+
+
+@every_encoder
 def test_transform_does_not_change_the_dataset(name: str, data: xr.Dataset, fitted: dict) -> None:
     before = data.copy(deep=True)
     fitted[name].transform(data)

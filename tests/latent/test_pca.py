@@ -65,17 +65,6 @@ def test_all_components_give_the_window_back(poisson: Callable) -> None:
     np.testing.assert_allclose(back, dataset["signal"], atol=0.02)
 
 
-def test_transform_of_a_gene_does_not_depend_on_the_others(poisson: Callable) -> None:
-    dataset = poisson()
-    encoder = PCA(3).fit(dataset)
-    some = [7, 3, 50]
-    np.testing.assert_allclose(
-        encoder.transform(dataset.isel(gene=some)),
-        encoder.transform(dataset).isel(gene=some),
-        atol=1e-6,
-    )
-
-
 @pytest.mark.parametrize("strange", [0, 9, 2.5, "10", True, None])
 def test_number_of_components_is_whole_and_fits_the_window(
     poisson: Callable, strange: object

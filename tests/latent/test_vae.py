@@ -211,20 +211,6 @@ def test_scaling_is_a_linear_map_that_can_be_inverted(fitted: VAE, simulated: Sp
     )
 
 
-def test_latents_are_posterior_means_not_samples(fitted: VAE, simulated: Split) -> None:
-    np.testing.assert_array_equal(
-        fitted.transform(simulated.test), fitted.transform(simulated.test)
-    )
-
-
-def test_transform_of_a_gene_does_not_depend_on_the_others(fitted: VAE, simulated: Split) -> None:
-    np.testing.assert_allclose(
-        fitted.transform(simulated.test.isel(gene=[3])),
-        fitted.transform(simulated.test).isel(gene=[3]),
-        atol=1e-5,
-    )
-
-
 def test_best_epoch_is_that_of_the_least_validation_loss_after_the_warm_up(fitted: VAE) -> None:
     losses = [row["validation_loss"] for row in fitted.history_]
     assert fitted.best_epoch_ == 3 + int(np.argmin(losses[2:]))
@@ -261,11 +247,6 @@ def test_fitting_leaves_random_states_and_threads_as_found(poisson: Callable) ->
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     assert (np.random.get_state()[1] == of_numpy).all()  # noqa: NPY002
-
-
-def test_a_tenth_is_held_out_where_no_validation_genes_are_given(poisson: Callable) -> None:
-    history = VAE(**SMALL).fit(poisson()).history_
-    assert all("validation_loss" in row for row in history)
 
 
 def test_validation_genes_do_not_train(poisson: Callable) -> None:

@@ -1,4 +1,4 @@
-"""What does each latent stand for?"""
+"""Interpretation of latents: the change of window and expression that goes with each."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NEAR = 1_000  # bp on either side of the TSS
 
 
 class LatentReading(NamedTuple):
-    """What goes with each latent, over the genes of each cell type, mean over cell types.
+    """What varies with each latent over the genes of a cell type, mean over cell types.
 
     change : (latent, bin, mark), by how much log2(1 + signal / mean of the track) differs between
         genes that lie one standard deviation apart; NaN for marks that no cell type has
     deviation : (latent,), standard deviation of each
     correlation : latents by marks (of the level, log of the mean) and `expression`
         (log2(expression + 1)): Pearson's
-    classes : latents by the classes of genes that any cell type can tell: mean of the latent, in
+    classes : latents by the classes of genes that any cell type has: mean of the latent, in
         its standard deviations
-    class_sizes : share of genes in each class
+    class_sizes : fraction of genes in each class
     """
 
     change: xr.DataArray
@@ -39,10 +39,10 @@ class LatentReading(NamedTuple):
 
 
 def read_latents(latents: xr.DataArray, dataset: xr.Dataset) -> LatentReading:
-    """What changes in the window, and in the gene, when each latent moves?
+    """Measure how windows and expression vary with each latent.
 
-    Nothing is decoded: what is compared are measured windows, so that it holds for any encoder. A
-    latent that goes with another shows that one's change too.
+    Measured windows are compared and nothing is decoded, so that it holds for any encoder. A latent
+    that correlates with another shows the change of that one too.
 
     Parameters
     ----------
@@ -101,10 +101,9 @@ def read_latents(latents: xr.DataArray, dataset: xr.Dataset) -> LatentReading:
 
 
 def classify_genes(dataset: xr.Dataset) -> np.ndarray | None:
-    """Which promoters of one cell type are active, bivalent, Polycomb or silent?
+    """Classify the promoters of one cell type as active, bivalent, Polycomb or silent.
 
-    Promoter marks within 1 kb of the TSS are high or low by the threshold that parts their log
-    levels into two groups with the least variance within.
+    Promoter marks within 1 kb of the TSS are high or low by Otsu's threshold on their log levels.
 
     Returns
     -------
@@ -130,7 +129,7 @@ def classify_genes(dataset: xr.Dataset) -> np.ndarray | None:
 
 
 def two_groups(values: np.ndarray) -> float:
-    """At which threshold do values fall into two groups with the least variance within?
+    """Return the threshold that splits values into two groups with the least variance within.
 
     References
     ----------
@@ -146,10 +145,9 @@ def two_groups(values: np.ndarray) -> float:
 
 
 def matched_correlation(reference: xr.DataArray, other: xr.DataArray) -> pd.Series:
-    """Which latent of another encoder is each of these, and how nearly?
+    """Match the latents of two encoders, and return the absolute correlation of each pair.
 
-    Each latent is matched with one of the other's, so that the sum of the absolute correlations is
-    largest; signs and orders of latents are a matter of chance.
+    The sum of the absolute correlations is maximized; signs and order of latents are arbitrary.
 
     Parameters
     ----------
@@ -158,7 +156,7 @@ def matched_correlation(reference: xr.DataArray, other: xr.DataArray) -> pd.Seri
 
     Returns
     -------
-    Absolute correlation, by latent of the reference; NaN for those that are left over.
+    Absolute correlation, by latent of the reference; NaN for those without a partner.
 
     Raises
     ------
@@ -171,9 +169,9 @@ def matched_correlation(reference: xr.DataArray, other: xr.DataArray) -> pd.Seri
     """
     if reference.shape[:2] != other.shape[:2]:
         raise ModelMismatchError(
-            "Latents of other windows cannot be matched.",
-            found=str(other.shape[:2]),
-            expected=str(reference.shape[:2]),
+            f"Latents of {other.shape[:2]} cell types and genes cannot be matched with those of "
+            f"{reference.shape[:2]}.",
+            "encode the same dataset with both encoders",
         )
     one, two = (
         _standardized(values.values.reshape(-1, values.shape[-1]).astype(np.float64))
@@ -199,6 +197,6 @@ def _correlations(z: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 
 def _table(columns: dict[str, list[np.ndarray]], names: list[str]) -> pd.DataFrame:
-    """Means over cell types, of what any of them tells."""
+    """Means over the cell types that have a value."""
     means = {name: np.mean(parts, axis=0) for name, parts in columns.items() if parts}
     return pd.DataFrame(means, index=names)

@@ -1,4 +1,4 @@
-"""A run's models one after the other in a graph, with names for what goes in and comes out."""
+"""A run's models as one graph, with named inputs and outputs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Port(NamedTuple):
 
 
 def model_inputs(models: Models) -> list[Port]:
-    """What is fed to the encoder, and to the whole chain?"""
+    """Return the inputs of the encoder, which are those of the whole model."""
     bins, marks = models.encoder.bin_start_.size, len(models.encoder.marks_)
     units = models.encoder.units_ or "the units of the dataset"
     return [
@@ -42,7 +42,7 @@ def model_inputs(models: Models) -> list[Port]:
 
 
 def features(models: Models) -> Port:
-    """What stands between encoder and predictor?"""
+    """Return the features that the encoder passes to the predictor."""
     encoder = models.encoder
     if isinstance(encoder, RawWindow):
         shape = (encoder.bin_start_.size, len(encoder.marks_))
@@ -52,7 +52,7 @@ def features(models: Models) -> Port:
 
 
 def predictions(models: Models) -> list[Port]:
-    """What is predicted?"""
+    """Return the outputs of the predictor."""
     one, dims = (1,), ("row", "1")
     if models.predictor.task == "regression":
         return [Port("log2_expression", one, dims, "predicted log2(expression + 1)")]
@@ -67,26 +67,26 @@ def predictions(models: Models) -> list[Port]:
 
 
 def predictor_inputs(models: Models) -> list[Port]:
-    """What is fed to the predictor alone?"""
+    """Return the inputs of the predictor alone."""
     if _sees_windows(models):
         return [features(models), model_inputs(models)[1]]
     return [features(models)]
 
 
 def add_encoder(graph: Graph, models: Models) -> None:
-    """Write down the encoder alone."""
+    """Add the encoder alone."""
     signal, present = _add_inputs(graph, model_inputs(models))
     out = features(models)
     graph.output(out.name, encode(graph, models.encoder, signal, present), out.shape)
 
 
 def add_predictor(graph: Graph, models: Models) -> None:
-    """Write down the predictor alone, with its ensemble and calibration."""
+    """Add the predictor alone, with its ensemble and calibration."""
     _predict(graph, models, *_add_inputs(graph, predictor_inputs(models)))
 
 
 def add_chain(graph: Graph, models: Models) -> None:
-    """Write down both, from counts to prediction; latents come out too."""
+    """Add both, from counts to prediction; latents are an output too."""
     signal, present = _add_inputs(graph, model_inputs(models))
     between = encode(graph, models.encoder, signal, present)
     for port in chain_outputs(models):
@@ -96,7 +96,7 @@ def add_chain(graph: Graph, models: Models) -> None:
 
 
 def chain_outputs(models: Models) -> list[Port]:
-    """What comes out of both together? A window that is only transformed does not."""
+    """Return the outputs of both together: latents, but no transformed window, and predictions."""
     between = features(models)
     return [*([between] if between.name == "latent" else []), *predictions(models)]
 

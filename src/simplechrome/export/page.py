@@ -1,4 +1,4 @@
-"""What lies beside an exported model: a description for programs, and one for people."""
+"""The description of an exported model, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ Exported by SimpleChrome {version} as {format}; it runs without SimpleChrome.
 
 ## In
 
-Any number of rows, float32. A mark that was not assayed has `present` 0; its signal is not looked
-at.
+Any number of rows, float32. A mark that was not assayed has `present` 0; its signal is
+ignored.
 
 {inputs}
 
@@ -59,12 +59,12 @@ the TSS (negative is upstream).
 
 {calibration}
 
-`export.json` says the same for programs.
+`export.json` has the same for programs.
 """
 
 
 def describe(models: Models, files: dict[str, dict[str, list[Port]]]) -> dict[str, Any]:
-    """What is there to know of an exported run, as plain JSON?
+    """Describe an exported run as plain JSON.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _describe_port(port: Port) -> dict[str, Any]:
 
 
 def example(models: Models, form: str, outputs: list[Port]) -> str:
-    """Which five lines use the model, with nothing of this package?"""
+    """Return five lines of code that use the model without this package."""
     signal = model_inputs(models)[0]
     return _EXAMPLES[form].format(
         rows=4,
@@ -119,7 +119,7 @@ def example(models: Models, form: str, outputs: list[Port]) -> str:
 
 
 def readme(models: Models, form: str, files: dict[str, dict[str, list[Port]]]) -> str:
-    """What should a person know who finds this folder?"""
+    """Return the page of the export in Markdown."""
     about = describe(models, files)
     whole = next(sides for file, sides in files.items() if file.startswith("model."))
     starts = about["bin_start"]
@@ -133,10 +133,10 @@ def readme(models: Models, form: str, files: dict[str, dict[str, list[Port]]]) -
         title=names,
         version=about["simplechrome"],
         format="Keras 3 models" if form == "keras" else "ONNX",
-        task="It says how probable high expression is: above the median of its cell type, unless "
+        task="It predicts the probability of high expression: above the cell type's median, unless "
         "the run's labels were made otherwise."
         if about["task"] == "classification"
-        else "It says how high expression is: log2(expression + 1).",
+        else "It predicts log2(expression + 1).",
         example=example(models, form, whole["outputs"]),
         files="\n".join(lists),
         inputs=_table(whole["inputs"]),
@@ -154,21 +154,21 @@ def _about_calibration(models: Models) -> str:
         return "Intervals around it are not part of the export; `simplechrome predict` writes them."
     if models.uncertainty is None:
         return "The run has no calibration: `probability` is as the predictor gives it."
-    left_out = "Label sets are not in the export."
+    omitted = "Conformal prediction sets are not in the export."
     if _has_several_scales(models):
         return (
             "The model knows no cell types: each track is taken for one of the mean depth of those "
             "of its mark in training. Multiply tracks that are deeper or thinner (levels are in "
-            f"the run's encoder/model.json), or `probability` is off. {left_out}"
+            f"the run's encoder/model.json), or `probability` is off. {omitted}"
         )
     return (
         "`probability` is what `simplechrome predict --no-depth-scaling` writes: tracks are taken "
-        f"as they are, and not brought to the depth of training. {left_out}"
+        f"as they are, and not brought to the depth of training. {omitted}"
     )
 
 
 def _has_several_scales(models: Models) -> bool:
-    """Did the encoder see tracks of one mark on a scale each?"""
+    """Whether the encoder has several scales for tracks of one mark."""
     transform = models.encoder.transform_
     if not isinstance(transform, TrackTransform):
         return False

@@ -12,12 +12,12 @@ HOME = Path(__file__).parent
 
 
 def pretrained_names() -> list[str]:
-    """Which runs come with the package?"""
+    """Return the names of the runs that come with the package."""
     return sorted(path.name for path in HOME.iterdir() if (path / "config.toml").is_file())
 
 
 def locate_run(run: str | Path) -> Path:
-    """Where is this run: a folder of the user's, or one that comes with the package?
+    """Return the folder of a run, the user's or one that comes with the package.
 
     Raises
     ------
@@ -30,8 +30,6 @@ def locate_run(run: str | Path) -> Path:
     if name in names:
         return HOME / name
     raise MissingInputError(
-        f"No pretrained model is called {name!r}.",
-        found=str(run),
-        expected=" or ".join(PREFIX + name for name in names),
-        remedy=did_you_mean(name, names),
+        f"No pretrained model is called {name!r}, only {', '.join(names)}.",
+        did_you_mean(name, names) or f"choose {' or '.join(PREFIX + each for each in names)}",
     )
