@@ -25,14 +25,14 @@ from deepchrome_layout import (
 )
 
 from simplechrome.errors import ConfigError, InputFormatError
-from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
+from simplechrome.sources.deepchrome import read_deepchrome
+from simplechrome.sources.deepchrome_files import list_cell_types
 
 
 def test_values_land_at_their_gene_bin_and_mark(tmp_path: Path) -> None:
     counts = read_one(write_folder(tmp_path, {"E001": layout()}))
     assert counts.cell_type == "E001"
     assert counts.marks == MARKS
-    assert counts.counts.shape == (4, 3, 5)
     assert counts.counts.dtype == np.uint16
     assert counts.counts.flags.c_contiguous
     assert counts.counts[2, 1].tolist() == [1321, 2321, 3321, 4321, 5321]
@@ -40,11 +40,11 @@ def test_values_land_at_their_gene_bin_and_mark(tmp_path: Path) -> None:
         [[value(gene, number, mark) for mark in range(1, 6)] for number in (1, 2, 3)]
         for gene in (1, 2, 3, 4)
     ]
-
-
-def test_ids_keep_their_zeros_and_become_full_ensembl_ids(tmp_path: Path) -> None:
-    counts = read_one(write_folder(tmp_path, {"E001": layout()}))
+    # Ids keep their zeros and become full ones; splits are in the order train, valid, test.
     assert counts.gene_id.tolist() == [f"ENSG0000000000{gene}" for gene in (1, 2, 3, 4)]
+    assert counts.label.tolist() == [1, 0, 1, 0]
+    assert counts.label.dtype == np.int8
+    assert counts.split.tolist() == ["train", "train", "valid", "test"]
 
 
 def test_full_ensembl_ids_stay_as_they_are(tmp_path: Path) -> None:
@@ -53,13 +53,6 @@ def test_full_ensembl_ids_stay_as_they_are(tmp_path: Path) -> None:
         row[0] = "ENSG00000123456"
     counts = read_one(write_folder(tmp_path, {"E001": layout(train=text(table))}))
     assert counts.gene_id[0] == "ENSG00000123456"
-
-
-def test_labels_and_splits_follow_the_files_in_the_order_train_valid_test(tmp_path: Path) -> None:
-    counts = read_one(write_folder(tmp_path, {"E001": layout()}))
-    assert counts.label.tolist() == [1, 0, 1, 0]
-    assert counts.label.dtype == np.int8
-    assert counts.split.tolist() == ["train", "train", "valid", "test"]
 
 
 def test_counts_above_65535_give_float32(tmp_path: Path) -> None:
@@ -131,12 +124,6 @@ def test_layout_without_a_split_is_read_when_asked_for(tmp_path: Path) -> None:
     assert counts.split.tolist() == ["train", "train", "test"]
 
 
-def test_folder_without_any_split_is_an_error(tmp_path: Path) -> None:
-    assert "E001 lacks train.csv, valid.csv, test.csv" in refusal(
-        tmp_path, train=None, valid=None, test=None
-    )
-
-
 @pytest.mark.parametrize("packed", [False, True])
 def test_bad_cell_type_stops_or_is_skipped_with_its_reason(
     tmp_path: Path, packed: bool, caplog: pytest.LogCaptureFixture
@@ -175,25 +162,25 @@ def test_arguments_that_are_invalid_are_refused_before_anything_is_read(tmp_path
             read_deepchrome(tmp_path, splits=splits)
 
 
+@pytest.mark.parametrize(
+    ("genes", "where"),
+    [
+        # 6 of 7 genes low, 86 %.
+        (((2, 4, 6, 8), (10, 12), (1,)), "E112: nearly all labels are of one class"),
+        (((1, 2), (3, 6), (5, 7)), "E112 (test): nearly all labels are of one class"),
+    ],
+)
 def test_one_sided_labels_are_reported_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    genes: tuple[tuple[int, ...], ...],
+    where: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    # 6 of 7 genes low, 86 %.
-    low = [2, 4, 6, 8, 10, 12]
-    files = {"train": text(rows(low[:4])), "valid": text(rows(low[4:])), "test": text(rows([1]))}
+    files = {split: text(rows(own)) for split, own in zip(GENES, genes, strict=True)}
     read_one(write_folder(tmp_path, {"E112": files}))
     (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warning.startswith("E112: nearly all labels are of one class")
-    assert "train 0%, valid 0%, test 100%" in warning
-
-
-def test_one_sided_split_is_reported_by_name(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    files = layout(valid=text(rows([3, 6])), test=text(rows([5, 7])))
-    read_one(write_folder(tmp_path, {"E001": files}))
-    (warning,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warning.startswith("E001 (test): nearly all labels")
+    assert warning.startswith(where)
+    assert "test 100%" in warning
 
 
 @pytest.mark.real_data

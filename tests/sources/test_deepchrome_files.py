@@ -14,7 +14,14 @@ from simplechrome.errors import (
     SimpleChromeError,
     UnknownGeneError,
 )
-from simplechrome.sources.deepchrome import list_cell_types, read_deepchrome
+from simplechrome.sources.deepchrome import read_deepchrome
+from simplechrome.sources.deepchrome_files import list_cell_types
+
+
+def store(tmp_path: Path, cell_types: dict[str, dict[str, str]], packed: bool) -> Path:
+    if packed:
+        return write_archive(tmp_path / "data.tar.gz", members(cell_types))
+    return write_folder(tmp_path / "data", cell_types)
 
 
 @pytest.mark.parametrize("below", ["", "E001", "E001/classification"])
@@ -62,11 +69,7 @@ def test_cell_types_that_are_mixed_in_an_archive_are_sorted_out(tmp_path: Path) 
 @pytest.mark.parametrize("packed", [False, True])
 def test_only_wanted_cell_types_are_read(tmp_path: Path, packed: bool) -> None:
     three = {"E001": layout(train="not,a,row\n"), "E002": layout(), "E003": layout(train="")}
-    path = (
-        write_archive(tmp_path / "data.tar.gz", members(three))
-        if packed
-        else write_folder(tmp_path / "data", three)
-    )
+    path = store(tmp_path, three, packed)
     assert [counts.cell_type for counts in read_deepchrome(path, ["E002", "E002"])] == ["E002"]
     assert [counts.cell_type for counts in read_deepchrome(path, "E002")] == ["E002"]
 
@@ -101,12 +104,7 @@ def test_linked_cell_type_keeps_the_links_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_unknown_cell_type_is_an_error_that_lists_the_known(tmp_path: Path, packed: bool) -> None:
-    both = {"E001": layout(), "E002": layout()}
-    path = (
-        write_archive(tmp_path / "data.tar.gz", members(both))
-        if packed
-        else write_folder(tmp_path / "data", both)
-    )
+    path = store(tmp_path, {"E001": layout(), "E002": layout()}, packed)
     with pytest.raises(UnknownGeneError, match="cell type E999") as caught:
         list(read_deepchrome(path, ["E001", "E999"], on_bad_cell_type="skip"))
     assert "E001, E002" in str(caught.value)

@@ -11,7 +11,8 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import combinations, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,15 +25,10 @@ from simplechrome.errors import (
     InputFormatError,
     MissingInputError,
     SimpleChromeError,
+    first_names,
 )
 from simplechrome.sources.arrays import LARGEST_COUNT, count_dtype
-from simplechrome.sources.deepchrome_files import (
-    SPLITS,
-    CellTypeFiles,
-    SplitFile,
-    cell_type_names,
-    files_by_cell_type,
-)
+from simplechrome.sources.deepchrome_files import SPLITS, CellTypeFiles, files_by_cell_type
 from simplechrome.sources.delimited import GENE_ID_COLUMNS, normalize_header
 from simplechrome.sources.provenance import Source, fingerprint
 
@@ -99,24 +95,6 @@ class SplitCounts(NamedTuple):
     marks: tuple[str, ...]
 
 
-def list_cell_types(path: str | Path) -> list[str]:
-    """Return the sorted names of the cell types in a folder or archive, opening no CSV.
-
-    Parameters
-    ----------
-    path
-        A folder (of cell types, of one cell type, or `classification` itself), .tar or .tar.gz.
-
-    Raises
-    ------
-    MissingInputError
-        If nothing is there.
-    InputFormatError
-        If it holds no cell type, one twice, or is a damaged archive.
-    """
-    return cell_type_names(Path(path))
-
-
 def read_deepchrome(
     path: str | Path,
     cell_types: Sequence[str] | None = None,
@@ -136,9 +114,9 @@ def read_deepchrome(
     Parameters
     ----------
     path
-        A folder (of cell types, of one cell type, or `classification` itself), .tar or .tar.gz.
+        A folder or archive; see `list_cell_types`.
     cell_types
-        Names of the cell types to read; all by default.
+        Those to read; all by default.
     splits
         The files that each cell type must have. For a layout without a validation file, pass
         `splits=("train", "test")`; a missing file is an error.
@@ -192,10 +170,6 @@ def read_changed(
     known
         Cell types that were read before, each with its `sources` (see `CellTypeCounts`).
 
-    Raises
-    ------
-    InputFormatError, MissingInputError, UnknownGeneError, ConfigError
-        See `read_deepchrome`.
     """
     wanted = [cell_types] if isinstance(cell_types, str) else cell_types
     if wanted is not None and len(wanted) == 0:
@@ -287,8 +261,13 @@ def _read_cell_type(files: CellTypeFiles, splits: tuple[str, ...]) -> CellTypeCo
                 "take files of one source",
             )
     gene_id = [name for part in parts for name in part.gene_id]
-    if len(set(gene_id)) < len(gene_id):
-        raise _shared_genes(parts, in_order)
+    for (one, earlier), (other, part) in combinations(zip(in_order, parts, strict=True), 2):
+        shared = sorted(set(earlier.gene_id).intersection(part.gene_id))
+        if shared:
+            raise InputFormatError(
+                f"{other.name} and {one.name} share {len(shared):,} genes: {first_names(shared)}.",
+                "draw the splits per gene, so that no model is tested on what it was trained on",
+            )
     counts = [
         part.counts
         if part.marks == marks
@@ -306,33 +285,6 @@ def _read_cell_type(files: CellTypeFiles, splits: tuple[str, ...]) -> CellTypeCo
     )
 
 
-def _shared_genes(parts: list[SplitCounts], files: list[SplitFile]) -> InputFormatError:
-    """The error for genes that are in two files."""
-    owner: dict[str, int] = {}
-    shared: list[tuple[str, int, int]] = []
-    for index, part in enumerate(parts):
-        for name in part.gene_id:
-            if owner.setdefault(name, index) != index:
-                shared.append((name, owner[name], index))
-    name, *both = shared[0]
-    places = []
-    for index in both:
-        data = files[index].read()
-        columns = read_columns(data, files[index].name)
-        at = columns.names.index("gene")
-        line = next(
-            line
-            for line, text in _lines(data, columns)
-            if complete_gene_id(text.split(",")[at]) == name
-        )
-        places.append(f"{files[index].name}, line {line}")
-    more = f", and {len(shared) - 1:,} more genes are in two splits" if len(shared) > 1 else ""
-    return InputFormatError(
-        f"{places[1]}: gene {name} is in two splits, also in {places[0]}{more}.",
-        "draw the splits per gene, so that no model is tested on what it was trained on",
-    )
-
-
 def _report_balance(counts: CellTypeCounts) -> None:
     """Log the fraction of high genes, and warn where a constant guess would do well."""
     high = float(counts.label.mean())
@@ -346,13 +298,13 @@ def _report_balance(counts: CellTypeCounts) -> None:
         *(counts.cell_type, f"{counts.label.size:,}", 100 * high, listed),
     )
     one_sided = [split for split, f in fractions.items() if max(f, 1 - f) >= ONE_SIDED]
-    if max(high, 1 - high) >= ONE_SIDED or one_sided:
-        whole = max(high, 1 - high) >= ONE_SIDED
-        where = counts.cell_type if whole else f"{counts.cell_type} ({', '.join(one_sided)})"
+    whole = max(high, 1 - high) >= ONE_SIDED
+    if whole or one_sided:
         logger.warning(
             "%s: nearly all labels are of one class (high: %s). A constant guess reaches that "
             "accuracy: use AUROC and AUPRC, or make labels from an expression table.",
-            *(where, listed),
+            counts.cell_type + ("" if whole else f" ({', '.join(one_sided)})"),
+            listed,
         )
 
 
@@ -472,131 +424,90 @@ def complete_gene_id(raw_id: str) -> str:
     return f"ENSG00000{raw_id}" if len(raw_id) == 6 else raw_id
 
 
-class _Row(NamedTuple):
-    line: int
-    gene: str
-    bin: int
-    label: int
-
-
 def _find_fault(data: bytes, columns: Columns, name: str, reason: str) -> InputFormatError:
-    """The error for a file that the fast reader refused, with the line at fault.
+    """Return the error for the first line at fault of a file that the fast reader refused.
 
-    Faults of single rows come first, from the top; then faults of genes. A gene should have as
-    many bins as most genes of the file (the larger number if two are equally common), numbered
-    from 1 without gap, together and in order.
+    Faults of single rows come first, from the top; then those of genes.
     """
     at = [columns.names.index(key) for key in ("gene", "bin", "label")]
-    plain = re.compile("[^,]*" + ",[0-9]{1,7}" * (len(columns.names) - 1))
-    rows: list[_Row] = []
-    for line, text in _lines(data, columns):
-        fields = text.split(",")
-        if (
-            not plain.fullmatch(text)
-            or fields[at[2]] not in ("0", "1")
-            or not (rows and fields[at[0]] == rows[-1].gene)
-        ):
-            fault = _row_fault(fields, columns, is_first=not rows)
-            if fault:
-                return InputFormatError(f"{name}, line {line}{fault[0]}", fault[1])
+    rows = []
+    for line, content in enumerate(data.removeprefix(_BOM).splitlines(), start=1):
+        if line <= columns.skip or not content:  # Arrow skips empty lines too
+            continue
+        fields = content.decode("utf-8", errors="replace").split(",")
+        fault, remedy = _row_fault(fields, columns)
+        if fault:
+            return InputFormatError(f"{name}, line {line}{fault}.", remedy)
         gene, number, label = (fields[each] for each in at)
-        rows.append(_Row(line, gene, int(number), int(label)))
+        rows.append((line, complete_gene_id(gene), int(number), int(label)))
     if not rows:
         found = "only a header" if columns.has_header else "only empty lines"
         return InputFormatError(
             f"{name} holds no rows, {found}.", "fetch it again: it was not written to its end"
         )
-    return _gene_fault(rows, name) or InputFormatError(f"{name} cannot be read: {reason}.")
-
-
-def _lines(data: bytes, columns: Columns) -> Iterator[tuple[int, str]]:
-    for line, text in enumerate(data.removeprefix(_BOM).splitlines(), start=1):
-        # Empty lines carry nothing; Arrow skips them too.
-        if line > columns.skip and text:
-            yield line, text.decode("utf-8", errors="replace")
-
-
-def _row_fault(fields: list[str], columns: Columns, *, is_first: bool) -> tuple[str, str] | None:
-    """Problem and remedy for a row, if it is faulty."""
-    text = ",".join(fields)
-    shown = repr(text if len(text) <= 60 else text[:60] + "…")
-    if len(fields) != len(columns.names):
-        problem = f" has {len(fields)} columns instead of {len(columns.names)}: {shown}."
-        if len(fields) == 1 and re.search("[\t; ].*[\t; ]", text):
-            return problem, "separate the fields by commas"
-        if is_first and not columns.has_header:
-            return problem, "for other marks, put a header line on top: gene,bin,MARK,MARK,…,label"
-        return problem, f"give {', '.join(columns.names)}; a line was cut off, or ran into another"
-    if is_first and not columns.has_header and not any(field.isdigit() for field in fields):
-        return (
-            f" is neither a row of data nor a header that can be used: {shown}.",
-            "name the columns gene,bin,MARK,MARK,…,label, or remove the line",
-        )
-    for column, field in zip(columns.names, fields, strict=True):
-        found = repr(field if len(field) <= 60 else field[:60] + "…")
-        if column == "gene":
-            if not GENE_ID.fullmatch(field):
-                lost = field.isascii() and field.isdigit() and len(field) < 6
-                return (
-                    f": the gene id is not six digits or a full Ensembl id: {found}.",
-                    f"write {field.zfill(6)} in place of {field}: leading zeros were dropped"
-                    if lost
-                    else "put the columns into the order gene, bin, marks, label",
-                )
-            continue
-        digits = field.strip(" \t")
-        if not (digits.isascii() and digits.isdigit()):
-            negative = digits[:1] == "-" and digits[1:].isdecimal()
-            return (
-                f": {column} is {'negative' if negative else 'not a whole number'}: {found}.",
-                "give counts of reads, 0 or more, in digits; not a normalized signal",
-            )
-        # Python refuses to convert very long numbers.
-        value = int(digits) if len(digits) <= 18 else LARGEST_COUNT + 1
-        if column == "label" and value > 1:
-            return (
-                f": the label is neither 0 nor 1: {found}.",
-                "give 1 for high, 0 for low expression, in the last column",
-            )
-        if value > LARGEST_COUNT:
-            return (
-                f": {column} is too large: {found}.",
-                f"give at most {LARGEST_COUNT:,}, which float32 still holds exactly",
-            )
-    return None
-
-
-def _gene_fault(rows: list[_Row], name: str) -> InputFormatError | None:
-    bins: dict[str, set[int]] = {}
-    for row in rows:
-        bins.setdefault(row.gene, set()).add(row.bin)
-    sizes = Counter(map(len, bins.values()))
-    n_bins = max(sizes, key=lambda size: (sizes[size], size))
-    first_line: dict[str, int] = {}
-    faults: dict[str, str] = {}
-    for gene, group in groupby(rows, key=lambda row: row.gene):
-        own = list(group)
-        gene_id = complete_gene_id(gene)
-        earlier = first_line.setdefault(gene_id, own[0].line)
-        fault = ""
-        wrong = next((row for k, row in enumerate(own, start=1) if row.bin != k), None)
-        mixed = next((row for row in own if row.label != own[0].label), None)
-        if earlier != own[0].line:
-            fault = f"{own[0].line}: gene {gene} comes a second time, first in line {earlier}"
-        elif wrong:
-            place = own.index(wrong) + 1
-            fault = f"{wrong.line}: gene {gene} has bin {wrong.bin} where bin {place} should be"
-        elif len(own) != n_bins:
-            fault = f"{own[0].line}: gene {gene} has {len(own)} bins instead of {n_bins}"
-        elif mixed:
-            fault = f"{mixed.line}: gene {gene} has two labels"
-        if fault:
-            faults.setdefault(gene_id, fault)
-    if not faults:
-        return None
-    more = f"; {len(faults) - 1:,} more of {len(first_line):,} genes in this file are at fault"
+    fault, n_bins = _gene_fault(rows)
+    if not fault:
+        return InputFormatError(f"{name} cannot be read: {reason}.")
     return InputFormatError(
-        f"{name}, line {next(iter(faults.values()))}{more if len(faults) > 1 else ''}.",
+        f"{name}, line {fault}.",
         f"give each gene {n_bins} rows, bins 1 to {n_bins} in order and with one label: rows are "
         "missing, duplicated or shuffled",
     )
+
+
+def _row_fault(fields: list[str], columns: Columns) -> tuple[str, str]:
+    """Return the problem of a row and its remedy, or "" twice."""
+    if len(fields) != len(columns.names):
+        found = f" has {len(fields)} columns instead of {len(columns.names)}: "
+        return found + repr(",".join(fields)[:60]), (
+            f"separate {', '.join(columns.names)} by commas; for other marks, put a header line "
+            "on top: gene,bin,MARK,MARK,…,label"
+        )
+    for column, field in zip(columns.names, fields, strict=True):
+        digits = field.strip(" \t")
+        # Python refuses to convert very long numbers.
+        value = int(digits) if len(digits) <= 18 and digits.isdecimal() else LARGEST_COUNT + 1
+        if column == "gene":
+            right, need = bool(GENE_ID.fullmatch(field)), "six digits (000042) or a full Ensembl id"
+        elif not (digits.isascii() and digits.isdigit()):
+            right, need = False, "a whole number, 0 or more, in digits"
+        elif column == "label":
+            right, need = value <= 1, "1 for high or 0 for low expression"
+        else:
+            right, need = value <= LARGEST_COUNT, f"at most {LARGEST_COUNT:,}"
+        if not right:
+            return f": {column} is {field[:60]!r}, not {need}", (
+                "give counts of reads, not a normalized signal, in the order of the header line, "
+                "or else gene, bin, the published marks, label"
+            )
+    return "", ""
+
+
+def _gene_fault(rows: list[tuple[int, str, int, int]]) -> tuple[str, int]:
+    """Return line and fault of the first gene that is not as it should be, and the bins it needs.
+
+    A gene should have as many bins as most genes of the file (the larger number if two are equally
+    common), numbered from 1 without gap, together and in order.
+    """
+    bins: dict[str, set[int]] = {}
+    for _, gene, number, _ in rows:
+        bins.setdefault(gene, set()).add(number)
+    sizes = Counter(map(len, bins.values()))
+    n_bins = max(sizes, key=lambda size: (sizes[size], size))
+    first_line: dict[str, int] = {}
+    for gene, group in groupby(rows, key=itemgetter(1)):
+        own = list(group)
+        head = own[0][0]
+        if first_line.setdefault(gene, head) != head:
+            return (
+                f"{head}: gene {gene} comes a second time, first in line {first_line[gene]}",
+                n_bins,
+            )
+        for place, (line, _, number, label) in enumerate(own, start=1):
+            if number != place:
+                return f"{line}: gene {gene} has bin {number} where bin {place} should be", n_bins
+            if label != own[0][3]:
+                return f"{line}: gene {gene} has two labels", n_bins
+        if len(own) != n_bins:
+            return f"{head}: gene {gene} has {len(own)} bins instead of {n_bins}", n_bins
+    return "", n_bins

@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -45,16 +45,22 @@ class CellTypeFiles(NamedTuple):
     passed: float
 
 
-def cell_type_names(path: Path) -> list[str]:
-    """Return the sorted names of the cell types in a folder or archive.
+def list_cell_types(path: str | Path) -> list[str]:
+    """Return the sorted names of the cell types in a folder or archive, opening no CSV.
+
+    Parameters
+    ----------
+    path
+        A folder (of cell types, of one cell type, or `classification` itself), .tar or .tar.gz.
 
     Raises
     ------
     MissingInputError
         If nothing is there.
     InputFormatError
-        If it is not an archive, a damaged one, or holds no cell type.
+        If it holds no cell type, one twice, or is a damaged archive.
     """
+    path = Path(path)
     if _is_folder(path):
         return sorted(_folders(path))
     with _open_archive(path) as (archive, _):
@@ -77,21 +83,12 @@ def files_by_cell_type(
     checksum beyond that point is not seen). Cell types that are mixed with each other in an
     archive wait in memory as raw bytes.
 
-    Parameters
-    ----------
-    splits
-        The splits wanted, of `SPLITS`.
-    wanted
-        Names of cell types; None for all.
-
     Raises
     ------
-    MissingInputError
-        If nothing is there.
     UnknownGeneError
         If a cell type that is wanted is absent; for an archive known only at its end.
-    InputFormatError
-        If there is no cell type, one is there twice, or the archive is damaged.
+    InputFormatError, MissingInputError
+        As by `list_cell_types`.
     """
     return (_in_folder if _is_folder(path) else _in_archive)(path, splits, wanted)
 
@@ -115,26 +112,18 @@ def _in_folder(
         raise _absent(path, absent, sorted(folders))
     names = list(wanted or sorted(folders))
     for number, name in enumerate(names, start=1):
-        folder = folders[name]
-        yield CellTypeFiles(
-            name,
-            {
-                split: SplitFile(f"{folder.name}/{split}.csv", folder.path / f"{split}.csv")
-                for split in splits
-                if (folder.path / f"{split}.csv").is_file()
-            },
-            passed=number / len(names),
-        )
+        folder, shown = folders[name]
+        places = {split: folder / f"{split}.csv" for split in splits}
+        files = {
+            split: SplitFile(f"{shown}/{split}.csv", place)
+            for split, place in places.items()
+            if place.is_file()
+        }
+        yield CellTypeFiles(name, files, passed=number / len(names))
 
 
-class _Folder(NamedTuple):
-    """A `classification` folder, and its name from the folder on that the user gave."""
-
-    path: Path
-    name: str
-
-
-def _folders(path: Path) -> dict[str, _Folder]:
+def _folders(path: Path) -> dict[str, tuple[Path, str]]:
+    """Return each `classification` folder, and its name from the folder on that the user gave."""
     # absolute(), not resolve(): a link named H1 to a folder E012 is the cell type H1.
     root = path.resolve() if path.name in ("", "..") else path.absolute()
     candidates = [root] if root.name == "classification" else []
@@ -142,17 +131,12 @@ def _folders(path: Path) -> dict[str, _Folder]:
     for depth in range(SEARCH_DEPTH):
         candidates += sorted(root.glob("*/" * depth + "classification"))
     base = root.parent.parent if root.name == "classification" else root.parent
-    found: dict[str, _Folder] = {}
-    for candidate in candidates:
-        if not candidate.is_dir():
-            continue
-        name = candidate.parent.name
-        if name not in found:
-            found[name] = _Folder(candidate, candidate.relative_to(base).as_posix())
-        elif found[name].path.resolve() != candidate.resolve():
-            raise _found_twice(
-                name, found[name].name, candidate.relative_to(base).as_posix(), path.name
-            )
+    found: dict[str, tuple[Path, str]] = {}
+    for candidate in filter(Path.is_dir, candidates):
+        name, shown = candidate.parent.name, candidate.relative_to(base).as_posix()
+        first, first_shown = found.setdefault(name, (candidate, shown))
+        if first.resolve() != candidate.resolve():
+            raise _found_twice(name, first_shown, shown, path.name)
     if not found:
         inside = sorted(entry.name for entry in root.iterdir())
         raise _nothing_found(path, f"a folder with {first_names(inside) or 'nothing'}")
@@ -183,7 +167,7 @@ def _in_archive(
             files[split] = SplitFile(name, stream.read() if stream else b"")
             if len(files) == len(splits):
                 complete.add(cell_type)
-                yield CellTypeFiles(cell_type, files, passed=packed.tell() / packed.size())
+                yield CellTypeFiles(cell_type, files, passed=packed.seek(0, 1) / packed.size())
                 # The bytes go; that the cell type was there stays known.
                 waiting[cell_type] = {}
                 if wanted is not None and complete >= set(wanted):
@@ -194,7 +178,7 @@ def _in_archive(
         if cell_type not in complete:
             yield CellTypeFiles(cell_type, files, passed=1)
     if absent:
-        raise _absent(path, absent, cell_type_names(path))
+        raise _absent(path, absent, list_cell_types(path))
     if not waiting:
         raise _nothing_found(path, f"an archive of {n_members} members, none of them a cell type")
 
@@ -216,7 +200,11 @@ def _open_archive(path: Path) -> Iterator[tuple[tarfile.TarFile, pa.NativeFile]]
 
     Yields the archive, and the file that it is in, whose position is the progress.
     """
-    is_gzip = _head(path) == b"\x1f\x8b"
+    try:
+        with path.open("rb") as file:
+            is_gzip = file.read(2) == b"\x1f\x8b"
+    except OSError as error:
+        raise unreadable(path, error) from None
     archive = None
     try:
         packed = pa.OSFile(str(path))
@@ -238,23 +226,13 @@ def _open_archive(path: Path) -> Iterator[tuple[tarfile.TarFile, pa.NativeFile]]
         ) from None
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(2)
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
 def _check_end(archive: tarfile.TarFile) -> None:
     """Raise if this is not the archive's true end: tarfile stops at a broken header silently.
 
     Reading on to the last byte also lets a compressed stream check its length and checksum.
     """
-    stream = archive.fileobj
-    if stream is None:
-        return
-    if stream.tell() < archive.offset + tarfile.BLOCKSIZE:
+    stream: Any = archive.fileobj
+    if stream.pos < archive.offset + tarfile.BLOCKSIZE:
         raise tarfile.ReadError("no end-of-archive mark")
     while block := stream.read(1 << 20):
         if block.strip(b"\0"):
