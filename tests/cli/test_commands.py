@@ -19,7 +19,7 @@ from simplechrome.runs.load import load_run
 Call = Callable[..., tuple[int, str, str]]
 VERBS = (
     *("demo", "build", "merge", "neighbors", "inspect", "fit", "encode", "predict"),
-    *("impute", "read", "benchmark"),
+    *("impute", "interpret", "benchmark"),
 )
 
 
@@ -202,7 +202,7 @@ def test_inspect_writes_a_page_on_request(call: Call, workshop: Path, tmp_path: 
     code, out, _ = call("inspect", workshop / "one.zarr", "-o", page, "--json", "--overwrite")
     assert (code, json.loads(out)["likely_swaps"]) == (0, [])
     code, _, err = call("inspect", workshop / "one.zarr", "-o", tmp_path / "quality")
-    assert (code, "does not say what to write" in err) == (1, True)
+    assert (code, "format of the page" in err) == (1, True)
 
 
 @pytest.mark.parametrize("verb", ["predict", "encode"])

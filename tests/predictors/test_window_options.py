@@ -35,13 +35,13 @@ def test_encoder_is_none_where_none_is_named(name: str, tmp_path: Path) -> None:
 @NAMES
 @pytest.mark.parametrize("encoder", ["pca", "vae", "log_means", "vae+log_means"])
 def test_latents_are_refused_before_any_work(name: str, encoder: str) -> None:
-    with pytest.raises(ConfigError, match=r"looks along the bins(.|\n)*--encoder none"):
+    with pytest.raises(ConfigError, match=r"needs windows(.|\n)*--encoder none"):
         merge_options(None, {"predictor": name, "encoder": encoder})
 
 
 def test_encoder_that_a_file_names_is_not_overruled(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('[encoder]\nname = "pca"\n')
-    with pytest.raises(ConfigError, match="found: the encoder pca"):
+    with pytest.raises(ConfigError, match="the encoder pca gives latents"):
         merge_options(tmp_path / "run.toml", {"predictor": "deepchrome"})
     options = {"predictor": "deepchrome", "encoder": "none"}
     assert merge_options(tmp_path / "run.toml", options).encoder.name == "none"

@@ -13,12 +13,10 @@ from simplechrome.benchmark.neighbor_names import KINDS
 from simplechrome.config.models import Chosen
 from simplechrome.config.run import (
     SplitConfig,
-    expected_value,
-    flag,
     read_config_values,
 )
-from simplechrome.errors import ConfigError, did_you_mean
 from simplechrome.work.files import whole_file
+from simplechrome.work.settings import settings_error
 
 ALL = "all"
 """Of labels: those of all training genes."""
@@ -196,19 +194,7 @@ def make_benchmark_config(
     try:
         return BenchmarkConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        name = flag(key.partition(".")[0]) if first["loc"][0] in given else f"`{key}`"
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            raise ConfigError(
-                f"{where}: there is no option {name}, only "
-                f"{', '.join(BenchmarkConfig.model_fields)}.",
-                did_you_mean(key, BenchmarkConfig.model_fields),
-            ) from None
-        raise ConfigError(
-            f"{where}: invalid value {first.get('input')!r} of the option {name}.",
-            f"pass {expected_value(first)}",
-        ) from None
+        raise settings_error(error, BenchmarkConfig, where, given) from None
 
 
 def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any]) -> BenchmarkConfig:

@@ -2,19 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from simplechrome.cli.options import (
-    annotation_options,
+    SettingsCommand,
+    given,
+    log_options,
     output_option,
     overwrite_option,
     resume_option,
-    talk,
 )
-from simplechrome.cli.track_options import track_options
+
+ANNOTATION = {
+    "label_rule": "median, mean, tertiles, quantile:Q or threshold:VALUE, in each cell type.",
+    "chrom_style": "auto translates between Ensembl's and UCSC's chromosome names; exact does not.",
+    "assembly": "Name of the genome assembly: hg19, GRCh38, …",
+    "expression_units": "For the record.",
+    "bin_size": "bp per bin.",
+}
+COUNTS = {
+    "simplechrome.dataset.building.options:CountOptions": {
+        **ANNOTATION,
+        "relabel": "Replace the labels of the files by those of the label rule.",
+    }
+}
+TRACKS = {
+    "simplechrome.dataset.building.options:TrackOptions": {
+        "flank": "bp on each side of the TSS.",
+        **ANNOTATION,
+        "assembly": "hg19, GRCh38, …: compared with the tracks. [default: guessed from them]",
+        "tss": "TSS of the gene, or of one of its transcripts (GTF, GFF3).",
+        "protein_coding": "Only protein-coding genes (GTF, GFF3).",
+        "strip_version": "Read ENSG00000000003.14 as ENSG00000000003.",
+        "exclude_chroms": "Drop genes on these chromosomes: chrY,chrM.",
+        "drop_unobserved": "Drop genes with less than this fraction of their window observed. "
+        "[default: keep them, masked]",
+        "count": "Count a read in each bin it overlaps, where its 5' end lies, or (pairs, "
+        "fragments) where its middle lies.",
+        "shift": "bp downstream of the 5' end, with --count five-prime.",
+        "min_mapping_quality": "Of BAM and CRAM.",
+        "keep_duplicates": "Count reads that are marked as duplicates.",
+        "keep_secondary": "Count secondary and supplementary alignments.",
+        "normalize": "cpm: reads per million of the library.",
+        "subtract_control": "Subtract the sheet's control, scaled to the library; at least 0.",
+        "gaps": "Bases without a value in a bigWig or bedGraph are zero, or missing.",
+        "approximate": "Use a bigWig's zoom levels.",
+        "units": "What the values of a signal track are: fold_change, minus_log10_p, …",
+        "timeout": "Seconds to wait for the server of a bigWig.",
+    }
+}
+genes_option = click.option(
+    "--genes",
+    type=click.Path(),
+    help="Genes: TSV/CSV with gene_id, chrom, tss, strand; BED6; GTF; GFF3. Plain or gz.",
+)
+expression_option = click.option(
+    "--expression", type=click.Path(), help="RPKM or TPM: genes × cell types, or long format."
+)
 
 
 @click.group("build")
@@ -22,14 +68,17 @@ def command() -> None:
     """Build a dataset from files."""
 
 
-def _say_sizes(output: str, sizes: Mapping[Any, int]) -> None:
+def _print_sizes(output: str) -> None:
+    from simplechrome.dataset.store import stored_sizes
+
+    sizes = stored_sizes(output)
     click.echo(
         f"{output}: {sizes['cell_type']} cell types, {sizes['gene']} genes, {sizes['bin']} bins, "
         f"{sizes['mark']} marks",
     )
 
 
-@command.command("deepchrome")
+@command.command("deepchrome", cls=SettingsCommand, settings=COUNTS)
 @click.argument("path", type=click.Path())
 @click.option("--cell-type", "cell_types", multiple=True, help="Only this one; may be repeated.")
 @click.option(
@@ -37,20 +86,19 @@ def _say_sizes(output: str, sizes: Mapping[Any, int]) -> None:
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="What to do about a cell type whose files are broken.",
+    help="What to do about a cell type whose files are damaged.",
 )
-@click.option("--relabel", is_flag=True, help="Replace the CSVs' labels by the label rule.")
-@annotation_options
+@genes_option
+@expression_option
 @output_option
 @overwrite_option
 @resume_option
-@talk
-def deepchrome(path: str, output: str, **options: Any) -> None:
+@log_options
+def deepchrome(path: str, output: str, cell_types: tuple[str, ...], **options: Any) -> None:
     """Read the published DeepChrome layout from a folder or .tar.gz.
 
-    One cell type is in memory at a time. The work is done in OUTPUT.unfinished, which becomes
-    OUTPUT when all of it is there. Stopped or killed, it goes on with --resume to the same result,
-    byte for byte.
+    One cell type is in memory at a time. The work is done in OUTPUT.unfinished, which is renamed
+    to OUTPUT at the end. Interrupted work resumes with --resume, with byte-identical results.
 
     \b
     Examples:
@@ -59,20 +107,19 @@ def deepchrome(path: str, output: str, **options: Any) -> None:
       simplechrome build deepchrome roadmap -o roadmap.zarr --on-bad-cell-type skip --resume
     """
     from simplechrome.dataset.building.build import build_deepchrome_on_disk
-    from simplechrome.dataset.store import stored_sizes
 
-    options["cell_types"] = options["cell_types"] or None
-    build_deepchrome_on_disk(path, output, **options)
-    _say_sizes(output, stored_sizes(output))
+    build_deepchrome_on_disk(path, output, cell_types=cell_types or None, **given(options))
+    _print_sizes(output)
 
 
-@command.command("arrays")
+@command.command("arrays", cls=SettingsCommand, settings=COUNTS)
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
-@annotation_options
+@genes_option
+@expression_option
 @output_option
 @overwrite_option
 @resume_option
-@talk
+@log_options
 def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
     """Read .npz files, one per cell type, with counts, marks and gene_id.
 
@@ -82,18 +129,17 @@ def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
           --genes genes_hg19.tsv.gz --expression rpkm.tsv.gz
     """
     from simplechrome.dataset.building.build import build_arrays_on_disk
-    from simplechrome.dataset.store import stored_sizes
 
-    build_arrays_on_disk(paths, output, **options)
-    _say_sizes(output, stored_sizes(output))
+    build_arrays_on_disk(paths, output, **given(options))
+    _print_sizes(output)
 
 
-@command.command("tracks")
+@command.command("tracks", cls=SettingsCommand, settings=TRACKS)
 @click.option(
     "--sheet",
     required=True,
     type=click.Path(),
-    help="TSV or CSV: cell_type, mark, path, and if wanted format, control, scale.",
+    help="TSV or CSV: cell_type, mark, path, and optionally format, control, scale.",
 )
 @click.option(
     "--genes",
@@ -101,22 +147,27 @@ def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
     type=click.Path(),
     help="GTF, GFF3, BED6, or a table with gene_id, chrom, tss, strand. Plain or gz.",
 )
-@click.option("--expression", type=click.Path(), help="RPKM or TPM: genes × cell types, or long.")
-@track_options
+@expression_option
+@click.option(
+    "--chrom-aliases", type=click.Path(), help="Table of names, as UCSC's chromAlias.txt."
+)
+@click.option(
+    "--blacklist", type=click.Path(), help="BED; drop genes whose windows overlap a region."
+)
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Tracks at a time."
 )
 @output_option
 @overwrite_option
 @resume_option
-@talk
+@log_options
 def tracks(sheet: str, output: str, **options: Any) -> None:
     """Count or average signal tracks (bigWig, BAM, CRAM, BED, bedGraph) around each gene.
 
     Tracks and genes are checked against each other before any is read. Bins hold the mean of a
     bigWig's or bedGraph's per-base values, bases without data counting as 0; of BAM, CRAM and BED
-    the number of reads. A mark that a cell type lacks is missing, not zero. Stopped or killed, it
-    goes on with --resume.
+    the number of reads. A mark that a cell type lacks is missing, not zero. Interrupted work
+    resumes with --resume.
 
     \b
     Examples:
@@ -127,7 +178,6 @@ def tracks(sheet: str, output: str, **options: Any) -> None:
           --count five-prime --shift 75 --min-mapping-quality 20
     """
     from simplechrome.dataset.building.tracks import build_tracks_on_disk
-    from simplechrome.dataset.store import stored_sizes
 
-    build_tracks_on_disk(sheet, output, **options)
-    _say_sizes(output, stored_sizes(output))
+    build_tracks_on_disk(sheet, output, **given(options))
+    _print_sizes(output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import log_options, output_option, overwrite_option
 
 
 @click.command("demo")
@@ -12,7 +12,7 @@ from simplechrome.cli.options import output_option, overwrite_option, talk
 @click.option("--genes", "n_genes", default=4000, show_default=True, help="Genes to simulate.")
 @click.option("--seed", default=0, show_default=True, help="Of simulation, weights and draws.")
 @overwrite_option
-@talk
+@log_options
 def command(output: str, n_genes: int, seed: int, overwrite: bool) -> None:
     """Simulate data, build, fit, compare representations, and write a report.
 

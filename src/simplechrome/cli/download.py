@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import talk
+from simplechrome.cli.options import log_options
 
 
 @click.command("download")
@@ -21,7 +21,7 @@ from simplechrome.cli.options import talk
     help="Of the archive, if it is not that of Zenodo's record: md5:…, sha256:…",
 )
 @click.option("--verify", is_flag=True, help="Compare the checksums of what is there, too.")
-@talk
+@log_options
 def command(
     cell_types: tuple[str, ...], folder: str, source: str | None, checksum: str | None, verify: bool
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import depth_options, output_option, overwrite_option, talk
+from simplechrome.cli.options import log_options, output_option, overwrite_option, transfer_options
 
 
 @click.command("encode")
@@ -14,8 +14,8 @@ from simplechrome.cli.options import depth_options, output_option, overwrite_opt
 @click.argument("dataset", type=click.Path())
 @output_option
 @overwrite_option
-@depth_options
-@talk
+@transfer_options
+@log_options
 def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) -> None:
     """Write the latents of every gene of DATASET under the encoder of RUN.
 

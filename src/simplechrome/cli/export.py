@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import log_options, output_option, overwrite_option
 
 if TYPE_CHECKING:
     from simplechrome.export.run import Format
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "onnx: both together in one file.",
 )
 @overwrite_option
-@talk
+@log_options
 def command(run: str, output: str, form: str, overwrite: bool) -> None:
     """Write the models of RUN so that they run without this package.
 

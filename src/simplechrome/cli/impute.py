@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import log_options, output_option, overwrite_option
 
 
 @click.command("impute")
@@ -19,7 +19,7 @@ from simplechrome.cli.options import output_option, overwrite_option, talk
     help="Share of the bins whose signal the intervals shall hold.",
 )
 @overwrite_option
-@talk
+@log_options
 def command(run: str, dataset: str, output: str, coverage: float, overwrite: bool) -> None:
     """Fill in the marks that cell types of DATASET lack, with mean and interval.
 

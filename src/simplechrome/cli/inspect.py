@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import overwrite_option, talk
+from simplechrome.cli.options import log_options, overwrite_option
 
 
 @click.command("inspect")
@@ -14,7 +14,7 @@ from simplechrome.cli.options import overwrite_option, talk
     "-o", "--output", type=click.Path(), help="An HTML page with the same and figures (.html)."
 )
 @overwrite_option
-@talk
+@log_options
 def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) -> None:
     """Say what is in a dataset: sizes, class balance, mark levels, warnings.
 

@@ -1,4 +1,4 @@
-"""The command `simplechrome`: its verbs, and what happens to their errors."""
+"""The command `simplechrome`: its verbs, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from simplechrome.version import __version__
 
 _VERBS = (
     *("demo", "download", "build", "merge", "neighbors", "inspect"),
-    *("fit", "encode", "predict", "impute", "read", "benchmark", "export"),
+    *("fit", "encode", "predict", "impute", "interpret", "benchmark", "export"),
 )
+_OLD_NAMES = {"read": "interpret"}
 
 
 class _Verbs(click.Group):
-    """Verbs in the order of the work, each imported when it is asked for."""
+    """Verbs in the order of the work, each imported when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = _OLD_NAMES.get(cmd_name, cmd_name)
         if cmd_name not in _VERBS:
             return None
         module = importlib.import_module(f"simplechrome.cli.{cmd_name}")
@@ -40,10 +42,10 @@ class _Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name="simplechrome")
 def cli() -> None:
-    """What do histone-mark tracks say about gene expression?
+    """Predict gene expression from histone-mark signal.
 
-    Build a dataset from signal around each gene's TSS, learn a small latent representation of it
-    without labels, and predict expression from that.
+    Build a dataset from the signal around each gene's TSS, learn a small latent representation of
+    it without labels, and predict expression from that.
     """
 
 

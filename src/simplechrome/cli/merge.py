@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import output_option, overwrite_option, talk
+from simplechrome.cli.options import log_options, output_option, overwrite_option
 
 
 @click.command("merge")
 @click.argument("datasets", nargs=-1, required=True, type=click.Path())
 @output_option
 @overwrite_option
-@talk
+@log_options
 def command(datasets: tuple[str, ...], output: str, overwrite: bool) -> None:
     """Join datasets of different cell types; marks and genes may differ.
 

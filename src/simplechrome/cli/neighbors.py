@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from simplechrome.cli.options import overwrite_option, talk
+from simplechrome.cli.options import log_options, overwrite_option
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def _shared(name: str, n: int | None) -> Callable[[F], F]:
                     "--name", default=name, show_default=True, help="Of the graph in the dataset."
                 ),
                 overwrite_option,
-                talk,
+                log_options,
             ]
         ):
             function = option(function)
@@ -235,7 +235,7 @@ def sets(dataset: str, number: int, name: str, overwrite: bool, gmt: str, larges
 @click.option("-o", "--output", type=click.Path(), help="All edges as a table (.parquet, .tsv).")
 @click.option("--name", "names", multiple=True, help="Of a graph; may be repeated. [default: all]")
 @overwrite_option
-@talk
+@log_options
 def show(dataset: str, output: str | None, names: tuple[str, ...], overwrite: bool) -> None:
     """Say what is in a dataset's neighbor graphs.
 

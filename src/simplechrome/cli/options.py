@@ -1,19 +1,137 @@
-"""Options that several verbs share, and how the program talks."""
+"""Options of verbs: made from the settings that the library validates, or shared by several."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import reduce
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 F = TypeVar("F", bound=Callable[..., Any])
+Help = Mapping[str, "str | tuple[str, ...]"]
+"""`field`, or `field:parameter` -> help, or (flag, old flags …, help) where the flag differs."""
 
 
-class _Talk(logging.Handler):
-    """Messages to stderr, above a progress bar if there is one."""
+class SettingsCommand(click.Command):
+    """A verb with an option for each setting in the help texts, in their order.
+
+    Types, choices and defaults are those of the model's fields; an option that is not given is
+    None, so that a configuration file may set it. Models are imported only when the verb is used:
+    `simplechrome --help` lists all verbs without them.
+
+    Parameters
+    ----------
+    settings
+        `module:Model` -> help of the fields that become options.
+    """
+
+    def __init__(self, *arguments: Any, settings: Mapping[str, Help], **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._settings = settings
+        self._made: list[click.Parameter] = []
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return arguments, options of the verb itself, and those of its settings."""
+        if not self._made:
+            for place, helps in self._settings.items():
+                module, name = place.split(":")
+                fields = getattr(importlib.import_module(module), name).model_fields
+                self._made += [_option(key, fields, text) for key, text in helps.items()]
+            self.params = [*self.params, *self._made]
+        return super().get_params(ctx)
+
+
+def _option(
+    key: str, fields: Mapping[str, FieldInfo], about: str | tuple[str, ...]
+) -> click.Option:
+    of_field, _, name = key.partition(":")
+    field, name = fields[of_field], name or of_field
+    *flags, text = ("--" + name.replace("_", "-"), about) if isinstance(about, str) else about
+    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+    optional = NoneType in get_args(field.annotation)
+    kind: Any = kinds[0] if optional else field.annotation
+    default = field.get_default()
+    if isinstance(default, tuple):
+        default = ",".join(map(str, default))
+    if default is not None and default is not False and default != "":
+        text += f" [default: {default}]"
+    made: dict[str, Any] = {"help": text}
+    if get_origin(kind) is Literal:
+        made["type"] = click.Choice([str(choice) for choice in get_args(kind)])
+    elif get_origin(kind) is tuple:
+        made |= {"multiple": True, "callback": split_list, "metavar": "A,B,…"}
+    elif kind is bool:
+        made |= {"is_flag": True, "default": None}
+    elif kind in (int, float):
+        made["type"] = kind
+    return RenamedOption([*flags, name], **made)
+
+
+def split_list(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> Any:
+    """Turn `chr1,chr8`, or an option that is given twice, into a tuple; None if not given."""
+    parts = [part.strip() for text in value for part in text.split(",")]
+    return tuple(part for part in parts if part) if value else None
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+class RenamedOption(click.Option):
+    """An option whose first name is listed; the others are old names that still work."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the first name and the help."""
+        names, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = names
+
+
+class NameOf(click.ParamType):
+    """A name in a registry, or of a preset; looked up only when the verb is used.
+
+    Parameters
+    ----------
+    place
+        `module:REGISTRY`, which other packages may have added to.
+    suffix
+        What may follow a name: `+log_means`.
+    """
+
+    name = "name"
+
+    def __init__(self, place: str, suffix: str = "") -> None:
+        self.place, self.suffix = place, suffix
+
+    def _names(self) -> list[str]:
+        module, attribute = self.place.split(":")
+        known = getattr(importlib.import_module(module), attribute)
+        return list(known.names() if hasattr(known, "names") else known)
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, if it is known."""
+        if (value.removesuffix(self.suffix) if self.suffix else value) not in self._names():
+            self.fail(f"{value!r} is not one of {', '.join(self._names())}.", param, ctx)
+        return value
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """Return the names, for the help."""
+        return f"[{'|'.join(self._names())}]" + (f"[{self.suffix}]" if self.suffix else "")
+
+
+class _StderrLog(logging.Handler):
+    """Messages on stderr, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         mark = "! " if record.levelno >= logging.WARNING else ""
@@ -25,9 +143,9 @@ class _Talk(logging.Handler):
             click.echo(text, err=True)
 
 
-def _start_talking(context: click.Context, parameter: click.Parameter, value: int) -> None:
+def _set_up_log(context: click.Context, parameter: click.Parameter, value: int) -> None:
     logger = logging.getLogger("simplechrome")
-    logger.handlers = [_Talk()]
+    logger.handlers = [_StderrLog()]
     logger.propagate = False
     level = context.meta.setdefault("level", logging.INFO)
     if parameter.name == "verbose" and value:
@@ -38,148 +156,42 @@ def _start_talking(context: click.Context, parameter: click.Parameter, value: in
     logger.setLevel(level)
 
 
-def talk(function: F) -> F:
-    """Give a verb -v and -q, and let the library's log speak on stderr."""
-    for option in (
-        click.option(
-            "-q",
-            "--quiet",
-            count=True,
-            expose_value=False,
-            callback=_start_talking,
-            help="Warnings only; -qq: errors only.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            count=True,
-            expose_value=False,
-            callback=_start_talking,
-            help="More detail, and a traceback with errors.",
-        ),
-    ):
-        function = option(function)
-    return function
+def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
 
 
+_log: dict[str, Any] = {"count": True, "expose_value": False, "callback": _set_up_log}
+log_options = _together(
+    click.option("-v", "--verbose", help="More detail, and a traceback with errors.", **_log),
+    click.option("-q", "--quiet", help="Warnings only; -qq: errors only.", **_log),
+)
 output_option = click.option(
-    "-o", "--output", required=True, type=click.Path(), help="Where the result goes."
+    "-o", "--output", required=True, type=click.Path(), help="Path of the result."
 )
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is there.")
-resume_option = click.option(
-    "--resume", is_flag=True, help="Go on with work that was begun and not finished."
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing result.")
+resume_option = click.option("--resume", is_flag=True, help="Resume interrupted work.")
+transfer_options = _together(
+    click.option(
+        "--depth-scaling/--no-depth-scaling",
+        default=True,
+        show_default=True,
+        help="Scale each mark of each cell type to the sequencing depth of training, and log the "
+        "factors.",
+    ),
+    click.option(
+        "--match-distribution",
+        is_flag=True,
+        help="Replace each mark's values by those of the same rank in training: for signal in "
+        "other units than the run's (p-values, fold change), which is refused otherwise.",
+    ),
 )
-
-
-def depth_options(function: F) -> F:
-    """Give a verb that uses a run on other data the options that bring these to its depth."""
-    for option in reversed(
-        [
-            click.option(
-                "--depth-scaling/--no-depth-scaling",
-                default=True,
-                show_default=True,
-                help="Multiply each mark of each cell type so that it is as deep as in training, "
-                "and say by how much.",
-            ),
-            click.option(
-                "--match-distribution",
-                is_flag=True,
-                help="Replace each mark's values by those of the same rank in training: for "
-                "signal in other units than the run's (p-values, fold change), which is refused "
-                "otherwise.",
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
-
-
-def annotation_options(function: F) -> F:
-    """Give a building verb the options that place genes and label them."""
-    for option in reversed(
-        [
-            click.option(
-                "--genes",
-                type=click.Path(),
-                help="Places of the genes: TSV/CSV with gene_id, chrom, tss, strand; BED6; GTF; "
-                "GFF3. Plain or gz.",
-            ),
-            click.option(
-                "--expression",
-                type=click.Path(),
-                help="RPKM or TPM: genes × cell types, or long. Plain or gz.",
-            ),
-            click.option(
-                "--label-rule",
-                default="median",
-                show_default=True,
-                help="median, mean, tertiles, quantile:Q or threshold:VALUE, within each cell "
-                "type.",
-            ),
-            click.option(
-                "--chrom-style",
-                type=click.Choice(["auto", "exact"]),
-                default="auto",
-                show_default=True,
-                help="auto translates Ensembl chromosome names to UCSC's; exact leaves them.",
-            ),
-            click.option(
-                "--assembly", default="", help="Name of the assembly, for the record: hg19, …"
-            ),
-            click.option(
-                "--expression-units", default="RPKM", show_default=True, help="For the record."
-            ),
-            click.option("--bin-size", default=100, show_default=True, help="bp per bin."),
-        ]
-    ):
-        function = option(function)
-    return function
-
-
-def split_list(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Turn `chr1,chr8` into a tuple."""
-    if value is None:
-        return None
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def split_pair(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """Turn `E012,E028` into a tuple of two."""
-    names = split_list(context, parameter, value)
-    if names is not None and len(names) != 2:
-        raise click.BadParameter(f"{value!r} is not two cell types, as E012,E028.")
-    return names
-
-
-def chromosome_options(function: F) -> F:
-    """Give a verb that splits genes the chromosomes that it holds out."""
-    for option in reversed(
-        [
-            click.option("--test-chroms", callback=split_list, help="[default: chr1,chr8,chr21]"),
-            click.option(
-                "--validation-chroms", callback=split_list, help="[default: chr2,chr9,chr22]"
-            ),
-            click.option(
-                "--exclude-chroms", callback=split_list, help="Left out altogether: chrY,chrM"
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
 
 
 def check_page_path(path: str, *, overwrite: bool) -> None:
-    """Can a page be written here, as far as its name and what is there say?"""
-    from pathlib import Path
-
+    """Refuse a page that does not end in .html, or exists already."""
     from simplechrome.errors import ConfigError
     from simplechrome.work.files import check_free
 
     if not path.endswith(".html"):
-        raise ConfigError(
-            f"The ending of {path} does not say what to write.",
-            found=repr(Path(path).suffix),
-            expected=".html",
-        )
+        raise ConfigError(f"The format of the page {path} is unknown.", "end its name in .html")
     check_free(path, overwrite=overwrite)

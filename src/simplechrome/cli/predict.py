@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from simplechrome.cli.options import (
-    depth_options,
+    log_options,
     output_option,
     overwrite_option,
-    split_pair,
-    talk,
+    split_list,
+    transfer_options,
 )
 
 
@@ -30,13 +30,14 @@ from simplechrome.cli.options import (
 )
 @click.option(
     "--pair",
-    callback=split_pair,
+    multiple=True,
+    callback=split_list,
     metavar="A,B",
     help="Two cell types of DATASET, for a run that predicts differences. [default: the run's]",
 )
 @overwrite_option
-@depth_options
-@talk
+@transfer_options
+@log_options
 def command(
     run: str,
     dataset: str,

@@ -24,15 +24,15 @@ from simplechrome.config.run import (
 from simplechrome.errors import ConfigError
 from simplechrome.latent.registry import ENCODERS
 from simplechrome.predictors.registry import PREDICTORS
-from simplechrome.runs.folder import find_run, require_startable
+from simplechrome.runs.folder import RunFolder, find_run, require_startable
 
 
 class Preset(NamedTuple):
-    """A published method's own settings.
+    """Settings of a publication.
 
-    encoder_options, predictor_options : what `--encoder` and `--predictor` mean under the preset,
-        with options; the first of each is taken where none is named (the window itself, if the
-        predictor needs it), and what is not here has no form in that publication
+    encoder_options, predictor_options : name under the preset -> name and options. The first of
+        each is the default (the window itself, if the predictor needs it); others than these are
+        not in the publication.
     """
 
     encoder_options: Mapping[str, Mapping[str, Any]]
@@ -128,60 +128,46 @@ _SPLIT_OPTIONS = {
     "n_folds": "fold",
 }
 WITH_LOG_MEANS = "+log_means"
-"""What follows an encoder's name when the marks' levels join its latents."""
+"""Follows the name of an encoder to add the levels of the marks to its latents."""
 
 _ENCODER_OPTIONS = ("n_latent", "epochs")
-_DEFAULTS = {"encoder": "consensus", "predictor": "linear"}
 
 
 def _preset_sections(name: str, given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The sections of a preset, for the encoder and predictor that are given beside it."""
+    """Return the sections of a preset, for the encoder and predictor that are given with it."""
     if name not in PRESETS:
-        raise ConfigError(
-            "There is no such preset.", found=f"--preset {name}", expected=", ".join(PRESETS)
-        )
+        raise ConfigError(f"There is no preset {name}, only {', '.join(PRESETS)}.")
     preset, sections = PRESETS[name], {}
-    choices: dict[str, Mapping[str, Any]]
     choices = {"encoder": preset.encoder_options, "predictor": preset.predictor_options}
-    wrong = [s for s, forms in choices.items() if s in given and given[s] not in forms]
-    if wrong:
-        raise ConfigError(
-            f"The preset {name} has no form of this choice.",
-            found=f"--preset {name} " + " ".join(f"--{s} {given[s]}" for s in wrong),
-            expected=" and ".join(f"--{s} {' or '.join(choices[s])}" for s in wrong),
-            remedy=f"leave out {' and '.join(f'--{s}' for s in wrong)}, or leave out --preset and "
-            "combine what you like: --encoder paper_vae is the paper's encoder by itself",
-        )
     for section, forms in choices.items():
         first = next(iter(forms))
         if section == "encoder" and _needs_windows(given.get("predictor")):
             first = "none"
-        chosen = forms[given.get(section, first)]
-        sections[section] = dict(chosen)
+        chosen = given.get(section, first)
+        if chosen not in forms:
+            raise ConfigError(
+                f"The preset {name} has no {section} {chosen}, only {', '.join(forms)}.",
+                f"omit --{section}, or omit --preset to combine any: --encoder paper_vae is the "
+                "paper's encoder alone",
+            )
+        sections[section] = dict(forms[chosen])
     return sections
 
 
 def _split_section(held: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The section on the split; takes its options out of `given`."""
+    """Return the section on the split; removes its options from `given`."""
     split = dict(held)
-    if "split" in given:
-        split["kind"] = given.pop("split")
-    elif "fold" in given:
-        split["kind"] = "fold"
+    if "split" in given or "fold" in given:
+        split["kind"] = given.pop("split", "fold")
     kind = split.get("kind", SplitConfig().kind)
     for name, belongs in _SPLIT_OPTIONS.items():
-        if name not in given:
-            continue
-        value = given[name]
-        if kind != belongs:
-            text = ",".join(value) if isinstance(value, tuple) else value
+        if name in given and kind != belongs:
             raise ConfigError(
-                f"`{flag(name)}` does not apply to a split of kind {kind!r}.",
-                found=f"{flag(name)} {text}",
-                expected=f"a split of kind {belongs!r}",
-                remedy=f"pass --split {belongs}, or leave {flag(name)} out",
+                f"{flag(name)} does not apply to a {kind} split.",
+                f"pass --split {belongs}, or omit {flag(name)}",
             )
-        split[name] = given.pop(name)
+        if name in given:
+            split[name] = given.pop(name)
     return split
 
 
@@ -194,63 +180,52 @@ def _options_of(encoder: str) -> Mapping[str, Any]:
     return fields
 
 
-def _predictor_of(given: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Name of the predictor: the one that is given, or the file's."""
-    return given.get("predictor", values.get("predictor", {}).get("name"))
-
-
-def _start_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The file's values, with the task, encoder and split of the run that is started from.
+def _init_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file's values, with task, encoder and split of the run that is fine-tuned.
 
     Raises
     ------
     ConfigError
-        If other ones are asked for.
+        If another task or encoder is asked for.
     """
-    config = read_config(find_run(run) / "config.toml")
+    config = read_config(RunFolder(find_run(run)).config)
     require_startable(config, run)
     held = config.model_dump(mode="json", exclude_none=True)
+    kept = {name: held[name] for name in ("task", "encoder", "add_log_means")}
     encoder = held["encoder"]["name"] + (WITH_LOG_MEANS if held["add_log_means"] else "")
-    own = dict.fromkeys(("preset", *_ENCODER_OPTIONS)) | {"encoder": encoder, "task": held["task"]}
-    asked = dict(given)
-    for name in ("encoder", "task"):
-        said = values.get(name)
-        if said is not None and name not in asked:
-            asked[name] = said["name"] if isinstance(said, dict) else said
-            if name == "encoder":
-                asked["add_log_means"] = values.get("add_log_means", False)
-    if "encoder" in asked:
-        asked["encoder"] += WITH_LOG_MEANS if asked["add_log_means"] else ""
-    for name, value in own.items():
-        if name in asked and asked[name] != value:
+    asked = {name: given[name] for name in ("preset", "task", *_ENCODER_OPTIONS) if name in given}
+    asked = {"task": values.get("task", held["task"]), **asked}
+    for source in (values, given):
+        if "encoder" in source:
+            name = source["encoder"]["name"] if source is values else source["encoder"]
+            asked["encoder"] = name + (WITH_LOG_MEANS if source.get("add_log_means") else "")
+    for name, value in asked.items():
+        if value != {"task": held["task"], "encoder": encoder}.get(name):
             raise ConfigError(
-                "A run that starts from another has its encoder and task.",
-                found=f"--from {run} {flag(name)} {asked[name]}",
-                expected=f"--encoder {encoder} --task {held['task']}",
-                remedy=f"leave out {flag(name)}",
+                f"A fine-tuned run keeps the task ({held['task']}) and encoder ({encoder}) of "
+                f"{run}: found {flag(name)} {value}.",
+                f"omit {flag(name)}",
             )
-    same = {name: held[name] for name in ("task", "encoder", "add_log_means")}
-    return {"split": held["split"], **values, **same}
+    return {"split": held["split"], **values, **kept}
 
 
 def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig:
-    """Which run do a configuration file and the options beside it describe?
+    """Return the configuration of a run from a file and options that override it.
 
     Parameters
     ----------
     path
         TOML file, or None.
     options
-        By name, None where not given; they win over the file. `encoder` may be followed by
-        `+log_means`. Naming another encoder or
-        predictor than the file does drops the file's section on it. `preset` replaces both
-        sections, and is itself overruled by the other options. `fold` alone means a split by
-        fold.
+        By name, None where not given; they override the file. `encoder` may be followed by
+        `+log_means`. Another encoder or predictor than the file's drops the file's section on it.
+        `preset` replaces both sections, and is itself overridden by the other options. `fold`
+        alone means a split by fold.
 
     Raises
     ------
     ConfigError
-        If a key is unknown, a value makes no sense, or an option does not apply.
+        If a key is unknown, a value is invalid, or an option does not apply.
     """
     values = read_config_values(path) if path is not None else {}
     make_config(values, str(path))  # From here on, sections are tables.
@@ -261,40 +236,42 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     names = set(given)
     source = given.get("source", values.get("source"))
     if source is not None:
-        values = _start_from(source, values, given)
+        values = _init_from(source, values, given)
     preset = given.pop("preset", None)
     if preset is not None:
+        # Under the preset the names may mean other classes.
         values |= _preset_sections(preset, given)
-        # Said, and heard: under the preset the names may mean other classes.
         given.pop("encoder", None), given.pop("predictor", None)
-    labels = given.pop("labels", None)
-    if labels == "all":
+    if given.get("labels") == "all":
         values.pop("labels", None)
-    elif labels is not None:
-        values["labels"] = labels
-    for section, default in _DEFAULTS.items():
-        chosen = given.pop(section, None)
-        if given.get("task", values.get("task")) == "difference":
-            default = "mlp" if section == "predictor" else default
-            if section == "encoder" and chosen is None and section not in values:
-                values.setdefault("add_log_means", True)
-        if section == "encoder" and _needs_windows(_predictor_of(given, values)):
-            default = "none"
-        held = dict(values.get(section, {"name": default}))
-        same = chosen in (None, held.get("name"))
-        values[section] = held if same else {"name": chosen}
+        del given["labels"]
+    values |= _model_sections(values, given)
     values["split"] = _split_section(values.get("split", {}), given)
     encoder = values["encoder"]["name"]
-    for name in _ENCODER_OPTIONS:
-        if name not in given:
-            continue
+    for name in set(_ENCODER_OPTIONS) & set(given):
         if encoder in ENCODERS and name not in _options_of(encoder):
             having = [other for other in ENCODERS.names() if name in _options_of(other)]
             raise ConfigError(
-                f"`{flag(name)}` does not apply to the encoder {encoder}.",
-                found=f"{flag(name)} {given[name]}",
-                expected=f"an encoder that has it: {', '.join(having)}",
-                remedy=f"leave {flag(name)} out, or choose another --encoder",
+                f"{flag(name)} does not apply to the encoder {encoder}.",
+                f"omit {flag(name)}, or choose an encoder that has it: {', '.join(having)}",
             )
         values["encoder"][name] = given.pop(name)
     return make_config({**values, **given}, "options" if path is None else str(path), given=names)
+
+
+def _model_sections(values: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections of encoder and predictor; removes their names from `given`."""
+    difference = given.get("task", values.get("task")) == "difference"
+    predictor = given.get("predictor", values.get("predictor", {}).get("name"))
+    defaults = {
+        "encoder": "none" if _needs_windows(predictor) else "consensus",
+        "predictor": "mlp" if difference else "linear",
+    }
+    made: dict[str, Any] = {}
+    if difference and "encoder" not in given and "encoder" not in values:
+        made["add_log_means"] = values.get("add_log_means", True)
+    for section, default in defaults.items():
+        chosen = given.pop(section, None)
+        held = dict(values.get(section, {"name": default}))
+        made[section] = held if chosen in (None, held.get("name")) else {"name": chosen}
+    return made

@@ -1,16 +1,14 @@
 """One TOML file is one run: every option, by name, with its default.
 
-Defaults here equal those of the estimators (a test compares them). Unknown keys are refused.
+Sections of encoders and predictors have the options of their classes. Unknown keys are errors.
 """
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -20,7 +18,6 @@ from simplechrome.config.models import (
     ChosenPredictor,
     Section,
     encoder_config,
-    encoders_with_latents,
     predictor_config,
     section_of,
 )
@@ -28,13 +25,14 @@ from simplechrome.errors import ConfigError, MissingInputError
 from simplechrome.latent.registry import ENCODERS
 from simplechrome.predictors.registry import DIFFERENCE_PREDICTORS, PREDICTORS
 from simplechrome.work.files import whole_file
-from simplechrome.work.registry import Registry
+from simplechrome.work.settings import flag as flag
+from simplechrome.work.settings import settings_error
 
 Task = Literal["classification", "regression", "difference"]
 
 
 class SplitConfig(Section):
-    """Which genes are held out; see `simplechrome.dataset.splits`."""
+    """How genes are split; see `simplechrome.dataset.splits`."""
 
     kind: Literal["chromosome", "published", "random", "fold"] = "chromosome"
     test_chroms: tuple[str, ...] = ("chr1", "chr8", "chr21")
@@ -47,7 +45,7 @@ class SplitConfig(Section):
 
 
 class RunConfig(Section):
-    """All that `simplechrome fit` needs besides the data.
+    """All options of `simplechrome fit`.
 
     Attributes
     ----------
@@ -55,34 +53,32 @@ class RunConfig(Section):
         `classification` (high or low), `regression` (log2 of expression + 1) or `difference` (the
         change of the latter between two cell types).
     pair
-        Of a difference: the cell type from which is subtracted, and that which is.
-    cell_types
+        Of a difference A - B: the two cell types.
+    cell_types, marks
         Those of the dataset that are used; None for all.
-    marks
-        Those of the dataset that are used, as those that other data have; None for all.
     neighbors
-        Names of the dataset's neighbor graphs whose genes' latents are seen beside the own.
+        Names of the dataset's neighbor graphs whose genes' latents are features too.
     neighbor_expression
-        Whether neighbors that are training genes with a label tell their expression as well.
+        Use the expression of neighbors as well, of training genes with a label.
     source
-        A finished run that this one starts from: its encoder is taken as it is, and what its
-        predictor says of a gene stands beside the latents; see `--from`.
+        A finished run to fine-tune: its encoder is used as it is, and the prediction of its
+        predictor is a feature; `--init-from`.
     match_distribution
         Give each mark the distribution that it had in the source, for signal in other units.
     semi_supervised
-        Show the encoder the labels that the predictor learns from, of training genes only.
+        Fit one latent to the labels of the training genes; `--supervised-axis`.
     labels
         Number of training genes whose labels are used; None for all.
     seed
         Of weights and of the label draw.
-    device, threads
-        Where training runs; see `TrainingSettings`.
-    add_log_means
-        Give the predictor the marks' levels beside the latents; see `simplechrome.WithLogMeans`.
     ensemble
-        Predictors of different seeds that are fitted on the one encoder, and averaged.
+        Number of predictors of different seeds, which are averaged.
     coverage
-        Share of genes whose truth the label sets, or intervals of expression, are to hold.
+        Nominal coverage of label sets, or intervals of expression.
+    device, threads
+        Where networks are trained; see `TrainingSettings`.
+    add_log_means
+        Add the levels of the marks to the latents; see `simplechrome.WithLogMeans`.
     """
 
     task: Task = "classification"
@@ -108,7 +104,7 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _windows_where_needed(cls, values: Any) -> Any:
-        """Predictors that need windows get them where no encoder is named."""
+        """Choose the encoder none for predictors that need windows."""
         if isinstance(values, dict) and "encoder" not in values:
             predictor = values.get("predictor")
             named = predictor.get("name") if isinstance(predictor, dict) else predictor
@@ -118,190 +114,79 @@ class RunConfig(Section):
         return values
 
     @model_validator(mode="after")
-    def _windows_are_there(self) -> RunConfig:
-        if PREDICTORS.get(self.predictor.name).needs_windows and self.encoder.name != "none":
-            raise ConfigError(
-                f"The predictor {self.predictor.name} looks along the bins of the window itself, "
-                "and latents have none.",
-                found=f"the encoder {self.encoder.name}",
-                expected="the encoder none",
-                remedy="--encoder none, or leave --encoder out; for latents take the predictor "
-                "linear, mlp or boosting",
-            )
+    def _options_fit_together(self) -> RunConfig:
+        encoder, predictor = self.encoder.name, self.predictor.name
+        traits, difference = ENCODERS.get(encoder), self.task == "difference"
+        no_latents, windows = encoder == "none", PREDICTORS.get(predictor).needs_windows
+        faults = [
+            (
+                windows and not no_latents,
+                f"The predictor {predictor} needs windows; the encoder {encoder} gives latents.",
+                "--encoder none, or another predictor for latents: linear, mlp, boosting",
+            ),
+            (
+                self.neighbors and no_latents,
+                f"Neighborhood features ({', '.join(self.neighbors)}) need latents, and the "
+                "encoder none has none.",
+                "choose an encoder with latents: consensus",
+            ),
+            (
+                difference != (self.pair is not None),
+                "The task difference needs a pair of cell types, and no other task does: found "
+                f"the task {self.task} and the pair {self.pair}.",
+                "--task difference --pair A,B",
+            ),
+            (
+                difference
+                and (no_latents or self.neighbors or predictor not in DIFFERENCE_PREDICTORS),
+                "The task difference needs latents without neighbors, and the predictor "
+                f"{' or '.join(DIFFERENCE_PREDICTORS.names())}: found the encoder {encoder} and "
+                f"the predictor {predictor}.",
+                "--encoder consensus --predictor mlp",
+            ),
+            (
+                self.semi_supervised and (not traits.uses_labels or difference),
+                f"The encoder {encoder} has no supervised axis for the task {self.task}.",
+                "--encoder consensus --supervised-axis, for classification or regression",
+            ),
+            (
+                self.source and (difference or self.semi_supervised or self.neighbors),
+                f"Fine-tuning {self.source} keeps its encoder, for classification or regression: "
+                "a pair, a supervised axis or neighbors cannot be added.",
+                "omit --init-from, or these options",
+            ),
+            (
+                self.source and no_latents,
+                f"Fine-tuning {self.source} needs latents, and the encoder none has none.",
+                "choose an encoder with latents",
+            ),
+            (
+                self.match_distribution and not self.source,
+                "The option --match-distribution of `fit` applies to fine-tuning only: a new model "
+                "is fitted on the signal as it is.",
+                "pass --init-from RUN as well, or omit --match-distribution",
+            ),
+            (
+                self.neighbor_expression and not self.neighbors,
+                "The expression of neighbors is a feature only with neighbor graphs.",
+                "--neighbors genomic, made with `simplechrome neighbors genomic DATASET`",
+            ),
+            (
+                self.add_log_means and not traits.gives_latents,
+                f"Log means can be added to latents only, and the encoder {encoder} gives none.",
+                "omit +log_means (add_log_means), or choose another encoder",
+            ),
+        ]
+        for applies, problem, remedy in faults:
+            if applies:
+                raise ConfigError(problem, remedy)
         return self
-
-    @model_validator(mode="after")
-    def _neighbors_need_latents(self) -> RunConfig:
-        if self.neighbors and self.encoder.name == "none":
-            raise ConfigError(
-                "Windows of many neighbors are too large: neighbors are told by latents.",
-                found=f"neighbors {', '.join(self.neighbors)} with the encoder none",
-                expected="an encoder with latents: "
-                f"{', '.join([*encoders_with_latents(), 'log_means'])}",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _differences_have_a_pair(self) -> RunConfig:
-        difference = self.task == "difference"
-        if difference != (self.pair is not None):
-            raise ConfigError(
-                "A difference is between two cell types."
-                if difference
-                else "Only a difference has a pair of cell types.",
-                found=f"the task {self.task}"
-                + (f" with the pair {', '.join(self.pair)}" if self.pair else ", and no pair"),
-                expected="--task difference --pair A,B",
-            )
-        odd = self.encoder.name == "none" or self.neighbors or self.source is not None
-        if difference and (odd or self.predictor.name not in DIFFERENCE_PREDICTORS):
-            raise ConfigError(
-                "This is no way to predict a difference.",
-                found=f"encoder {self.encoder.name}, predictor {self.predictor.name}"
-                + (", neighbors" if self.neighbors else "")
-                + (", a run to start from" if self.source else ""),
-                expected="an encoder with latents, and the predictor "
-                + " or ".join(DIFFERENCE_PREDICTORS.names()),
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _encoder_looks_at_labels(self) -> RunConfig:
-        odd = not ENCODERS.get(self.encoder.name).uses_labels or self.source is not None
-        if self.semi_supervised and (odd or self.task == "difference"):
-            raise ConfigError(
-                "This encoder cannot be shown labels.",
-                found=f"the encoder {self.encoder.name}, the task {self.task}"
-                + (", and a run to start from" if self.source else ""),
-                expected="the encoder consensus, fitted for classification or regression",
-                remedy="leave out --from, or --semi-supervised: what is started from stays as it is"
-                if self.source
-                else "--encoder consensus --semi-supervised",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _source_needs_latents(self) -> RunConfig:
-        if self.source is None:
-            if self.match_distribution:
-                raise ConfigError(
-                    "Distributions can be matched to those of a run that is started from.",
-                    found="--match-distribution without --from",
-                    expected="both, or neither: a model of its own learns from signal as it is",
-                )
-            return self
-        found = f"--from {self.source} with "
-        if self.encoder.name == "none" or self.neighbors:
-            raise ConfigError(
-                "What a run starts from stands beside a gene's own latents.",
-                found=found + ("neighbors" if self.neighbors else "the encoder none"),
-                expected="an encoder with latents, and no neighbors",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _neighbor_expression_needs_neighbors(self) -> RunConfig:
-        if self.neighbor_expression and not self.neighbors:
-            raise ConfigError(
-                "Neighbors are to tell their expression, and none are named.",
-                expected="names of the dataset's neighbor graphs",
-                remedy="--neighbors genomic, made with `simplechrome neighbors genomic DATASET`",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _log_means_join_latents(self) -> RunConfig:
-        if self.add_log_means and not ENCODERS.get(self.encoder.name).gives_latents:
-            raise ConfigError(
-                "Log means can be added to latents only.",
-                found=f"add_log_means with the encoder {self.encoder.name}",
-                expected=f"an encoder with latents: {', '.join(encoders_with_latents())}",
-            )
-        return self
-
-
-def flag(name: str) -> str:
-    """What is an option called on the command line?"""
-    return "--" + name.replace("_", "-")
-
-
-def expected_value(error: Mapping[str, Any]) -> str:
-    """What would have been right, without pydantic's words."""
-    limits: Mapping[str, Any] = error.get("ctx", {})
-    match error["type"].split("_"):
-        case ["greater", "than", "equal"]:
-            whole = isinstance(limits["ge"], int)
-            return f"a {'whole ' if whole else ''}number from {limits['ge']:g} up"
-        case ["greater", "than"]:
-            return f"a number above {limits['gt']:g}"
-        case ["less", "than"]:
-            return f"a number below {limits['lt']:g}"
-        case ["int", *_]:
-            return "a whole number"
-        case ["float", *_]:
-            return "a number"
-        case ["bool", *_]:
-            return "true or false"
-        case ["string", *_]:
-            return "text in quotes"
-        case ["tuple", *_]:
-            return "a list: [ … ]"
-        case ["literal", "error"]:
-            return str(limits["expected"]).replace("'", "")
-        case ["union", "tag", *_]:
-            tags = (ENCODERS if error["loc"][0] == "encoder" else PREDICTORS).names()
-            return f'a line name = "{tags[0]}", or another of: {", ".join(tags)}'
-        case ["model", *_]:
-            section = error["loc"][0]
-            return f"a section: a line [{section}], and its options below it, each in a line"
-    return str(error["msg"]).removeprefix("Input should be ")
-
-
-def _explain(error: ValidationError, where: str, given: Collection[str]) -> ConfigError:
-    """Say what is wrong in the words of the file, or of the command line if it was `given` there.
-
-    pydantic puts the name of the chosen member of a union into the path of the key.
-    """
-    first = error.errors()[0]
-    sections: dict[Any, Any] = {"encoder": ENCODERS, "predictor": PREDICTORS, "split": SplitConfig}
-    table, *path = first["loc"] if first["loc"][0] in sections else (None, *first["loc"])
-    section: Any = sections.get(table, RunConfig)
-    place = ""
-    if path and isinstance(section, Registry):
-        place, section = (
-            f" in [{table}] with the name {path[0]}",
-            section_of(section.get(str(path[0]))),
-        )
-        path = path[1:]
-    elif path and table:
-        place = f" in [{table}]"
-    key = str(path[0] if path else table)
-    name, place = (f"`{flag(key)}`", "") if key in given else (f"`{key}`", place)
-    there, option = ("There", "The option") if key in given else ("there", "the option")
-    said = "" if key in given else f"{where}: "
-    value = first.get("input")
-    found = f"{flag(key)} {value}" if key in given else repr(value)
-    if first["type"] == "extra_forbidden":
-        options = [option for option in section.model_fields if option != "name"]
-        close = get_close_matches(key, options, n=1)
-        return ConfigError(
-            f"{said}{there} is no option {name}{place}.",
-            found=f"{key} = {value!r}",
-            expected=", ".join(options),
-            remedy=f"write `{close[0]}`" if close else "remove it",
-        )
-    return ConfigError(
-        f"{said}{option} {name}{place} has a value that makes no sense.",
-        found=found,
-        expected=expected_value(first),
-        remedy="correct the value, or leave the option out: it has a default",
-    )
 
 
 def make_config(
     values: dict[str, Any], where: str = "configuration", *, given: Collection[str] = ()
 ) -> RunConfig:
-    """Which run do these values describe?
+    """Return the configuration of a run from its sections and options.
 
     Parameters
     ----------
@@ -315,16 +200,22 @@ def make_config(
     Raises
     ------
     ConfigError
-        If a key is unknown or a value makes no sense.
+        If a key is unknown, a value is invalid, or options do not fit together.
     """
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise _explain(error, where, given) from None
+        # Sections of encoders and predictors are not among the fields: their classes have them.
+        path = list(error.errors()[0]["loc"][:-1])
+        registries = {"encoder": ENCODERS, "predictor": PREDICTORS}
+        model: Any = RunConfig
+        if len(path) == 2 and path[0] in registries:
+            model = section_of(registries[str(path[0])].get(str(path[1])))
+        raise settings_error(error, model, where, given) from None
 
 
 def read_config_values(path: str | Path) -> dict[str, Any]:
-    """What does a TOML file say, before defaults are filled in?
+    """Return what a TOML file holds, without defaults.
 
     Raises
     ------
@@ -334,51 +225,27 @@ def read_config_values(path: str | Path) -> dict[str, Any]:
         If it is not TOML.
     """
     try:
-        content = Path(path).read_bytes()
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise MissingInputError(
-            f"The configuration {path} cannot be read.",
-            found=error.strerror or str(error),
-            expected="a TOML file of options",
-            remedy="check the path; each run folder holds a config.toml to start from",
+            f"The configuration {path} cannot be read: {error.strerror or error}.",
+            "check the path; each run folder holds a config.toml to start from",
         ) from None
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+    except ValueError as error:  # not UTF-8, or not TOML; both say where
         raise ConfigError(
-            f"{path} is not a TOML file.",
-            found=f"bytes in line {line} that are no text in UTF-8",
-            expected="a text file of options",
-            remedy="save it as UTF-8, or check that this is the file you meant",
+            f"{path} is not a TOML file: {error}.",
+            'write lines such as seed = 3 or task = "regression", as in the config.toml of any run '
+            "folder",
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        _refuse_toml(path, content.decode("utf-8").splitlines(), str(error))
-
-
-def _refuse_toml(path: str | Path, lines: list[str], reason: str) -> NoReturn:
-    # Python says the line in the message only: "Invalid value (at line 3, column 8)".
-    place = re.search(r"\(at line (\d+), column \d+\)", reason)
-    number = int(place[1]) if place else len(lines)
-    text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
-    raise ConfigError(
-        f"{path} is not a TOML file.",
-        found=f"line {number}: {text}",
-        expected='lines such as seed = 3 or task = "regression", and a line [encoder] above the '
-        "options of the encoder",
-        cause=reason.split(" (at ")[0].lower(),
-        remedy=f"correct line {number}; the config.toml of any run folder shows how each option is "
-        "written",
-    )
 
 
 def read_config(path: str | Path) -> RunConfig:
-    """Which run does a TOML file describe? See `read_config_values` and `make_config`."""
+    """Return the configuration that a TOML file holds; see `make_config`."""
     return make_config(read_config_values(path), str(path))
 
 
 def write_config(config: RunConfig, path: str | Path) -> None:
-    """Keep a run's options, defaults included, so that the file repeats the run."""
+    """Write all options of a run, defaults included, as TOML."""
     values = config.model_dump(exclude_none=True)  # TOML has no null: absent is None
     with whole_file(path) as temporary:
         temporary.write_text(tomli_w.dumps(values), encoding="utf-8")

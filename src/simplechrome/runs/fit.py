@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from simplechrome.config.models import make_encoder, make_predictor
+from simplechrome.config.options import merge_options
 from simplechrome.config.run import RunConfig, read_config, write_config
-from simplechrome.dataset.choose import has_data
+from simplechrome.dataset.choose import choose_marks, has_data
 from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.neighbors.stored import open_neighbors, require_left_out
+from simplechrome.dataset.store import open_dataset
 from simplechrome.errors import ConfigError
 from simplechrome.evaluation.scores import score_predictions
 from simplechrome.evaluation.uncertainty import (
@@ -35,7 +38,13 @@ from simplechrome.runs.ensemble import (
     fit_and_hold_out,
     save_ensemble,
 )
-from simplechrome.runs.folder import RunFolder, describe_environment, describe_run
+from simplechrome.runs.folder import (
+    RunFolder,
+    begun_config,
+    describe_environment,
+    describe_run,
+    require_outside,
+)
 from simplechrome.runs.load import Models, load_run
 from simplechrome.runs.predictions import features_of, predict_genes, target_of, write_table
 from simplechrome.runs.prepare import DATASET_CHECKSUM, SOURCE_CHECKSUM, PreparedData, prepare
@@ -178,6 +187,49 @@ def fit_run(
         if finish is not None:
             finish(result)
     return result._replace(folder=done.path)
+
+
+def fit_files(
+    dataset: str | Path,
+    folder: str | Path,
+    *,
+    config: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    report: Callable[..., object] | None = None,
+) -> Run:
+    """Fit a run on a dataset on disk, by a configuration file and options; see `fit_run`.
+
+    Parameters
+    ----------
+    dataset
+        Path of a dataset, with its neighbor graphs.
+    folder, overwrite, resume
+        See `fit_run`. A run that is resumed keeps the options that are not given again.
+    config, options
+        See `merge_options`.
+    report
+        Called with the run folder and the dataset, `graph=` its neighbors, as `write_run_report`.
+    """
+    require_outside(dataset, folder)
+    begun = begun_config(folder, or_finished=not overwrite) if resume else None
+    resolved = merge_options(config or begun, options or {})
+    data = open_dataset(dataset, resolved.cell_types)
+    if resolved.marks is not None:
+        data = choose_marks(data, resolved.marks, str(dataset))
+    graph = None
+    if resolved.neighbors:
+        graph = open_neighbors(dataset, resolved.neighbors, dataset=data)
+        require_left_out(dataset, resolved.neighbors, list(map(str, data["cell_type"].values)))
+    return fit_run(
+        *(data, resolved, folder),
+        graph=graph,
+        source=None if resolved.source is None else load_run(resolved.source),
+        overwrite=overwrite,
+        resume=resume,
+        finish=report and (lambda run: report(run.folder, data, graph=graph)),
+    )
 
 
 def fit(data: PreparedData, run: RunFolder) -> Fitted:

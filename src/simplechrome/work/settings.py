@@ -79,8 +79,9 @@ def settings_error(
     place = f"{where}: " if where and not flags else ""
     if first["type"] == "extra_forbidden":
         known = _known(model, path[:-1])
+        only = f", only {', '.join(known)}" if known else ""
         return ConfigError(
-            f"{place}there is no option {name}, only {', '.join(known)}.",
+            f"{place}there is no option {name}{only}.",
             did_you_mean(path[-1], known) or "remove it",
         )
     reason = first["msg"][:1].lower() + first["msg"][1:]
@@ -91,9 +92,8 @@ def settings_error(
 
 
 def _known(model: Any, path: Sequence[str]) -> list[str]:
-    """Return the names of a section's options; the path holds the tags of unions."""
+    """Return the names of a section's options; none if its model is not that of a field."""
     for part in path:
         fields = getattr(model, "model_fields", {})
-        tagged = (each for each in get_args(model) if each.model_fields["name"].default == part)
-        model = fields[part].annotation if part in fields else next(tagged, model)
+        model = fields[part].annotation if part in fields else model
     return [name for name in getattr(model, "model_fields", {}) if name != "name"]

@@ -1,4 +1,4 @@
-"""`simplechrome read`: what the latents of a run stand for."""
+"""`simplechrome interpret`: what the latents of a run represent."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import depth_options, overwrite_option, talk
+from simplechrome.cli.options import log_options, overwrite_option, transfer_options
 
 
-@click.command("read")
+@click.command("interpret")
 @click.argument("run", type=click.Path())
 @click.argument("dataset", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="The page (.html).")
@@ -18,12 +18,12 @@ from simplechrome.cli.options import depth_options, overwrite_option, talk
     multiple=True,
     type=click.Path(),
     metavar="RUN",
-    help="Another run, as one of another --seed: are its latents the same? May be repeated.",
+    help="Another run, such as one of another --seed, to compare latents with; may be repeated.",
 )
 @click.option("--table", type=click.Path(), help="All numbers: .parquet, .csv or .tsv.")
-@depth_options
+@transfer_options
 @overwrite_option
-@talk
+@log_options
 def command(
     run: str,
     dataset: str,
@@ -33,16 +33,16 @@ def command(
     overwrite: bool,
     **depth: Any,
 ) -> None:
-    """Tell what each latent of RUN stands for, by the windows and genes of DATASET.
+    """Interpret the latents of RUN by the windows and genes of DATASET.
 
     For each latent: how windows differ between genes that lie one standard deviation apart; its
-    correlation with the level of each mark and with expression; where it lies in active, bivalent,
-    Polycomb and silent promoters; and how nearly other runs have found the same.
+    correlation with the level of each mark and with expression; its values in active, bivalent,
+    Polycomb and silent promoters; and its correlation with the latents of other runs.
 
     \b
     Examples:
-      simplechrome read runs/atlas atlas.zarr -o latents.html
-      simplechrome read runs/vae e012.zarr -o latents.html --against runs/vae_seed1
+      simplechrome interpret runs/atlas atlas.zarr -o latents.html
+      simplechrome interpret runs/vae e012.zarr -o latents.html --against runs/vae_seed1
     """
     import shlex
     from pathlib import PurePath
@@ -67,7 +67,7 @@ def command(
         for name, path in zip(last, against, strict=True)
     }
     names = [PurePath(path).name for path in (run, dataset, output)]
-    command = ["simplechrome", "read", *names[:2], "-o", names[2]]
+    command = ["simplechrome", "interpret", *names[:2], "-o", names[2]]
     rows = write_latent_page(
         *(latents, data, output),
         run=names[0],
