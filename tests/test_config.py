@@ -135,6 +135,9 @@ def test_errors_name_the_option_what_was_found_and_the_nearest_name(
     assert remedy in caught.value.remedy
 
 
+DIFFERENCE = {"task": "difference", "pair": ["A", "B"], "predictor": {"name": "mlp"}}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -142,6 +145,8 @@ def test_errors_name_the_option_what_was_found_and_the_nearest_name(
         ({"encoder": {"name": "none"}, "neighbors": ["genomic"]}, "need latents"),
         ({"task": "difference"}, "needs a pair of cell types"),
         ({"pair": ["A", "B"]}, "needs a pair of cell types"),
+        (DIFFERENCE | {"predictor": {"name": "boosting"}}, "needs latents without neighbors"),
+        (DIFFERENCE | {"encoder": {"name": "none"}}, "needs latents without neighbors"),
         ({"encoder": {"name": "pca"}, "semi_supervised": True}, "has no supervised axis"),
         ({"source": "runs/a", "neighbors": ["genomic"]}, "neighbors cannot be added"),
         ({"match_distribution": True}, "applies to fine-tuning only"),

@@ -182,24 +182,6 @@ def test_other_runs_have_no_pairs(run: Run, one: xr.Dataset) -> None:
         predict_with_run(run.folder, one, pair=PAIR)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"task": "difference"}, "is between two cell types"),
-        ({"pair": PAIR}, "Only a difference has a pair"),
-        ({"predictor": {"name": "boosting"}}, "no way to predict a difference"),
-        ({"encoder": {"name": "none"}}, "no way to predict a difference"),
-    ],
-)
-def test_options_that_do_not_go_together_are_refused(
-    values: dict[str, object], message: str
-) -> None:
-    base = {} if len(values) == 1 and ("task" in values or "pair" in values) else None
-    whole = base if base is not None else {"task": "difference", "pair": PAIR}
-    with pytest.raises(ConfigError, match=message):
-        make_config({**whole, **values})
-
-
 def test_differences_are_told_from_latents_and_levels_where_nothing_else_is_said() -> None:
     asked = {"task": "difference", "pair": ("A", "B")}
     chosen = merge_options(None, asked)

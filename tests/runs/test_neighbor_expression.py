@@ -125,7 +125,7 @@ def test_a_cell_type_without_expression_is_refused() -> None:
             latents, pairs(4), make_dataset(latents), np.full((1, 4), np.nan)
         )
     assert "in A" in str(refused.value)
-    with pytest.raises(ConfigError, match="none are named"):
+    with pytest.raises(ConfigError, match="only with neighbor graphs"):
         make_config({"neighbor_expression": True})
 
 
