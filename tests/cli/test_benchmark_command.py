@@ -83,7 +83,7 @@ def test_killed_benchmark_goes_on_with_what_it_has(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--labels", "20,many"), "many is not a number"),
+        (("--labels", "20,many"), "--labels is invalid: found 'many'"),
         (("--labels", "5000"), "5000 labelled genes cannot be drawn"),
         (("--representations", "rwa"), "did you mean raw"),
         (("--split", "half"), "`splits`|--splits|--split"),

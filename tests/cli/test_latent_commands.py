@@ -99,14 +99,14 @@ def test_fit_from_a_run(call: Call, atlas: Path, run: Path, tmp_path: Path) -> N
 
 
 def test_labels_may_shape_the_encoder(call: Call, atlas: Path, tmp_path: Path) -> None:
-    where = [atlas / "new.zarr", "-o", tmp_path / "run", "--labels", 40, "--semi-supervised"]
+    where = [atlas / "new.zarr", "-o", tmp_path / "run", "--labels", 40, "--supervised-axis"]
     code, _, err = call("fit", *where, "--encoder", "consensus", "--n-latent", 8)
     assert code == 0, err
     code, _, _ = call("encode", tmp_path / "run", atlas / "new.zarr", "-o", tmp_path / "z.tsv")
     assert "labelled" in pd.read_csv(tmp_path / "z.tsv", sep="\t").columns
     where = [atlas / "new.zarr", "-o", tmp_path / "y", "--semi-supervised"]
     code, _, err = call("fit", *where, "--encoder", "pca")
-    assert (code, "cannot be shown labels" in err) == (1, True)
+    assert (code, "has no supervised axis" in err) == (1, True)
 
 
 def test_difference_between_two_cell_types(call: Call, atlas: Path, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_difference_between_two_cell_types(call: Call, atlas: Path, tmp_path: Pa
 def test_pair_of_one_is_refused(call: Call, atlas: Path, tmp_path: Path) -> None:
     where = [atlas / "atlas.zarr", "-o", tmp_path / "x", "--task", "difference"]
     code, _, err = call("fit", *where, "--pair", "SIM001")
-    assert (code, "'SIM001' is not two cell types" in err) == (2, True)
+    assert (code, "--pair is invalid: found ('SIM001',)" in err) == (1, True)
 
 
 def test_pretrained_model_wants_its_own_windows(call: Call, atlas: Path, tmp_path: Path) -> None:

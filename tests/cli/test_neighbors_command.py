@@ -103,7 +103,7 @@ def test_a_run_that_looks_at_neighbors_predicts_elsewhere(
     assert code == 0, err
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "and neighbors (genomic)" in page
-    assert "Who the neighbors are" in page
+    assert "The neighbors" in page
     code, _, err = call("predict", run, dataset, "-o", output)
     assert code == 0, err
     then = pd.read_parquet(run / "predictions.parquet")["probability"]
@@ -120,7 +120,7 @@ def test_neighbors_may_tell_their_expression(call: Call, dataset: Path, tmp_path
     run, output = tmp_path / "run", tmp_path / "p.tsv"
     fit = ("fit", dataset, "-o", run, "--encoder", "log_means", "--neighbor-expression")
     code, _, err = call(*fit)
-    assert (code, "none is named" in err) == (1, True)
+    assert (code, "only with neighbor graphs" in err) == (1, True)
     assert call(*fit, "--neighbors", "genomic")[0] == 0
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "and neighbors (genomic; with their expression)" in page
@@ -165,7 +165,7 @@ def test_what_is_asked_of_neighbors_must_make_sense(
     code, _, err = call(*fit, "--predictor", "neighborhood")
     assert (code, "none is named" in err) == (1, True)
     code, _, err = call(*fit, "--encoder", "none", "--neighbors", "genomic")
-    assert (code, "told by latents" in err) == (1, True)
+    assert (code, "need latents" in err) == (1, True)
     code, _, err = call(*fit, "--encoder", "pca", "--neighbors", "genomic")
     assert (code, "no neighbors named 'genomic'" in err) == (1, True)
 
