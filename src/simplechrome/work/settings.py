@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import is_dataclass
 from functools import cache
 from inspect import Parameter, signature
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 
