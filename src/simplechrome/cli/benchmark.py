@@ -36,7 +36,7 @@ SETTINGS = {
         "baseline": "Model that the others are compared with, pair by pair.",
         "permutations": "Fits on permuted labels for each model; 0 for none.",
         "permuted_labels": "Labels in each of these.",
-        "threads": "CPU threads of each process. [default: cores / jobs]",
+        "threads": "CPU threads of each process. [default: networks cores / jobs, others 1]",
         "device": "Where networks are trained.",
     }
 }
@@ -50,7 +50,8 @@ SETTINGS = {
     "--preset",
     type=NameOf("simplechrome.benchmark.config:BENCHMARK_PRESETS"),
     help="paper: the comparison of the SimpleChrome paper, in its settings and in ours. "
-    "neighbors: what neighboring genes add, against shuffled ones. demo: a small one.",
+    "neighbors: what neighboring genes add, against shuffled ones. demo: every representation "
+    "with a linear head and few labels, in a minute.",
 )
 @click.option(
     "--expression",
