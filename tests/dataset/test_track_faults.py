@@ -210,7 +210,7 @@ def test_names_that_no_file_may_have(inputs: Path) -> None:
         build(inputs)
     (inputs / "black.bed").write_text("chr1\t0\t99999999999999999999\n")
     write_sheet(inputs, "X\tH3K4me3\tx.bw")
-    with pytest.raises(InputFormatError, match="line 1 is no region"):
+    with pytest.raises(InputFormatError, match="line 1 is not a region"):
         build(inputs, blacklist=inputs / "black.bed")
 
 
