@@ -26,12 +26,8 @@ def choose_cell_types(
 ) -> xr.Dataset:
     """Return the dataset with only these cell types, in this order.
 
-    Raises
-    ------
-    UnknownGeneError
-        If it does not hold a cell type of that name.
-    ConfigError
-        If `cell_types` is empty.
+    Raises UnknownGeneError if it does not hold a cell type of that name; ConfigError if
+    `cell_types` is empty.
     """
     return _choose(dataset, "cell_type", cell_types, where)
 
@@ -127,10 +123,8 @@ def pair_dataset(dataset: xr.Dataset, pair: Sequence[str]) -> xr.Dataset:
 
     Parameters
     ----------
-    dataset
-        With both cell types, and their expression where it is known.
-    pair
-        Minuend and subtrahend.
+    dataset : with both cell types, and their expression where it is known
+    pair : minuend and subtrahend
 
     Returns
     -------
@@ -139,12 +133,8 @@ def pair_dataset(dataset: xr.Dataset, pair: Sequence[str]) -> xr.Dataset:
     where it is above 0, 0 where it is below; marks and windows are there where both cell types
     have them. There is no signal.
 
-    Raises
-    ------
-    ConfigError
-        If the two are the same cell type, or have no mark in common.
-    UnknownGeneError
-        If the dataset does not hold one of them.
+    Raises ConfigError if the two are the same cell type, or have no mark in common;
+    UnknownGeneError if the dataset does not hold one of them.
     """
     if len(pair) != 2 or pair[0] == pair[1]:
         raise ConfigError(

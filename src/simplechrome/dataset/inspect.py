@@ -383,8 +383,7 @@ def quality_advice(description: dict[str, Any]) -> list[str]:
 
     Parameters
     ----------
-    description
-        See `describe`. Imputed tracks are skipped.
+    description : see `describe`. Imputed tracks are skipped.
     """
     tracks = [
         (cell_type, mark, numbers)

@@ -76,17 +76,11 @@ def get_gene_data(
 
     Parameters
     ----------
-    dataset
-        Any dataset.
-    gene_id
-        A gene_id, or a gene_name that only one gene has.
-    cell_type, mark
-        Only these; all, each with its dimension, if None.
+    gene_id : a gene_id, or a gene_name that only one gene has
+    cell_type, mark : only these; all, each with its dimension, if None
 
-    Raises
-    ------
-    UnknownGeneError
-        If no gene, or more than one, has that name, or the cell type or mark is not there.
+    Raises UnknownGeneError if no gene, or more than one, has that name, or the cell type or mark is
+    not there.
     """
     gene = dataset[["signal", "expression"]].isel(gene=find_gene(dataset, gene_id))
     for kind, name in (("cell_type", cell_type), ("mark", mark)):
@@ -107,26 +101,16 @@ def get_neighbors_data(
 
     Parameters
     ----------
-    dataset
-        With chrom, tss and strand, or with a `graph`.
-    gene_id
-        A gene_id, or a gene_name that only one gene has.
-    n
-        At most so many neighbors, the first ones: without a graph those nearest on the
-        chromosome, both sides together, by distance between TSSs.
-    kind
-        Of the graph's kinds of neighbors; all if empty.
-    graph
-        Other neighbors, as `simplechrome.open_neighbors` gives them.
+    dataset : with chrom, tss and strand, or with a `graph`
+    gene_id : a gene_id, or a gene_name that only one gene has
+    n : at most so many neighbors, the first ones: without a graph those nearest on the chromosome,
+        both sides together, by distance between TSSs.
+    kind : of the graph's kinds of neighbors; all if empty
+    graph : other neighbors, as `simplechrome.open_neighbors` gives them
 
-    Raises
-    ------
-    MissingCoordinatesError
-        If the dataset has no coordinates, and there is no graph.
-    UnknownGeneError
-        If no gene, or more than one, has that name.
-    ConfigError
-        If the graph has no such kind.
+    Raises MissingCoordinatesError if the dataset has no coordinates, and there is no graph;
+    UnknownGeneError if no gene, or more than one, has that name; ConfigError if the graph has no
+    such kind.
     """
     if graph is None:
         require_places(dataset)

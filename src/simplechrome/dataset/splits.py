@@ -124,12 +124,8 @@ def assign_by_chromosome(
     -------
     (gene,) of `train`, `validation`, `test` or ``""``.
 
-    Raises
-    ------
-    MissingCoordinatesError
-        If the dataset has no coordinates.
-    SplitError
-        If a chromosome is in two lists, or a part is left empty.
+    Raises MissingCoordinatesError if the dataset has no coordinates; SplitError if a chromosome is
+    in two lists, or a part is left empty.
     """
     chromosomes = _chromosomes(dataset)
     named = {"test": test, "validation": validation, "": exclude}
@@ -201,10 +197,8 @@ def assign_at_random(
 
     Parameters
     ----------
-    test, validation
-        Fractions of the genes.
-    seed
-        The same seed gives the same split, whatever the order of the genes.
+    test, validation : fractions of the genes
+    seed : the same seed gives the same split, whatever the order of the genes
     """
     if not (0 < test < 1 and 0 < validation < 1 and test + validation < 1):
         raise SplitError(
@@ -307,14 +301,10 @@ def draw_labels(
 
     Parameters
     ----------
-    train
-        The training genes.
-    n
-        How many genes. In several cell types the same genes are labelled.
-    seed
-        Number of the draw.
-    task
-        For `regression` genes are drawn whose expression is known: rules like tertiles leave
+    train : the training genes
+    n : how many genes. In several cell types the same genes are labelled.
+    seed : number of the draw
+    task : for `regression` genes are drawn whose expression is known: rules like tertiles leave
         measured genes without a label; for `difference`, of a `pair_dataset`, those whose change
         is.
 
@@ -322,10 +312,7 @@ def draw_labels(
     -------
     (n,) int64, positions in `train`.
 
-    Raises
-    ------
-    MissingExpressionError
-        If fewer than `n` genes have a label.
+    Raises MissingExpressionError if fewer than `n` genes have a label.
     """
     if task != "classification":
         measured = "expression" if task == "regression" else "change"

@@ -100,21 +100,12 @@ def save_dataset(dataset: xr.Dataset, path: str | Path, *, overwrite: bool = Fal
 
     Parameters
     ----------
-    dataset
-        A valid dataset (see `simplechrome.schema`).
-    path
-        A folder, by custom ending in `.zarr`.
-    overwrite
-        Replace what is there.
+    dataset : a valid dataset (see `simplechrome.schema`)
+    path : a folder, by custom ending in `.zarr`
+    overwrite : replace what is there
 
-    Raises
-    ------
-    DatasetFormatError
-        If the dataset is not valid.
-    OutputExistsError
-        If `path` exists and `overwrite` is False, or what is there is not a dataset.
-    OutputError
-        If it cannot be written.
+    Raises DatasetFormatError if the dataset is not valid; OutputExistsError if `path` exists and
+    `overwrite` is False, or what is there is not a dataset; OutputError if it cannot be written.
     """
     validate(dataset)
     if overwrite and Path(path).is_dir():
@@ -150,12 +141,9 @@ class GrowingStore:
 
     Parameters
     ----------
-    outline
-        The whole dataset. Of `later`, only shapes, types and attributes matter.
-    folder
-        An empty folder.
-    later
-        The variables that are to be filled in.
+    outline : the whole dataset. Of `later`, only shapes, types and attributes matter.
+    folder : an empty folder
+    later : the variables that are to be filled in
     """
 
     def __init__(self, outline: xr.Dataset, folder: Path, later: Sequence[str]) -> None:
@@ -243,21 +231,12 @@ def open_dataset(path: str | Path, cell_types: Sequence[str] | None = None) -> x
 
     Parameters
     ----------
-    path
-        The dataset's folder.
-    cell_types
-        Names of those to read, in this order; all by default. Others are not read.
+    path : the dataset's folder
+    cell_types : names of those to read, in this order; all by default. Others are not read.
 
-    Raises
-    ------
-    MissingInputError
-        If there is nothing at `path`.
-    DatasetFormatError
-        If it is not a dataset, is damaged, or was written by a newer version.
-    UnknownGeneError
-        If it does not hold a cell type of that name.
-    ConfigError
-        If `cell_types` is empty.
+    Raises MissingInputError if there is nothing at `path`; DatasetFormatError if it is not a
+    dataset, is damaged, or was written by a newer version; UnknownGeneError if it does not hold a
+    cell type of that name; ConfigError if `cell_types` is empty.
     """
     folder = Path(path)
     _require_there(folder)
@@ -273,15 +252,10 @@ def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:
 
     Parameters
     ----------
-    path
-        The dataset's folder.
-    later
-        The variables that are not read; their zeros take no memory.
+    path : the dataset's folder
+    later : the variables that are not read; their zeros take no memory
 
-    Raises
-    ------
-    MissingInputError, DatasetFormatError
-        See `open_dataset`.
+    Raises MissingInputError, DatasetFormatError: see `open_dataset`.
     """
     folder = Path(path)
     _require_there(folder)
@@ -297,10 +271,7 @@ def open_outline(path: str | Path, later: Sequence[str]) -> xr.Dataset:
 def stored_sizes(path: str | Path) -> dict[str, int]:
     """Return the numbers of cell types, genes, bins and marks of a stored dataset.
 
-    Raises
-    ------
-    MissingInputError, DatasetFormatError
-        See `open_dataset`.
+    Raises MissingInputError, DatasetFormatError: see `open_dataset`.
     """
     _require_there(Path(path))
     with _readable(Path(path)) as stored:

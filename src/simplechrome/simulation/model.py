@@ -324,8 +324,7 @@ def neighbor_level(
     Parameters
     ----------
     level : (gene,), in genomic order
-    band
-        Smallest distance between starts, and the first that is too large, bp.
+    band : smallest distance between starts, and the first that is too large, bp
 
     Returns
     -------

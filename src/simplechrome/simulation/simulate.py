@@ -183,35 +183,24 @@ def simulate(
 
     Parameters
     ----------
-    n_genes
-        Number of genes; 18,421 are as many as in E012.
+    n_genes : number of genes; 18,421 are as many as in E012
     n_cell_types
         The first has the reference depth and enrichment, the others scatter around lower ones.
-    seed
-        Same seed and options, same data.
-    n_bins, bin_size
-        The window: `n_bins // 2` bins of `bin_size` bp upstream of the start, the others
-        downstream.
-    marks
-        Which of the five core marks are assayed, in the order of the result. The others still
+    seed : same seed and options, same data
+    n_bins, bin_size : the window: `n_bins // 2` bins of `bin_size` bp upstream of the start, the
+        others downstream.
+    marks : which of the five core marks are assayed, in the order of the result. The others still
         act on expression.
-    missing_marks
-        Which tracks do not exist: marks per cell type, as ``{"SIM002": ["H3K4me1"]}``, or the
-        fraction of tracks that are missing at random; every cell type keeps one.
-    signal_effect
-        How firmly expression is tied to the gene's own window, 0 to 1. At 0, the window is
-        independent of expression, which keeps its distribution.
-    neighbor_effect
-        Fraction of the variance of log expression, 0 to 0.2, that comes from the mean level of the
-        neighbors' chromatin; it takes the place of noise. At 0 there is no such effect, though
-        neighbors' expression still correlates, since their chromatin does.
-    neighbor_band
-        Distance between starts, bp, from which and up to which genes act as neighbors.
+    missing_marks : which tracks do not exist: marks per cell type, as ``{"SIM002": ["H3K4me1"]}``,
+        or the fraction of tracks that are missing at random; every cell type keeps one.
+    signal_effect : how firmly expression is tied to the gene's own window, 0 to 1. At 0, the window
+        is independent of expression, which keeps its distribution.
+    neighbor_effect : fraction of the variance of log expression, 0 to 0.2, that comes from the mean
+        level of the neighbors' chromatin; it takes the place of noise. At 0 there is no such
+        effect, though neighbors' expression still correlates, since their chromatin does.
+    neighbor_band : distance between starts, bp, from which and up to which genes act as neighbors
 
-    Raises
-    ------
-    ConfigError
-        If an option is invalid.
+    Raises ConfigError if an option is invalid.
 
     References
     ----------
@@ -357,12 +346,8 @@ def write_deepchrome_layout(simulation: Simulation, folder: str | os.PathLike[st
 
     The folder appears once it is complete.
 
-    Raises
-    ------
-    OutputExistsError
-        If the folder exists and is not empty.
-    OutputError
-        If it cannot be written.
+    Raises OutputExistsError if the folder exists and is not empty; OutputError if it cannot be
+    written.
     """
     target = Path(folder)
     if target.is_dir() and any(target.iterdir()):

@@ -49,14 +49,11 @@ def from_arrays(
     signal : (cell_type, gene, bin, mark)
         Bins in the direction of transcription. Counts become uint16 (float32 where one is above
         65,535); floats float32. NaN means no data there: stored as 0, and `observed` lowered.
-    marks, gene_ids, cell_types
-        Names along those dimensions, each once.
-    bin_size
-        bp.
+    marks, gene_ids, cell_types : names along those dimensions, each once
+    bin_size : bp
     bin_start : (bin,), optional
         Offset of each bin from the TSS in bp; by default the TSS lies in the middle.
-    units
-        `reads`, `mean_signal`, …
+    units : `reads`, `mean_signal`, …
     mark_present : (cell_type, mark), optional
         False where a mark was not assayed; its signal is set to 0. All True by default.
     observed : (cell_type, gene, mark), optional
@@ -67,25 +64,16 @@ def from_arrays(
         NaN where not measured.
     label : (cell_type, gene), optional
         1, 0, or -1 for unknown. Given labels win; otherwise they come from `expression`.
-    label_rule
-        See `label_expression`.
-    genes
-        Table with gene_id, chrom, tss, strand (gene_name) as `read_genes` returns it.
+    label_rule : see `label_expression`
+    genes : table with gene_id, chrom, tss, strand (gene_name) as `read_genes` returns it
     published_split : (gene,), optional
         train, valid, test or empty.
-    assembly
-        Name of the genome assembly, for the record.
-    sources
-        One mapping per input file (name, bytes, checksum), for the record.
-    note
-        Something that every reader of the dataset must know ("simulated data").
+    assembly : name of the genome assembly, for the record
+    sources : one mapping per input file (name, bytes, checksum), for the record
+    note : something that every reader of the dataset must know ("simulated data")
 
-    Raises
-    ------
-    InputFormatError
-        If an array's shape or values do not fit.
-    DatasetFormatError
-        If names repeat or the result is not a dataset for another reason.
+    Raises InputFormatError if an array's shape or values do not fit; DatasetFormatError if names
+    repeat or the result is not a dataset for another reason.
     """
     signal = np.asarray(signal)
     if signal.ndim != 4:
@@ -232,8 +220,7 @@ def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray
     Parameters
     ----------
     expression : (cell_type, gene), RPKM or TPM; NaN where not measured
-    rule
-        `median`: above the median of the cell type's measured genes is high (the published
+    rule : `median`: above the median of the cell type's measured genes is high (the published
         rule); `mean`; `quantile:Q`; `threshold:VALUE`; `tertiles`: the upper third is high, the
         lower third low, the middle unknown.
 
@@ -241,10 +228,7 @@ def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray
     -------
     (cell_type, gene) int8: 1 high, 0 low, -1 unknown.
 
-    Raises
-    ------
-    ConfigError
-        If the rule is none of these.
+    Raises ConfigError if the rule is none of these.
 
     References
     ----------
@@ -292,17 +276,11 @@ def add_genes(dataset: xr.Dataset, genes: pd.DataFrame) -> xr.Dataset:
 
     Parameters
     ----------
-    dataset
-        Any dataset.
-    genes
-        Table with gene_id, chrom, tss (0-based), strand and, if known, gene_name and
+    genes : table with gene_id, chrom, tss (0-based), strand and, if known, gene_name and
         published_split; one row a gene, as `read_genes` returns it.
 
-    Raises
-    ------
-    InputFormatError
-        If no gene of the dataset is in the table, or one is there twice, or the table lacks a
-        column.
+    Raises InputFormatError if no gene of the dataset is in the table, or one is there twice, or the
+    table lacks a column.
     """
     absent = [name for name in ("gene_id", *PLACE) if name not in genes]
     if absent:
@@ -346,10 +324,7 @@ def match_expression(
     -------
     (gene,), -1 where the table has no such gene; and names.
 
-    Raises
-    ------
-    InputFormatError
-        If the table shares no gene, or no cell type, or holds one twice.
+    Raises InputFormatError if the table shares no gene, or no cell type, or holds one twice.
     """
     columns = expression.columns
     if columns.has_duplicates:
@@ -383,21 +358,13 @@ def add_expression(
 
     Parameters
     ----------
-    dataset
-        Any dataset.
-    expression
-        Genes in rows (index: gene_id), cell types in columns.
-    rule
-        See `label_expression`.
-    relabel
-        Replace labels that came with the data.
-    units
-        RPKM, TPM, …, for the record.
+    expression : genes in rows (index: gene_id), cell types in columns
+    rule : see `label_expression`
+    relabel : replace labels that came with the data
+    units : RPKM, TPM, …, for the record
 
-    Raises
-    ------
-    InputFormatError
-        If the table shares no gene, or no cell type, with the dataset, or holds one twice.
+    Raises InputFormatError if the table shares no gene, or no cell type, with the dataset, or holds
+    one twice.
     """
     cell_types = dataset["cell_type"].values
     rows, absent = match_expression(expression, dataset["gene_id"].values, cell_types)

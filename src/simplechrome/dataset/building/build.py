@@ -99,37 +99,23 @@ def build_deepchrome_on_disk(
 
     Parameters
     ----------
-    path
-        A folder or archive; see `simplechrome.sources.deepchrome.read_deepchrome`.
-    output
-        A folder, by custom ending in `.zarr`.
-    cell_types
-        Those to read; all by default.
-    genes, expression
-        Files; see `read_genes` and `read_expression`. Labels of the CSVs are kept unless the
-        option `relabel` is True.
-    on_bad_cell_type
-        `stop`, or `skip` with a warning.
-    resume
-        Resume an interrupted build: cell types that were read are not read again unless their
+    path : a folder or archive; see `simplechrome.sources.deepchrome.read_deepchrome`
+    output : a folder, by custom ending in `.zarr`
+    cell_types : those to read; all by default
+    genes, expression : files; see `read_genes` and `read_expression`. Labels of the CSVs are kept
+        unless the option `relabel` is True.
+    on_bad_cell_type : `stop`, or `skip` with a warning
+    resume : resume an interrupted build: cell types that were read are not read again unless their
         files have changed since. Options must be those of the first call, except for
         `on_bad_cell_type`. Where nothing was begun, begin; where it is finished, do nothing.
-    overwrite
-        Replace a dataset that is there. Without `resume`, an unfinished build too.
-    options
-        Those of `CountOptions`.
+    overwrite : replace a dataset that is there. Without `resume`, an unfinished build too.
+    options : those of `CountOptions`
 
-    Raises
-    ------
-    OutputExistsError
-        If a finished or unfinished dataset is there and neither `overwrite` nor `resume` is True,
-        or what is there is not a dataset.
-    OutputError
-        If another process is at work on it, or it cannot be written.
-    ConfigError
-        If an option is invalid, or the build to resume was begun with others.
-    InputFormatError, MissingInputError, UnknownGeneError
-        See `read_deepchrome`, `read_genes`, `read_expression`, `add_genes`, `add_expression`.
+    Raises OutputExistsError if a finished or unfinished dataset is there and neither `overwrite`
+    nor `resume` is True, or what is there is not a dataset; OutputError if another process is at
+    work on it, or it cannot be written; ConfigError if an option is invalid, or the build to resume
+    was begun with others; InputFormatError, MissingInputError, UnknownGeneError: see
+    `read_deepchrome`, `read_genes`, `read_expression`, `add_genes`, `add_expression`.
     """
     names = [cell_types] if isinstance(cell_types, str) else cell_types
     request = {
@@ -252,15 +238,10 @@ def build_on_disk(
 
     Parameters
     ----------
-    request
-        All that decides the result, as plain JSON: parts are used again only for the same.
-    read
-        Reads what is not kept yet into a folder of parts, and returns what is to be joined.
+    request : all that decides the result, as plain JSON: parts are used again only for the same
+    read : reads what is not kept yet into a folder of parts, and returns what is to be joined
 
-    Raises
-    ------
-    OutputExistsError, OutputError, ConfigError
-        See `build_deepchrome_on_disk`.
+    Raises OutputExistsError, OutputError, ConfigError: see `build_deepchrome_on_disk`.
     """
     with long_work(
         _followed(output),
@@ -297,12 +278,8 @@ def is_finished_build(output: str | Path, *, resume: bool, overwrite: bool) -> b
 
     Called before tables are read; `long_work` checks again under the lock.
 
-    Raises
-    ------
-    OutputExistsError
-        If something is there, and neither `resume` nor `overwrite` allows for it.
-    OutputError
-        If another process is at work on it.
+    Raises OutputExistsError if something is there, and neither `resume` nor `overwrite` allows for
+    it; OutputError if another process is at work on it.
     """
     target = _followed(output)
     settle(target)
@@ -412,15 +389,10 @@ def with_usual_windows(parts: Sequence[xr.Dataset], on_bad_cell_type: OnBad) -> 
 
     Parameters
     ----------
-    parts
-        One dataset, or outline of one, for each cell type.
-    on_bad_cell_type
-        What to do about the others: `stop`, or `skip` with a warning.
+    parts : one dataset, or outline of one, for each cell type
+    on_bad_cell_type : what to do about the others: `stop`, or `skip` with a warning
 
-    Raises
-    ------
-    InputFormatError
-        If one is not as the others, and `on_bad_cell_type` is `stop`.
+    Raises InputFormatError if one is not as the others, and `on_bad_cell_type` is `stop`.
     """
     usual = statistics.mode(part.sizes["bin"] for part in parts)
     kept = [part for part in parts if part.sizes["bin"] == usual]

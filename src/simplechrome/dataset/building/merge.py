@@ -127,14 +127,11 @@ def merge_outlines(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
 
     Parameters
     ----------
-    datasets
-        Datasets, or outlines of them (see `outline`), with disjoint cell types and equal windows
-        and units.
+    datasets : datasets, or outlines of them (see `outline`), with disjoint cell types and equal
+        windows and units.
 
-    Raises
-    ------
-    DatasetFormatError
-        If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
+    Raises DatasetFormatError if windows, units or assemblies differ, a cell type occurs twice, or
+    there is no dataset.
     """
     if not datasets:
         raise DatasetFormatError("There is nothing to merge: no dataset was given.")
@@ -202,12 +199,9 @@ def place(dataset: xr.Dataset, row: int, merged: xr.Dataset) -> dict[str, np.nda
 
     Parameters
     ----------
-    dataset
-        One of the datasets that were merged.
-    row
-        Position of the cell type in it.
-    merged
-        What `merge_outlines` gave.
+    dataset : one of the datasets that were merged
+    row : position of the cell type in it
+    merged : what `merge_outlines` gave
 
     Returns
     -------
@@ -232,13 +226,10 @@ def merge(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
 
     Parameters
     ----------
-    datasets
-        With disjoint cell types and equal windows and units; cell types keep their order.
+    datasets : with disjoint cell types and equal windows and units; cell types keep their order
 
-    Raises
-    ------
-    DatasetFormatError
-        If windows, units or assemblies differ, a cell type occurs twice, or there is no dataset.
+    Raises DatasetFormatError if windows, units or assemblies differ, a cell type occurs twice, or
+    there is no dataset.
     """
     for position, dataset in enumerate(datasets, start=1):
         validate(dataset, f"dataset {position}")

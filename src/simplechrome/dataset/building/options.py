@@ -20,14 +20,10 @@ class AnnotationOptions(BaseModel):
 
     Attributes
     ----------
-    bin_size
-        bp.
-    chrom_style
-        `auto` translates between UCSC's and Ensembl's chromosome names, `exact` does not.
-    assembly
-        Name of the genome assembly.
-    label_rule, expression_units
-        See `add_expression`.
+    bin_size : bp
+    chrom_style : `auto` translates between UCSC's and Ensembl's chromosome names, `exact` does not
+    assembly : name of the genome assembly
+    label_rule, expression_units : see `add_expression`
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,10 +40,8 @@ class CountOptions(AnnotationOptions):
 
     Attributes
     ----------
-    relabel
-        Replace labels that came with the data by those of the rule.
-    note
-        Something that every reader of the dataset must know.
+    relabel : replace labels that came with the data by those of the rule
+    note : something that every reader of the dataset must know
     """
 
     relabel: bool = False
@@ -59,23 +53,18 @@ class TrackOptions(AnnotationOptions):
 
     Attributes
     ----------
-    flank
-        The window is TSS ± flank bp.
+    flank : the window is TSS ± flank bp
     tss, protein_coding, strip_version
         Which start of a gene, which genes, and under which ids; see `read_genes`.
-    assembly
-        Compared with the lengths of the tracks' chromosomes; guessed from them if empty.
-    exclude_chroms
-        Genes on these are dropped.
+    assembly : compared with the lengths of the tracks' chromosomes; guessed from them if empty
+    exclude_chroms : genes on these are dropped
     drop_unobserved
         Drop genes that have, in the mean over tracks, less than this fraction of their window's
         bases observed. By default they stay, and are masked where they have no data at all.
     count, shift, min_mapping_quality, keep_duplicates, keep_secondary
         Which reads count, and where; see `ReadRule`.
-    gaps, approximate, timeout
-        See `ReadingOptions`.
-    normalize
-        `cpm` divides reads by the library size in millions.
+    gaps, approximate, timeout : see `ReadingOptions`
+    normalize : `cpm` divides reads by the library size in millions
     subtract_control
         Subtract the sheet's controls, scaled to the library size; negative values become 0.
     units

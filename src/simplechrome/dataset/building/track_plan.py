@@ -77,14 +77,9 @@ def make_plan(
 ) -> Plan:
     """Return which tracks are to be read in which windows; every track is opened, none is read.
 
-    Raises
-    ------
-    InputFormatError, MissingInputError
-        If the sheet, the genes or a track are not what they should be.
-    GenomeMismatchError
-        If chromosomes have other names or lengths in one input than in another.
-    ConfigError
-        If options contradict each other.
+    Raises InputFormatError, MissingInputError if the sheet, the genes or a track are not what they
+    should be; GenomeMismatchError if chromosomes have other names or lengths in one input than in
+    another; ConfigError if options contradict each other.
     """
     samples = read_sheet(sheet)
     kinds = _kinds(samples, use_controls=options.subtract_control)

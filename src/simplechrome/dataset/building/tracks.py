@@ -78,37 +78,23 @@ def build_tracks_on_disk(
 
     Parameters
     ----------
-    sheet
-        See `read_sheet`.
+    sheet : see `read_sheet`
     output
         A folder, by custom ending in `.zarr`. It holds what it held before, or the whole dataset.
-    genes, expression
-        Files; see `read_genes` and `read_expression`.
-    chrom_aliases
-        Table of other names of chromosomes; see `read_aliases`.
-    blacklist
-        BED of regions; genes whose windows touch one are dropped.
-    jobs
-        Processes that read tracks at the same time.
-    resume
-        Resume an interrupted build: tracks that were read are not read again unless their files
-        have changed since. Options and tables must be those of the first call. Where nothing was
-        begun, begin; where it is finished, do nothing.
-    overwrite
-        Replace a dataset that is there. Without `resume`, an unfinished build too.
-    options
-        Those of `TrackOptions`.
+    genes, expression : files; see `read_genes` and `read_expression`
+    chrom_aliases : table of other names of chromosomes; see `read_aliases`
+    blacklist : BED of regions; genes whose windows touch one are dropped
+    jobs : processes that read tracks at the same time
+    resume : resume an interrupted build: tracks that were read are not read again unless their
+        files have changed since. Options and tables must be those of the first call. Where nothing
+        was begun, begin; where it is finished, do nothing.
+    overwrite : replace a dataset that is there. Without `resume`, an unfinished build too.
+    options : those of `TrackOptions`
 
-    Raises
-    ------
-    InputFormatError, MissingInputError
-        If a file is not there, or not what it should be.
-    GenomeMismatchError
-        If chromosomes have other names or lengths in one input than in another.
-    ConfigError
-        If an option is invalid, or the build to resume was begun with others.
-    OutputExistsError, OutputError
-        See `build_deepchrome_on_disk`.
+    Raises InputFormatError, MissingInputError if a file is not there, or not what it should be;
+    GenomeMismatchError if chromosomes have other names or lengths in one input than in another;
+    ConfigError if an option is invalid, or the build to resume was begun with others;
+    OutputExistsError, OutputError: see `build_deepchrome_on_disk`.
     """
     chosen = make_options(TrackOptions, options)
     check_rule(chosen.label_rule)
@@ -214,10 +200,8 @@ def bin_parts(parts: Sequence[Part], jobs: int, progress: Callable[[float], obje
 
     Parameters
     ----------
-    jobs
-        Processes that read at the same time.
-    progress
-        Called with the fraction of all work that is done.
+    jobs : processes that read at the same time
+    progress : called with the fraction of all work that is done
 
     Raises
     ------
@@ -357,15 +341,10 @@ def pool_replicates(tracks: Sequence[BinnedTrack], scales: Sequence[float]) -> B
 
     Parameters
     ----------
-    tracks
-        One for each replicate, of the same windows and units.
-    scales
-        Factors of each one's values; library sizes are not scaled.
+    tracks : one for each replicate, of the same windows and units
+    scales : factors of each one's values; library sizes are not scaled
 
-    Raises
-    ------
-    InputFormatError
-        If their units differ.
+    Raises InputFormatError if their units differ.
     """
     units = list(dict.fromkeys(track.units for track in tracks))
     if len(units) > 1:
@@ -398,13 +377,9 @@ def subtract_control(track: BinnedTrack, control: BinnedTrack, name: str) -> Bin
 
     Parameters
     ----------
-    name
-        Of the mark and cell type, for the message.
+    name : of the mark and cell type, for the message
 
-    Raises
-    ------
-    InputFormatError
-        If their units differ, or the control has no reads.
+    Raises InputFormatError if their units differ, or the control has no reads.
     """
     if track.units != control.units:
         raise InputFormatError(

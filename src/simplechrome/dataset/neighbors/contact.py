@@ -51,18 +51,13 @@ def contact_neighbors(
 
     Parameters
     ----------
-    dataset
-        With chrom, tss and strand.
+    dataset : with chrom, tss and strand
     contacts : columns chrom_1, start_1, end_1, chrom_2, start_2, end_2, score
         0-based, half-open; as `read_contacts` gives them.
-    n
-        At most so many per gene, largest weights first; all if None.
-    reach
-        bp.
-    chrom_style
-        `auto` translates chromosome names, `exact` leaves them.
-    name
-        Of the contacts, for messages.
+    n : at most so many per gene, largest weights first; all if None
+    reach : bp
+    chrom_style : `auto` translates chromosome names, `exact` leaves them
+    name : of the contacts, for messages
 
     Returns
     -------
@@ -70,14 +65,8 @@ def contact_neighbors(
     scores by distance, expects; where all scores are equal, or too few to fit, the law of
     `expected_contact` takes its place. Contacts between chromosomes are skipped, and counted.
 
-    Raises
-    ------
-    MissingCoordinatesError
-        If the dataset has no coordinates.
-    GenomeMismatchError
-        If the contacts' chromosomes are not the genes'.
-    InputFormatError
-        If no contact joins two genes.
+    Raises MissingCoordinatesError if the dataset has no coordinates; GenomeMismatchError if the
+    contacts' chromosomes are not the genes'; InputFormatError if no contact joins two genes.
     """
     require_places(dataset)
     mapped = _on_gene_chromosomes(dataset, contacts, chrom_style, name)
@@ -177,15 +166,11 @@ def neighbors_of_file(
 
     Parameters
     ----------
-    path
-        See `read_contacts` and `read_matrix`.
-    resolution
-        bp per bin, of a matrix of several.
+    path : see `read_contacts` and `read_matrix`
+    resolution : bp per bin, of a matrix of several
 
-    Raises
-    ------
-    MissingInputError, InputFormatError, ConfigError
-        If the file is not there, or not what it should be.
+    Raises MissingInputError, InputFormatError, ConfigError if the file is not there, or not what it
+    should be.
     """
     require_places(dataset)
     name = Path(str(path).partition("::")[0]).name

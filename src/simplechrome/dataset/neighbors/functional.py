@@ -40,15 +40,12 @@ def coexpression_neighbors(
 
     Parameters
     ----------
-    dataset
-        Whose genes are meant.
+    dataset : whose genes are meant
     expression : (gene_id, cell_type)
         RPKM or TPM, as `read_expression` gives it.
-    n
-        Neighbors per gene.
-    leave_out
-        The cell types whose expression is to be predicted, which correlations must not use: they
-        would carry the label of a test gene. Named even where the table does not hold them.
+    n : neighbors per gene
+    leave_out : the cell types whose expression is to be predicted, which correlations must not use:
+        they would carry the label of a test gene. Named even where the table does not hold them.
 
     Returns
     -------
@@ -56,12 +53,8 @@ def coexpression_neighbors(
     over the other cell types. Genes that do not vary, or that the table does not hold,
     have no neighbors; correlations of 0 and below are no neighbors.
 
-    Raises
-    ------
-    ConfigError
-        If `leave_out` is empty, or `n` is negative.
-    MissingExpressionError
-        If too few cell types remain, or no gene is in the table.
+    Raises ConfigError if `leave_out` is empty, or `n` is negative; MissingExpressionError if too
+    few cell types remain, or no gene is in the table.
     """
     if not leave_out:
         raise ConfigError(
@@ -121,22 +114,17 @@ def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 5
 
     Parameters
     ----------
-    dataset
-        Whose genes are meant, by gene_id or by a gene_name that only one gene has.
+    dataset : whose genes are meant, by gene_id or by a gene_name that only one gene has
     pairs : columns one, other, weight
         As `read_pairs` gives them. Each pair holds both ways; of repeated ones the largest weight
         counts.
-    n
-        At most so many per gene, largest weights first; all if None.
+    n : at most so many per gene, largest weights first; all if None
 
     Returns
     -------
     Edges of the kind `listed`.
 
-    Raises
-    ------
-    InputFormatError
-        If no pair leads from a gene of the dataset to another.
+    Raises InputFormatError if no pair leads from a gene of the dataset to another.
     """
     one, other = find_genes(dataset, pairs["one"]), find_genes(dataset, pairs["other"])
     known = (one >= 0) & (other >= 0) & (one != other)
@@ -172,24 +160,17 @@ def set_neighbors(
 
     Parameters
     ----------
-    dataset
-        Whose genes are meant, by gene_id or by a gene_name that only one gene has.
-    sets
-        Name → members, as `read_gene_sets` gives them.
-    n
-        At most so many per gene, largest weights first; all if None.
-    largest
-        Sets of more genes of the dataset are skipped, and counted.
+    dataset : whose genes are meant, by gene_id or by a gene_name that only one gene has
+    sets : name → members, as `read_gene_sets` gives them
+    n : at most so many per gene, largest weights first; all if None
+    largest : sets of more genes of the dataset are skipped, and counted
 
     Returns
     -------
     Edges of the kind `sets`. Each set that two genes share adds 1 / (its genes − 1) to the weight:
     what is common to few counts most.
 
-    Raises
-    ------
-    InputFormatError
-        If no set holds two genes of the dataset.
+    Raises InputFormatError if no set holds two genes of the dataset.
     """
     members = [np.unique(find_genes(dataset, list(names))) for names in sets.values()]
     members = [rows[rows >= 0] for rows in members]

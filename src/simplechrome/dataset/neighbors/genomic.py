@@ -44,23 +44,16 @@ def genomic_neighbors(
 
     Parameters
     ----------
-    dataset
-        With chrom, tss and strand.
-    n
-        Neighbors per gene, on both sides together; all if None.
-    within
-        Only those up to so many bp away.
+    dataset : with chrom, tss and strand
+    n : neighbors per gene, on both sides together; all if None
+    within : only those up to so many bp away
 
     Returns
     -------
     Edges of the kind `genomic`, of weight 1.
 
-    Raises
-    ------
-    MissingCoordinatesError
-        If the dataset has no coordinates.
-    ConfigError
-        If neither `n` nor `within` is given, or one is negative.
+    Raises MissingCoordinatesError if the dataset has no coordinates; ConfigError if neither `n` nor
+    `within` is given, or one is negative.
     """
     require_places(dataset)
     _check_limits(n, within)
@@ -146,10 +139,7 @@ def power_law_neighbors(
     -------
     The edges of `genomic_neighbors`, of the kind `contact`, weighted by `expected_contact`.
 
-    Raises
-    ------
-    MissingCoordinatesError, ConfigError
-        See `genomic_neighbors`.
+    Raises MissingCoordinatesError, ConfigError: see `genomic_neighbors`.
     """
     graph = genomic_neighbors(dataset, n, within=within)
     weight = expected_contact(graph.distance, exponent).astype(np.float32)
@@ -163,8 +153,7 @@ def edge_places(
 
     Parameters
     ----------
-    dataset
-        With or without places.
+    dataset : with or without places
     gene, neighbor : (edge,)
         Rows.
 

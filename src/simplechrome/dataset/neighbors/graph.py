@@ -43,8 +43,7 @@ class NeighborGraph:
         Contact, correlation, …; 1 where the kind has none.
     rank : (edge,) int32
         0 for the first neighbor of this kind.
-    kinds
-        Their names.
+    kinds : their names
     """
 
     gene_id: np.ndarray
@@ -173,10 +172,7 @@ def make_graph(
     edges : (edge,)
         neighbor, kind, distance, orientation, weight and rank, as in `NeighborGraph`.
 
-    Raises
-    ------
-    InputFormatError
-        If an edge leads to a gene that is not there, or to the gene itself.
+    Raises InputFormatError if an edge leads to a gene that is not there, or to the gene itself.
     """
     ids = np.asarray(gene_id, dtype=object)
     gene, neighbor = np.asarray(gene, np.int64), np.asarray(edges["neighbor"], np.int64)
@@ -313,17 +309,11 @@ def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) 
 
     Parameters
     ----------
-    graph
-        Any.
     chrom : (gene,)
         Of the graph's genes; those without a chromosome keep what they have.
-    seed
-        Of the draw.
+    seed : of the draw
 
-    Raises
-    ------
-    MissingCoordinatesError
-        If all genes lie on one chromosome.
+    Raises MissingCoordinatesError if all genes lie on one chromosome.
     """
     names, place = np.unique(chrom.astype(str), return_inverse=True)
     known = chrom.astype(str) != ""

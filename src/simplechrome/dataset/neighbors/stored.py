@@ -56,21 +56,12 @@ def save_graph(
 
     Parameters
     ----------
-    graph
-        Any.
-    dataset
-        Folder of a stored dataset.
-    name
-        Of the graph.
-    about
-        How it was made, as plain JSON.
-    overwrite
-        Replace one of this name.
+    dataset : folder of a stored dataset
+    name : of the graph
+    about : how it was made, as plain JSON
+    overwrite : replace one of this name
 
-    Raises
-    ------
-    OutputExistsError, OutputError
-        If the file is there, or cannot be written.
+    Raises OutputExistsError, OutputError if the file is there, or cannot be written.
     """
     path = graph_file(dataset, name)
     check_free(path, overwrite=overwrite)
@@ -103,12 +94,7 @@ def load_graph(dataset: str | Path, name: str) -> tuple[NeighborGraph, dict[str,
 
     Its genes are in an order of its own; see `NeighborGraph.on`.
 
-    Raises
-    ------
-    MissingInputError
-        If there is none.
-    DatasetFormatError
-        If it is damaged.
+    Raises MissingInputError if there is none; DatasetFormatError if it is damaged.
     """
     path = graph_file(dataset, name)
     if not path.is_file():
@@ -162,19 +148,12 @@ def open_neighbors(
 
     Parameters
     ----------
-    path
-        Of the dataset.
-    names
-        Of its graphs, joined if there are several; all if empty.
-    dataset
-        In whose order of genes; that of the graph by default.
+    path : of the dataset
+    names : of its graphs, joined if there are several; all if empty
+    dataset : in whose order of genes; that of the graph by default
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such graph.
-    DatasetFormatError
-        If one is damaged, or of other genes than `dataset`.
+    Raises MissingInputError if there is no such graph; DatasetFormatError if one is damaged, or of
+    other genes than `dataset`.
     """
     wanted = [names] if isinstance(names, str) and names else list(names or stored_graphs(path))
     if not wanted:

@@ -52,14 +52,12 @@ class SignalTransform:
 
     Parameters
     ----------
-    function
-        `log1p`, `asinh`, `sqrt` or `none`, applied to each bin. `maximum`: the values themselves,
-        but scaled so that 0 becomes -1 and each mark's largest value in the windows that it is
-        fitted on becomes 1 (the SimpleChrome paper's scaling); other windows may pass 1.
-    standardize
-        Subtract each mark's mean and divide by its standard deviation, over all bins of the
-        windows that it is fitted on: one number per mark, so that the shape along the bins stays.
-        `maximum` has its own scaling and never does.
+    function : `log1p`, `asinh`, `sqrt` or `none`, applied to each bin. `maximum`: the values
+        themselves, but scaled so that 0 becomes -1 and each mark's largest value in the windows
+        that it is fitted on becomes 1 (the SimpleChrome paper's scaling); other windows may pass 1.
+    standardize : subtract each mark's mean and divide by its standard deviation, over all bins of
+        the windows that it is fitted on: one number per mark, so that the shape along the bins
+        stays. `maximum` has its own scaling and never does.
     """
 
     def __init__(self, function: str = "log1p", standardize: bool = True) -> None:
@@ -121,12 +119,8 @@ class SignalTransform:
     def transform(self, dataset: xr.Dataset) -> Windows:
         """Return these windows, transformed.
 
-        Raises
-        ------
-        ModelMismatchError
-            If the marks are not those of the fit, in their order.
-        InputFormatError
-            If values are negative and the function needs values from 0 up.
+        Raises ModelMismatchError if the marks are not those of the fit, in their order;
+        InputFormatError if values are negative and the function needs values from 0 up.
         """
         require_marks(dataset, self.marks_)
         present = present_marks(dataset)

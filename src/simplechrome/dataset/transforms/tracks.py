@@ -33,8 +33,7 @@ class TrackTransform:
 
     Attributes
     ----------
-    marks_
-        Those that it was fitted on, in their order.
+    marks_ : those that it was fitted on, in their order
     level_, scale_ : track to number
         Mean signal of a bin, and standard deviation after the logarithm.
     profile_ : track to (bin,)
@@ -66,10 +65,8 @@ class TrackTransform:
 
         Parameters
         ----------
-        dataset
-            With the tracks.
-        fewest
-            Windows with data that a track must have.
+        dataset : with the tracks
+        fewest : windows with data that a track must have
         """
         new = []
         present = present_marks(dataset)
@@ -105,12 +102,8 @@ class TrackTransform:
     def transform(self, dataset: xr.Dataset) -> Windows:
         """Return these windows, transformed; a missing mark is 0, the training mean.
 
-        Raises
-        ------
-        ModelMismatchError
-            If the marks are not those of the fit, in their order.
-        InputFormatError
-            If values are negative.
+        Raises ModelMismatchError if the marks are not those of the fit, in their order;
+        InputFormatError if values are negative.
         """
         require_marks(dataset, self.marks_)
         present = present_marks(dataset)
