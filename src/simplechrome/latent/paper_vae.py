@@ -12,9 +12,8 @@ import torch
 from torch import nn
 
 from simplechrome.dataset.transforms.signal import SignalTransform
-from simplechrome.errors import ConfigError
-from simplechrome.latent.vae import _ROWS_AT_ONCE, NetworkEncoder
-from simplechrome.training.settings import Device, Precision, TrainingSettings
+from simplechrome.latent.vae import _ROWS_AT_ONCE, NetworkEncoder, kl_of
+from simplechrome.training.settings import TrainingSettings
 from simplechrome.work.settings import Count, Positive
 
 # The paper minimizes, per batch of B genes of 100 bins and 5 marks,
@@ -176,65 +175,25 @@ class PaperVAE(NetworkEncoder):
     title = "the autoencoder of the SimpleChrome paper"
     exporter = "simplechrome.export.encoders:paper_vae"
     _stops_early = False
-    kl_weight = 1.0  # not an option: `noise_variance` sets the weight of the KL
+    _more_sizes = ("noise_variance",)
 
     n_latent: Count = 10
     _: KW_ONLY
-    channels: tuple[int, ...] = (32, 64)
-    kernel: Count = 5
     slope: float = 0.5
-    noise_variance: Positive = PAPER_NOISE_VARIANCE
+    noise_variance: Positive = PAPER_NOISE_VARIANCE  # in place of a weight of the KL
     epochs: Count = 5
-    batch_size: Count = 64
     learning_rate: Positive = 1e-4
-    random_state: int = 0
-    device: Device = "auto"
-    precision: Precision = "float32"
-    threads: int | None = None
 
     def _make_transform(self) -> SignalTransform:
         # Not a choice: tanh reaches no further than from -1 to 1.
         return SignalTransform("maximum")
 
     def _settings(self) -> TrainingSettings:
-        return TrainingSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=0.0,
-            max_gradient_norm=math.inf,
-            schedule="constant",
-            seed=self.random_state,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-        )
+        return self.training_settings(weight_decay=0.0, max_gradient_norm=math.inf)
 
     def _make_module(self) -> Any:
-        sizes = (self.n_latent, *self.channels)
-        if (
-            self.kernel % 2 == 0
-            or min(sizes) < 1
-            or not self.channels
-            or not self.noise_variance > 0
-        ):
-            raise ConfigError(
-                f"The PaperVAE's sizes are invalid: n_latent {self.n_latent}, channels "
-                f"{self.channels}, kernel {self.kernel}, noise_variance {self.noise_variance}.",
-                "choose numbers from 1 up, at least one channel, an odd kernel, and a variance "
-                "above 0",
-            )
-        module = PaperVAEModule(
-            self.bin_start_.size,
-            len(self.marks_),
-            self.n_latent,
-            tuple(self.channels),
-            self.kernel,
-            self.slope,
-            self.noise_variance,
-        )
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return module
+        sizes = (self.bin_start_.size, len(self.marks_), self.n_latent, tuple(self.channels))
+        return PaperVAEModule(*sizes, self.kernel, self.slope, self.noise_variance)
 
     @torch.inference_mode()
     def _measure_latents(self, values: torch.Tensor, present: torch.Tensor) -> None:
@@ -242,7 +201,6 @@ class PaperVAE(NetworkEncoder):
         blocks = zip(values.split(_ROWS_AT_ONCE), present.split(_ROWS_AT_ONCE), strict=True)
         parts = [self.module_.encode(*block) for block in blocks]
         mean, log_variance = (torch.cat(part).double() for part in zip(*parts, strict=True))
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
         self.center_, self.map_ = np.zeros(self.n_latent), np.eye(self.n_latent)
         self.activity_ = mean.std(dim=0, correction=0).numpy()
-        self.kl_ = kl.mean(dim=0).numpy()
+        self.kl_ = kl_of(mean, log_variance).mean(dim=0).numpy()

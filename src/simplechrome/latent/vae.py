@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -28,8 +28,14 @@ from simplechrome.training.loop import (
     seeded,
     train,
 )
-from simplechrome.training.settings import Device, Precision, TrainingSettings
-from simplechrome.work.settings import Count, NotNegative, Positive
+from simplechrome.training.settings import (
+    Device,
+    EpochSettings,
+    NetworkSettings,
+    Precision,
+    TrainingSettings,
+)
+from simplechrome.work.settings import Count, NotNegative
 
 _SLOPE = 0.1
 _ROWS_FOR_COMPONENTS = 50_000
@@ -191,6 +197,11 @@ def elbo_loss(kl_weight: float = 1.0) -> Loss:
     return loss
 
 
+def kl_of(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Return the KL divergence of each normal distribution from the standard one, nats."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+
+
 class ELBO(nn.Module):
     """A `VAEModule` whose forward pass is the loss, so that data-parallel wrappers can hold it."""
 
@@ -208,11 +219,12 @@ class ELBO(nn.Module):
         bins = values.shape[1]
         per_mark = 0.5 * (error * (-log_noise).exp() + bins * (log_noise + math.log(2 * math.pi)))
         reconstruction = (per_mark * present).sum(dim=1).mean()
-        kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean()
+        kl = kl_of(mean, log_variance).sum(dim=1).mean()
         return {"loss": reconstruction + kl_weight * kl, "reconstruction": reconstruction, "kl": kl}
 
 
-class NetworkEncoder(WindowEncoder):
+@dataclass(eq=False, repr=False, kw_only=True)
+class NetworkEncoder(EpochSettings, WindowEncoder):
     """A variational autoencoder in training: what `VAE` and `PaperVAE` share.
 
     A subclass is a dataclass of its options and implements `_settings`, `_make_module` and
@@ -222,12 +234,15 @@ class NetworkEncoder(WindowEncoder):
     random = True
     _numbers = ("best_epoch", "history")
     _arrays = ("center", "map", "activity", "kl")
+    _more_sizes: ClassVar[tuple[str, ...]] = ()
     # Whether held-out windows decide the epoch, and so have to be held out.
     _stops_early: ClassVar[bool] = True
 
-    kl_weight: float
-    random_state: int
-    threads: int | None
+    channels: tuple[int, ...] = (32, 64)
+    kernel: Count = 5
+    kl_weight: NotNegative = field(init=False, default=1.0)  # not an option of all
+    device: Device = "auto"
+    precision: Precision = "float32"
 
     def fit(
         self,
@@ -242,10 +257,8 @@ class NetworkEncoder(WindowEncoder):
 
         Parameters
         ----------
-        dataset
-            The training genes.
-        y
-            Ignored.
+        dataset, y
+            See `Encoder.fit`.
         validation
             Genes whose evidence lower bound decides when to stop. Without them a tenth of the
             training genes, drawn by `random_state`, is held out for that.
@@ -279,7 +292,7 @@ class NetworkEncoder(WindowEncoder):
                 held_out = _usable_rows(validation)
         settings = self._settings()
         with seeded(self.random_state, self.threads):
-            elbo = ELBO(self._make_module())
+            elbo = ELBO(self._new_module())
             self._initialize(elbo.vae, rows[0])
             result = train(
                 elbo,
@@ -299,6 +312,23 @@ class NetworkEncoder(WindowEncoder):
     @abstractmethod
     def _settings(self) -> TrainingSettings:
         """How it is trained."""
+
+    def _new_module(self) -> Any:
+        sizes: dict[str, Any] = {
+            "n_latent": self.n_latent,
+            "channels": self.channels,
+            "kernel": self.kernel,
+        }
+        sizes |= {name: getattr(self, name) for name in self._more_sizes}
+        numbers = [*self.channels, *(v for name, v in sizes.items() if name != "channels")]
+        if self.kernel % 2 == 0 or not self.channels or not all(size > 0 for size in numbers):
+            given = ", ".join(f"{name} {value}" for name, value in sizes.items())
+            raise ConfigError(
+                f"The {type(self).__name__}'s sizes are invalid: {given}.",
+                "choose numbers above 0, at least one channel, and an odd kernel",
+            )
+        # A quarter faster in training than PyTorch's own order of weights.
+        return self._make_module().to(memory_format=torch.channels_last)
 
     @abstractmethod
     def _make_module(self) -> Any:
@@ -358,14 +388,14 @@ class NetworkEncoder(WindowEncoder):
 
     def _restore(self, numbers: dict[str, Any], arrays: Arrays) -> None:
         super()._restore(numbers, arrays)
-        self.module_ = self._make_module()
+        self.module_ = self._new_module()
         weights = part_of(arrays, "module.")
         self.module_.load_state_dict({name: torch.from_numpy(v) for name, v in weights.items()})
         self.module_.eval()
 
 
 @dataclass(eq=False, repr=False)
-class VAE(NetworkEncoder):
+class VAE(NetworkSettings, NetworkEncoder):
     """A small latent representation of each window, learned without labels.
 
     Linear maps that start at the principal components, corrected by convolutions over the bins; a
@@ -414,59 +444,27 @@ class VAE(NetworkEncoder):
     color = ("#0b9a6d", "#7fe6bd")
     exporter = "simplechrome.export.encoders:vae"
 
+    _more_sizes = ("hidden",)
+
     n_latent: Count = 10
     _: KW_ONLY
-    channels: tuple[int, ...] = (32, 64)
     hidden: Count = 64
-    kernel: Count = 5
     kl_weight: NotNegative = 1.0
     kl_warm_up: Annotated[int, Field(ge=0)] = 5
     epochs: Count = 12
-    patience: Count = 6
     batch_size: Count = 256
-    learning_rate: Positive = 1e-3
     weight_decay: NotNegative = 1e-4
-    transform_function: TransformFunction = "log1p"
-    random_state: int = 0
     device: Device = "auto"
-    precision: Precision = "float32"
-    threads: int | None = None
+    transform_function: TransformFunction = "log1p"
 
     def _settings(self) -> TrainingSettings:
-        return TrainingSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            # A short training must still end with some best epoch.
-            warm_up=min(self.kl_warm_up, self.epochs - 1),
-            schedule="cosine",
-            seed=self.random_state,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-        )
+        # A short training must still end with some best epoch.
+        warm_up = min(self.kl_warm_up, self.epochs - 1)
+        return self.training_settings(warm_up=warm_up, schedule="cosine")
 
     def _make_module(self) -> Any:
-        sizes = (self.n_latent, self.hidden, *self.channels)
-        if self.kernel % 2 == 0 or min(sizes) < 1 or not self.channels:
-            raise ConfigError(
-                f"The VAE's sizes are invalid: n_latent {self.n_latent}, channels "
-                f"{self.channels}, hidden {self.hidden}, kernel {self.kernel}.",
-                "choose numbers from 1 up, at least one channel, and an odd kernel",
-            )
-        module = VAEModule(
-            self.bin_start_.size,
-            len(self.marks_),
-            self.n_latent,
-            tuple(self.channels),
-            self.hidden,
-            self.kernel,
-        )
-        # A quarter faster in training than PyTorch's own order of weights.
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return module
+        sizes = (self.bin_start_.size, len(self.marks_), self.n_latent)
+        return VAEModule(*sizes, tuple(self.channels), self.hidden, self.kernel)
 
     def _initialize(self, module: Any, values: torch.Tensor) -> None:
         module.start_at_components(values)
@@ -484,7 +482,7 @@ class VAE(NetworkEncoder):
             mean, log_variance = self.module_.encode(values[rows], present[rows])
             z = mean.double().numpy()
             x = self.module_.decode(mean).flatten(1).double().numpy()
-            kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+            kl = kl_of(mean, log_variance)
             new = {"z": z.sum(0), "zz": z.T @ z, "zx": z.T @ x, "x": x.sum(0)}
             new["kl"] = kl.double().sum(0).numpy()
             sums = {name: total + new[name] for name, total in sums.items()}
@@ -495,12 +493,11 @@ class VAE(NetworkEncoder):
         # A dimension that the network does not use has next to no variance; the ridge keeps its
         # slope finite.
         slope = np.linalg.solve(covariance + 1e-6 * np.eye(k), with_window)
-        u, singular, _ = np.linalg.svd(slope, full_matrices=False)
+        basis, singular, _ = np.linalg.svd(slope, full_matrices=slope.shape[1] < k)
         # Directions that do not move the window at all must stay invertible.
         moved = np.zeros(k)
         moved[: singular.size] = singular
         scaling = np.maximum(moved, 1e-4 * max(moved[0], 1e-12))
-        basis = np.linalg.svd(slope, full_matrices=True)[0] if u.shape[1] < k else u
         map_ = basis * scaling
         variance, axes = np.linalg.eigh(map_.T @ covariance @ map_)
         variance, axes = np.maximum(variance[::-1], 0), axes[:, ::-1]

@@ -59,7 +59,7 @@ class TrainingSettings:
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
-class NetworkSettings:
+class EpochSettings:
     """Arguments of an estimator that trains in epochs; see `TrainingSettings`.
 
     A subclass, a dataclass as well, repeats those whose defaults are others. `random_state` is
@@ -67,10 +67,8 @@ class NetworkSettings:
     """
 
     epochs: Count = 40
-    patience: Count = 6
     batch_size: Count = 64
     learning_rate: Positive = 1e-3
-    weight_decay: NotNegative = 1e-2
     random_state: int = 0
     device: Device = "cpu"
     threads: int | None = None
@@ -80,3 +78,11 @@ class NetworkSettings:
         names = [field.name for field in fields(TrainingSettings)]
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}
         return TrainingSettings(**{"seed": self.random_state, **own, **changed})
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class NetworkSettings(EpochSettings):
+    """Arguments of an estimator that trains until a loss stops falling."""
+
+    patience: Count = 6
+    weight_decay: NotNegative = 1e-2
