@@ -55,10 +55,10 @@ def _checkpoint_after_each_epoch() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _tracks_are_read_in_this_process() -> Iterator[None]:
     """A new process takes seconds; small files that tests write are whole."""
-    from simplechrome.dataset.building import tracks
+    from simplechrome.dataset.building import track_plan
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracks, "ISOLATE", False)
+        patch.setattr(track_plan, "ISOLATE", False)
         yield
 
 

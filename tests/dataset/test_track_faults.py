@@ -11,7 +11,7 @@ from track_files import random_reads, write_bam, write_bigwig
 
 import simplechrome
 from simplechrome.dataset.building import build as building
-from simplechrome.dataset.building import tracks as building_tracks
+from simplechrome.dataset.building import track_plan
 from simplechrome.dataset.building.tracks import build_tracks_on_disk
 from simplechrome.errors import (
     ConfigError,
@@ -146,8 +146,13 @@ def test_damaged_index_and_data_of_a_bigwig(
     assert good[index + 48] == 1  # a leaf
     (inputs / "x.bw").write_bytes(good[: length + 6] + b"\x01" + good[length + 7 :])
     with monkeypatch.context() as patch:
-        patch.setattr(building_tracks, "ISOLATE", True)
+        patch.setattr(track_plan, "ISOLATE", True)
         with pytest.raises(OutputError, match="by a damaged bigWig"):
+            build(inputs)
+        # The chromosomes' tree: planning must survive it as well.
+        tree = int.from_bytes(good[8:16], "little")
+        (inputs / "x.bw").write_bytes(good[: tree + 36] + b"\xff" * 8 + good[tree + 44 :])
+        with pytest.raises(InputFormatError, match=r"x\.bw"):
             build(inputs)
     capfd.readouterr()
     middle = data + 8 + 40

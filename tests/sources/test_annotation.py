@@ -84,10 +84,12 @@ def test_without_gene_features_a_gene_is_the_outermost_extent_of_its_parts(
             feature(kind, 31, 40, "+", 'gene_id "g2";'),
             feature(kind, 15, 28, "-", 'gene_id "g1";'),
             feature(kind, 25, 36, "+", 'gene_id "g2";'),
+            feature(kind, 1, 36, "+", 'note "of no gene";'),
         )
     # g1: 11 to 28 on the minus strand, g2: 25 to 40 on the plus strand.
     assert dict(zip(genes["gene_id"], genes["tss"], strict=True)) == {"g1": 27, "g2": 24}
     assert "no gene features" in caplog.text
+    assert f"1 of 5 {kind}s name no gene_id" in caplog.text
 
 
 def test_parts_on_another_chromosome_are_dropped_with_a_warning(genes_from, caplog):
@@ -114,10 +116,19 @@ GOOD = feature("gene", 11, 20, "+", 'gene_id "g1";')
     [
         ("1\tsource\tgene\t11\n", r"genes\.gtf, line 2 has 4 tab-separated fields"),
         ("1\tsource\texon\t11\t20\t.\t+\n", "line 2 has 7 tab-separated fields"),
-        (feature("gene", "x", 20, "+", 'gene_id "g2"'), "line 2: start is 'x'"),
-        (feature("gene", 1, "2e1", "+", 'gene_id "g2"'), "line 2: end is '2e1'"),
-        (feature("gene", 0, 20, "+", 'gene_id "g2"'), "line 2: the feature runs from 0 to 20"),
-        (feature("gene", 30, 20, "+", 'gene_id "g2"'), "line 2: the feature runs from 30 to 20"),
+        (
+            feature("gene", "x", 20, "+", 'gene_id "g2"'),
+            "runs from 'x' to '20'",
+        ),
+        (
+            feature("gene", 1, "2e1", "+", 'gene_id "g2"'),
+            "runs from '1' to '2e1'",
+        ),
+        (feature("gene", 0, 20, "+", 'gene_id "g2"'), "runs from '0' to '20'"),
+        (
+            feature("gene", 30, 20, "+", 'gene_id "g2"'),
+            "runs from '30' to '20'",
+        ),
         (feature("gene", 1, 20, "x", 'gene_id "g2"'), "line 2: chromosome '1', strand 'x'"),
         (feature("gene", 1, 20, "+", 'name "g2"'), "line 2: no gene id"),
         (feature("gene", 1, 20, "+", 'gene_id "g2'), "line 2: no gene id"),
@@ -140,25 +151,21 @@ def test_gff3_transcripts_without_gene_id_are_no_genes(genes_from):
         genes_from(feature("mRNA", 1, 2, "+", "ID=transcript:t1;Parent=gene:g1"))
 
 
-def gtf(kind: str, start: int, end: int, strand: str, attributes: str) -> str:
-    return f"chr1\tx\t{kind}\t{start}\t{end}\t.\t{strand}\t.\t{attributes}\n"
-
-
 A, B = 'gene_id "A"; gene_name "a"; gene_type "protein_coding";', 'gene_id "B"; gene_type "lncRNA";'
 GTF = "".join(
     [
-        gtf("gene", 1001, 5000, "+", A),
-        gtf("transcript", 1001, 4000, "+", f'{A} transcript_id "T1"; tag "basic";'),
-        gtf("exon", 1001, 1200, "+", f'{A} transcript_id "T1";'),
-        gtf(
+        feature("gene", 1001, 5000, "+", A),
+        feature("transcript", 1001, 4000, "+", f'{A} transcript_id "T1"; tag "basic";'),
+        feature("exon", 1001, 1200, "+", f'{A} transcript_id "T1";'),
+        feature(
             "transcript",
             *(2001, 5000, "+", f'{A} transcript_id "T2"; tag "basic"; tag "Ensembl_canonical";'),
         ),
-        gtf("exon", 2001, 2500, "+", f'{A} transcript_id "T2";'),
-        gtf("exon", 4601, 5000, "+", f'{A} transcript_id "T2";'),
-        gtf("transcript", 1501, 4000, "+", f'{A} transcript_id "T3";'),
-        gtf("gene", 8001, 9000, "-", B),
-        gtf("transcript", 8001, 8900, "-", f'{B} transcript_id "T4";'),
+        feature("exon", 2001, 2500, "+", f'{A} transcript_id "T2";'),
+        feature("exon", 4601, 5000, "+", f'{A} transcript_id "T2";'),
+        feature("transcript", 1501, 4000, "+", f'{A} transcript_id "T3";'),
+        feature("gene", 8001, 9000, "-", B),
+        feature("transcript", 8001, 8900, "-", f'{B} transcript_id "T4";'),
     ]
 )
 GFF3 = """##gff-version 3
@@ -217,10 +224,10 @@ def test_file_without_canonical_tags_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_annotation_without_transcripts_or_biotypes_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "g.gtf").write_text(gtf("gene", 1, 10, "+", 'gene_id "A";'))
+    (tmp_path / "g.gtf").write_text(feature("gene", 1, 10, "+", 'gene_id "A";'))
     with pytest.raises(InputFormatError, match="but no transcripts"):
         read_genes(tmp_path / "g.gtf", tss="longest")
-    with pytest.raises(InputFormatError, match="genes that code for"):
+    with pytest.raises(InputFormatError, match="only none: 1"):
         read_genes(tmp_path / "g.gtf", protein_coding=True)
 
 
@@ -246,22 +253,11 @@ def test_the_order_of_lines_does_not_matter(tmp_path: Path, text: str, rule: str
 
 def test_an_id_that_stands_for_two_genes(tmp_path: Path) -> None:
     """As in the pseudoautosomal regions: the first is kept, with its transcripts."""
-    both = gtf("gene", 1001, 5000, "+", A) + gtf(
+    both = feature("gene", 1001, 5000, "+", A) + feature(
         "transcript", 2001, 5000, "+", f'{A} transcript_id "T1";'
     )
-    on_y = both.replace("chr1", "chrY").replace("2001", "3001")
+    on_y = both.replace("1\tsource", "Y\tsource").replace("2001", "3001")
     assert read_text(tmp_path, both + on_y, "most-upstream") == [2000]
-
-
-def test_of_equally_long_transcripts_the_first_id_counts(tmp_path: Path) -> None:
-    text = "".join(
-        [
-            gtf("gene", 1001, 5000, "+", A),
-            gtf("transcript", 3001, 3100, "+", f'{A} transcript_id "T9";'),
-            gtf("transcript", 2001, 2100, "+", f'{A} transcript_id "T1";'),
-        ]
-    )
-    assert read_text(tmp_path, text, "longest") == [2000]
 
 
 def test_genes_without_gene_features(tmp_path: Path) -> None:
@@ -269,15 +265,38 @@ def test_genes_without_gene_features(tmp_path: Path) -> None:
     assert read_text(tmp_path, "".join(lines), "canonical") == [2000, 8899]
 
 
-def test_basic_and_ccds_together_are_better_than_ccds(tmp_path: Path) -> None:
-    text = "".join(
-        [
-            gtf("gene", 1001, 5000, "+", A),
-            gtf("transcript", 1001, 4000, "+", f'{A} transcript_id "T1"; tag "CCDS";'),
-            gtf("transcript", 2001, 4000, "+", f'{A} transcript_id "T2"; tag "CCDS"; tag "basic";'),
-        ]
-    )
-    assert read_text(tmp_path, text, "canonical") == [2000]
+@pytest.mark.parametrize(
+    ("rule", "parts"),
+    [
+        # Of equally long transcripts the first id counts.
+        ("longest", [("transcript", 3001, 3100, "T9", ""), ("transcript", 2001, 2100, "T1", "")]),
+        # Equal exons go by id, not by span.
+        (
+            "longest",
+            [
+                ("transcript", 1001, 5000, "T2", ""),
+                ("exon", 1001, 1100, "T2", ""),
+                ("transcript", 2001, 2500, "T1", ""),
+                ("exon", 2001, 2100, "T1", ""),
+            ],
+        ),
+        # basic and CCDS together are better than CCDS.
+        (
+            "canonical",
+            [
+                ("transcript", 1001, 4000, "T1", 'tag "CCDS";'),
+                ("transcript", 2001, 4000, "T2", 'tag "CCDS"; tag "basic";'),
+            ],
+        ),
+    ],
+)
+def test_ties_and_ranks(tmp_path: Path, rule: str, parts: list) -> None:
+    lines = [
+        feature(kind, start, end, "+", f'{A} transcript_id "{name}"; {tags}')
+        for kind, start, end, name, tags in parts
+    ]
+    text = "".join([feature("gene", 1001, 5000, "+", A), *lines])
+    assert read_text(tmp_path, text, rule) == [2000]
 
 
 def test_transcripts_of_another_chromosome_or_strand_do_not_count(
@@ -285,10 +304,10 @@ def test_transcripts_of_another_chromosome_or_strand_do_not_count(
 ) -> None:
     text = "".join(
         [
-            gtf("gene", 1001, 5000, "+", A),
-            gtf("transcript", 3001, 4000, "+", f'{A} transcript_id "T1";'),
-            gtf("transcript", 101, 5000, "-", f'{A} transcript_id "T2";'),
-            gtf("transcript", 101, 5000, "+", f'{A} transcript_id "T3";').replace("chr1", "chr2"),
+            feature("gene", 1001, 5000, "+", A),
+            feature("transcript", 3001, 4000, "+", f'{A} transcript_id "T1";'),
+            feature("transcript", 101, 5000, "-", f'{A} transcript_id "T2";'),
+            feature("transcript", 101, 5000, "+", f'{A} transcript_id "T3";', "2"),
         ]
     )
     with caplog.at_level(logging.WARNING, logger="simplechrome"):
@@ -310,16 +329,3 @@ chr1\tx\tmRNA\t2001\t3000\t.\t+\t.\tID=transcript:T2;Parent=gene:A
 chr1\tx\texon\t2001\t2500\t.\t+\t.\tParent=transcript:T2
 """
     assert read_text(tmp_path, text, "longest") == [start]
-
-
-def test_transcripts_with_equal_exons_go_by_id_not_by_span(tmp_path: Path) -> None:
-    text = "".join(
-        [
-            gtf("gene", 1001, 5000, "+", A),
-            gtf("transcript", 1001, 5000, "+", f'{A} transcript_id "T2";'),
-            gtf("exon", 1001, 1100, "+", f'{A} transcript_id "T2";'),
-            gtf("transcript", 2001, 2500, "+", f'{A} transcript_id "T1";'),
-            gtf("exon", 2001, 2100, "+", f'{A} transcript_id "T1";'),
-        ]
-    )
-    assert read_text(tmp_path, text, "longest") == [2000]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,17 +24,21 @@ from simplechrome.sources.genome.chromosomes import (
 from simplechrome.sources.genome.genes import read_genes
 from simplechrome.sources.tracks.readers import (
     TRACK_READERS,
+    ReadingOptions,
     kind_of,
     names_in_text,
     track_chromosomes,
 )
 from simplechrome.sources.tracks.sheet import Sample, read_sheet
 from simplechrome.sources.tracks.windows import Windows, blacklisted_share, read_regions
+from simplechrome.work.processes import worker_processes
 
 log = logging.getLogger(__name__)
 
 _EXAMPLES = 5  # in a message
 _MOST_VALUES = 500_000_000  # 4 GB
+ISOLATE = True
+"""Read formats whose library may abort on a damaged file in a process of its own."""
 
 
 class TrackFile(NamedTuple):
@@ -101,8 +106,7 @@ def make_plan(
     aliases = None if chrom_aliases is None else read_aliases(chrom_aliases)
     chroms = list(dict.fromkeys(table["chrom"]))
     files: dict[str, TrackFile] = {}
-    for path, kind in kinds.items():
-        sizes = track_chromosomes(path, kind, options.reading)
+    for path, sizes in _chromosomes(kinds, options.reading).items():
         style = options.chrom_style
         if sizes is None:
             names = names_in_text(path, chroms, mode=style, aliases=aliases, wanted_in=genes_in)
@@ -114,7 +118,7 @@ def make_plan(
                 wanted_in=genes_in,
                 available_in=Path(path).name,
             )
-        files[path] = TrackFile(path, kind, names, sizes)
+        files[path] = TrackFile(path, kinds[path], names, sizes)
     # Lengths by the genes' names. A file goes by its name, or all of its path if two share one.
     count = Counter(Path(path).name for path in files)
     known = {
@@ -149,6 +153,32 @@ def make_plan(
         )
     windows = Windows.around_tss(table, flank=options.flank, bin_size=options.bin_size)
     return Plan(samples, table, windows, files, assembly, left_out)
+
+
+def is_isolated(kind: str) -> bool:
+    """Return whether tracks of this kind are opened in another process only."""
+    return ISOLATE and TRACK_READERS.get(kind).may_abort
+
+
+def _chromosomes(
+    kinds: Mapping[str, str], options: ReadingOptions
+) -> dict[str, dict[str, int] | None]:
+    """Return the lengths of chromosomes by file; see `track_chromosomes`."""
+    found: dict[str, dict[str, int] | None] = {}
+    with worker_processes(1) as executor:  # starts with the first track that needs it
+        for path, kind in kinds.items():
+            open_here = TRACK_READERS.get(kind).chromosomes
+            if open_here is None or not is_isolated(kind):
+                found[path] = track_chromosomes(path, kind, options)
+                continue
+            try:
+                found[path] = executor.submit(open_here, path, options).result()
+            except BrokenProcessPool:
+                raise InputFormatError(
+                    f"{path} is damaged: the process that opened it was killed.",
+                    "make or fetch it again",
+                ) from None
+    return found
 
 
 def _kinds(samples: Sequence[Sample], *, use_controls: bool) -> dict[str, str]:

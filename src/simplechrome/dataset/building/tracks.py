@@ -31,7 +31,13 @@ from simplechrome.dataset.building.build import (
 )
 from simplechrome.dataset.building.merge import merge_outlines, outline
 from simplechrome.dataset.building.options import TrackOptions, make_options
-from simplechrome.dataset.building.track_plan import Plan, TrackFile, make_plan, require_placed
+from simplechrome.dataset.building.track_plan import (
+    Plan,
+    TrackFile,
+    is_isolated,
+    make_plan,
+    require_placed,
+)
 from simplechrome.errors import InputFormatError, OutputError
 from simplechrome.sources.expression import read_expression
 from simplechrome.sources.provenance import is_url, unreadable
@@ -51,8 +57,6 @@ log = logging.getLogger(__name__)
 
 READS, CPM = "reads", "CPM"
 _MILLION = 1e6
-ISOLATE = True
-"""Read formats whose library may abort on a damaged file in a process of its own."""
 Source = dict[str, Any]
 
 
@@ -218,7 +222,7 @@ def bin_parts(parts: Sequence[Part], jobs: int, progress: Callable[[float], obje
     sizes[np.isnan(sizes)] = np.nanmean(sizes) if np.isfinite(sizes).any() else 1.0
     weights = sizes / max(sizes.sum(), 1.0)
     done = 0.0
-    isolated = ISOLATE and any(TRACK_READERS.get(part.file.kind).may_abort for part in waiting)
+    isolated = any(is_isolated(part.file.kind) for part in waiting)
     if min(jobs, len(waiting)) <= 1 and not isolated:
         for part, weight in zip(waiting, weights, strict=True):
 

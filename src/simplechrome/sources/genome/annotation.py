@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import chain
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import unquote
 
@@ -45,7 +46,7 @@ _GFF3_ATTRIBUTES = re.compile(r"\s*[\w.-]+=")
 # key "value; with anything"; or key value;
 _GTF_ATTRIBUTE = re.compile(r'([\w.-]+)\s+(?:"([^"]*)"|([^";]+))\s*(?:;|$)')
 _GTF_TAG = re.compile(r'tag(?<![\w.-]tag)\s+"([^"]*)"')
-_GFF3_ID_PREFIX = re.compile(r"(?:gene|transcript|rna)[:-]")
+_GFF3_ID_PREFIX = re.compile(r"^(?:gene|transcript|rna)[:-]")
 _NAMES = ("gene_name", "Name", "gene")
 _BIOTYPES = ("gene_biotype", "gene_type", "biotype", "locus_type")
 
@@ -74,11 +75,7 @@ class _Place(NamedTuple):
 
 
 class _Gene(NamedTuple):
-    """A gene, or a part of one that stands for it.
-
-    biotype : protein_coding, lncRNA, …; empty if the line has none
-    own_id : the ID that parts name as their parent, in GFF3
-    """
+    """A gene, or a part of one that stands for it; `own_id` is what parts name as their parent."""
 
     gene_id: str
     gene_name: str
@@ -88,12 +85,7 @@ class _Gene(NamedTuple):
 
 
 class _Transcript(NamedTuple):
-    """A transcript.
-
-    genes : ids of the genes that it names
-    own_id : the id by which its exons name it
-    rank : in `_CANONICAL`
-    """
+    """A transcript: the genes that it names, the id that exons name, its rank in `_CANONICAL`."""
 
     name: str
     place: _Place
@@ -103,10 +95,9 @@ class _Transcript(NamedTuple):
 
 
 class _Annotation(NamedTuple):
-    """Contents of a file that matter for the starts of genes, in whatever order its lines are.
+    """Contents of a file that matter for the starts of genes.
 
     genes : of gene features, or merged from the transcripts or exons of a file without them
-    has_gene_features : whether they are of gene features
     bases : (chromosome, transcript's own id) → bases in its exons
     tags : number of transcripts with just these tags
     """
@@ -136,8 +127,6 @@ def parse_annotation(
     ----------
     lines
         Line number, from 1, and line, in any order.
-    name
-        The file's name, for messages.
     rule
         `gene`: the start of the gene.
         `canonical`: of the transcript with the tag Ensembl_canonical, or else MANE_Select,
@@ -211,8 +200,8 @@ def _read(lines: Iterable[tuple[int, str]], name: str, rule: TSSRule) -> _Annota
             start, end = _parse_coordinates(name, number, fields[3], fields[4])
             for own_id in _attribute(fields[8], "Parent", "transcript_id").split(","):
                 bases[fields[0].strip(), own_id] += end - start
-    genes = [_parse_gene(name, number, line, best) for number, line in selected]
-    genes = [gene for gene in genes if gene.gene_id]
+    parts = [_parse_gene(name, number, line, best) for number, line in selected]
+    genes = [part for part in parts if part.gene_id]
     if not genes:
         raise InputFormatError(
             f"{name} has no genes: none of its {n_features} features is a gene, or a transcript or "
@@ -220,6 +209,11 @@ def _read(lines: Iterable[tuple[int, str]], name: str, rule: TSSRule) -> _Annota
             "take the genome's full annotation",
         )
     if best != _GENE:
+        if len(genes) < len(parts):
+            log.warning(
+                "%s: %d of %d %s name no gene_id, and are skipped",
+                *(name, len(parts) - len(genes), len(parts), _PLURALS[best]),
+            )
         genes = _merge(genes, name)
         log.info(
             "%s has no gene features: its %d genes are the outermost extent of their %s",
@@ -250,19 +244,13 @@ def _feature_lines(lines: Iterable[tuple[int, str]], name: str) -> Iterator[tupl
 def _parse_coordinates(name: str, line: int, start: str, end: str) -> tuple[int, int]:
     """Return start and end, 0-based, half-open."""
     digits = start + end  # one look at both: an annotation has millions
-    if not (start and end and digits.isdecimal() and digits.isascii() and len(digits) <= 36):
-        label, text = ("end", end) if start.isdecimal() and start.isascii() else ("start", start)
+    whole = start and end and digits.isdecimal() and digits.isascii() and len(digits) <= 36
+    if not whole or not 1 <= int(start) <= int(end) < _BEYOND:
         raise InputFormatError(
-            f"{name}, line {line}: {label} is {text!r}, not a whole number.",
-            "fetch the file again, or separate its fields by tabs",
+            f"{name}, line {line}: the feature runs from {start!r} to {end!r}.",
+            "correct the line: start and end are whole numbers that count from 1, end included",
         )
-    first, last = int(start), int(end)
-    if not 1 <= first <= last < _BEYOND:
-        raise InputFormatError(
-            f"{name}, line {line}: the feature runs from {first} to {last}.",
-            "correct the line: GTF and GFF3 count from 1, and the end is included",
-        )
-    return first - 1, last
+    return int(start) - 1, int(end)
 
 
 def _parse_place(name: str, line: int, fields: list[str]) -> _Place:
@@ -357,7 +345,7 @@ _pattern = cache(re.compile)
 
 def _plain_id(text: str) -> str:
     """An ID of GFF3 without the type that Ensembl and NCBI put before it."""
-    return _GFF3_ID_PREFIX.sub("", text, count=1) if _GFF3_ID_PREFIX.match(text) else text
+    return _GFF3_ID_PREFIX.sub("", text)
 
 
 @cache
@@ -389,19 +377,13 @@ def _merge(parts: list[_Gene], name: str) -> list[_Gene]:
 
 
 def _only_protein_coding(genes: list[_Gene], name: str) -> list[_Gene]:
-    kinds = Counter(gene.biotype for gene in genes)
-    if set(kinds) == {""}:
-        raise InputFormatError(
-            f"{name} gives no gene_biotype, gene_type or biotype, by which genes that code for "
-            "proteins are recognized.",
-            "omit --protein-coding, or take Ensembl's or GENCODE's annotation",
-        )
     kept = [gene for gene in genes if gene.biotype == "protein_coding"]
     if not kept:
-        biotypes = ", ".join(f"{kind or 'none'}: {n}" for kind, n in kinds.most_common(5))
+        counts = Counter(gene.biotype or "none" for gene in genes).most_common(5)
         raise InputFormatError(
-            f"{name} has no gene of the biotype protein_coding, only {biotypes}.",
-            "omit --protein-coding, or take the full annotation",
+            f"{name} has no gene of the biotype protein_coding (in {', '.join(_BIOTYPES)}), only "
+            f"{', '.join(f'{kind}: {n}' for kind, n in counts)}.",
+            "omit --protein-coding, or take Ensembl's or GENCODE's full annotation",
         )
     log.info("%s: %d of %d genes code for proteins", name, len(kept), len(genes))
     return kept
@@ -416,8 +398,13 @@ def _starts_by_transcript(
             "mRNA).",
             "take the full annotation, or use --tss gene",
         )
-    if rule == "canonical":
-        _require_canonical(found, name)
+    if rule == "canonical" and all(each.rank == _NOT_CANONICAL for each in found.transcripts):
+        tags = first_names(dict.fromkeys(chain(*(s for s, _ in found.tags.most_common()))), 8)
+        raise InputFormatError(
+            f"{name} does not show which transcripts are canonical: its tags are {tags or 'none'}.",
+            "take a newer annotation, with tags such as Ensembl_canonical or CCDS, or use --tss "
+            "longest or most-upstream",
+        )
     by_gene, elsewhere = _by_gene(genes, found.transcripts)
     if elsewhere and found.has_gene_features:  # otherwise merging has logged it
         log.warning(
@@ -440,20 +427,6 @@ def _starts_by_transcript(
         )
     log.info("%s: %d of %d genes start elsewhere by the rule %r", name, n_moved, len(genes), rule)
     return starts
-
-
-def _require_canonical(found: _Annotation, name: str) -> None:
-    if any(each.rank < _NOT_CANONICAL for each in found.transcripts):
-        return
-    counts: Counter[str] = Counter()
-    for several, n in found.tags.items():
-        counts.update(dict.fromkeys(several, n))
-    tags = ", ".join(tag for tag, _ in counts.most_common(8)) or "none"
-    raise InputFormatError(
-        f"{name} does not show which transcripts are canonical: its tags are {tags}.",
-        "take a newer annotation, with tags such as Ensembl_canonical or CCDS, or use --tss "
-        "longest or most-upstream",
-    )
 
 
 def _by_gene(
@@ -481,10 +454,7 @@ def _by_gene(
 
 
 def _start(
-    gene: _Gene,
-    transcripts: list[_Transcript],
-    rule: TSSRule,
-    bases: dict[tuple[str, str], int],
+    gene: _Gene, transcripts: list[_Transcript], rule: TSSRule, bases: dict[tuple[str, str], int]
 ) -> int | None:
     """The start by the rule; None where no transcript of the gene fulfills it."""
     if rule == "canonical":

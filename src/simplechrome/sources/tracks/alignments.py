@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain, islice
@@ -26,7 +26,7 @@ from simplechrome.sources.tracks.reads import (
     bin_edges,
     count_reads,
 )
-from simplechrome.sources.tracks.windows import BinnedTrack, ChromWindows, Windows
+from simplechrome.sources.tracks.windows import BinnedTrack, ChromWindows, Progress, Sizes, Windows
 
 logger = logging.getLogger(__name__)
 
@@ -170,44 +170,34 @@ class _FetchedReads:
 
     def add(self, alignments: Iterator[pysam.AlignedSegment], first_start: int) -> None:
         """Take those that pass the rule's filters and begin at or after `first_start`."""
-        if self._rule.count == "midpoint":
-            self._add_fragments(alignments, first_start)
-        else:
-            self._add_reads(alignments, first_start)
-
-    def _add_reads(self, alignments: Iterator[pysam.AlignedSegment], first_start: int) -> None:
         excluded, lowest = self._rule.excluded_flags, self._rule.min_mapping_quality
+        by_midpoint = self._rule.count == "midpoint"
         add_start, add_end, add_flag = self._starts.append, self._ends.append, self._flags.append
         for read in alignments:
             flag = read.flag
             start = read.reference_start
             if flag & excluded or start < first_start or read.mapping_quality < lowest:
                 continue
+            if by_midpoint:
+                if not flag & PAIRED:
+                    raise self._unpaired(read)
+                length = read.template_length
+                if not (flag & PROPER_PAIR and length > 0):
+                    continue
+                add_end(start + length)
+            else:
+                # A place without an alignment is one base, as htslib's own tools have it.
+                add_end(read.reference_end or start + 1)
             add_start(start)
-            # A place without an alignment is one base, as htslib's own tools have it.
-            add_end(read.reference_end or start + 1)
             add_flag(flag)
 
-    def _add_fragments(self, alignments: Iterator[pysam.AlignedSegment], first_start: int) -> None:
-        excluded, lowest = self._rule.excluded_flags, self._rule.min_mapping_quality
-        for read in alignments:
-            flag = read.flag
-            start = read.reference_start
-            if flag & excluded or start < first_start or read.mapping_quality < lowest:
-                continue
-            if not flag & PAIRED:
-                raise InputFormatError(
-                    f"{self._name} has reads that are not paired, such as "
-                    f"{read.query_name or 'one'} at {read.reference_name}:{start + 1}: the "
-                    "midpoints of their fragments are not known.",
-                    "count by five-prime, with half of the fragments' length as shift, or by "
-                    "overlap",
-                )
-            length = read.template_length
-            if flag & PROPER_PAIR and length > 0:
-                self._starts.append(start)
-                self._ends.append(start + length)
-                self._flags.append(flag)
+    def _unpaired(self, read: pysam.AlignedSegment) -> InputFormatError:
+        return InputFormatError(
+            f"{self._name} has reads that are not paired, such as {read.query_name or 'one'} at "
+            f"{read.reference_name}:{read.reference_start + 1}: the midpoints of their fragments "
+            "are not known.",
+            "count by five-prime, with half of the fragments' length as shift, or by overlap",
+        )
 
     def take(self) -> Reads:
         """Hand over the reads that came together; none is left here."""
@@ -303,13 +293,7 @@ def _library_size(
 
 
 def alignment_chromosomes(path: str | Path) -> dict[str, int]:
-    """Return the lengths of chromosomes by the header; needs no index.
-
-    Raises
-    ------
-    InputFormatError, MissingInputError
-        See `open_alignments`.
-    """
+    """Return the lengths of chromosomes by the header; needs no index. See `open_alignments`."""
     with open_alignments(Path(path), by_region=False) as file:
         return dict(zip(file.references, file.lengths, strict=True))
 
@@ -319,7 +303,7 @@ def bin_alignments(
     windows: Windows,
     rule: ReadRule,
     *,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress = None,
 ) -> BinnedTrack:
     """Count the reads of a BAM or CRAM file in each bin of each window.
 
@@ -334,10 +318,6 @@ def bin_alignments(
         genome: bases are never decoded.
     windows
         Under the file's own chromosome names.
-    rule
-        Which reads count, and where.
-    progress
-        Called with the fraction of the work done.
 
     Returns
     -------
@@ -347,11 +327,9 @@ def bin_alignments(
 
     Raises
     ------
-    MissingInputError
-        If the file or its index is not there or cannot be opened.
-    InputFormatError
-        If it is neither BAM nor CRAM, is cut off, damaged or unsorted, or, for midpoints, has reads
-        that are not paired.
+    InputFormatError, MissingInputError
+        As by `open_alignments`, and if the file is unsorted or, for midpoints, has reads that are
+        not paired.
     """
     path = Path(path)
     report = progress or (lambda share: None)
@@ -391,11 +369,7 @@ def _recognizes_cram(head: bytes) -> int:
 
 
 def _bin(
-    path: str,
-    windows: Windows,
-    options: ReadingOptions,
-    sizes: Mapping[str, int] | None,
-    progress: Callable[[float], object] | None,
+    path: str, windows: Windows, options: ReadingOptions, sizes: Sizes, progress: Progress
 ) -> BinnedTrack:
     return bin_alignments(path, windows, options.rule, progress=progress)
 
@@ -408,8 +382,8 @@ BAM = TrackReader(
     "bam",
     "BAM",
     (".bam",),
-    recognizes=_recognizes_bam,
-    bin=_bin,
+    _recognizes_bam,
+    _bin,
     chromosomes=_chromosomes,
     counts_reads=True,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -22,6 +22,8 @@ from simplechrome.sources.tracks.windows import (
     BinnedTrack,
     ChromWindows,
     Gaps,
+    Progress,
+    Sizes,
     Windows,
     settle_gaps,
 )
@@ -35,6 +37,9 @@ _SIGNATURES = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
 _LARGEST_BLOCK = 1 << 28
 _LONGEST_NAME = 1 << 12
 
+_Values = NDArray[np.float64]  # (gene, bin)
+_Bases = NDArray[np.int64]  # (gene,)
+
 
 def bin_bigwig(
     path: str | Path,
@@ -43,7 +48,7 @@ def bin_bigwig(
     gaps: Gaps = "auto",
     approximate: bool = False,
     timeout: float = 30.0,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress = None,
 ) -> BinnedTrack:
     """Return the mean signal of each bin by a bigWig.
 
@@ -64,8 +69,6 @@ def bin_bigwig(
         kilobases, and wrong by what falls on a bin's borders; no faster where they are of 100 bp.
     timeout
         Seconds that the server may be silent.
-    progress
-        Called with the fraction of the work done.
 
     Returns
     -------
@@ -112,12 +115,7 @@ def _windows_inside(windows: Windows, sizes: dict[str, int]) -> Iterator[tuple[s
 
 
 def _read_exactly(
-    reader: Any,
-    chrom: str,
-    there: ChromWindows,
-    windows: Windows,
-    values: NDArray[np.float64],
-    covered: NDArray[np.int64],
+    reader: Any, chrom: str, there: ChromWindows, windows: Windows, values: _Values, covered: _Bases
 ) -> Iterator[int]:
     """Fill in values and bases covered; yields the number of windows in each stretch."""
     width = windows.width
@@ -167,12 +165,7 @@ def _sum_between(bases: NDArray[Any], at: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _read_zoomed(
-    reader: Any,
-    chrom: str,
-    there: ChromWindows,
-    windows: Windows,
-    values: NDArray[np.float64],
-    covered: NDArray[np.int64],
+    reader: Any, chrom: str, there: ChromWindows, windows: Windows, values: _Values, covered: _Bases
 ) -> Iterator[int]:
     """The same from zoom levels, where the file has one that fits."""
     n_bins, width = windows.n_bins, windows.width
@@ -267,12 +260,10 @@ class WithoutPanicText:
         self._nowhere = os.open(os.devnull, os.O_WRONLY)
 
     def __enter__(self) -> None:
-        try:
+        self._kept = -1
+        with suppress(OSError):  # no stderr at all
             self._kept = os.dup(2)
-        except OSError:  # no stderr at all
-            self._kept = -1
-            return
-        os.dup2(self._nowhere, 2)
+            os.dup2(self._nowhere, 2)
 
     def __exit__(self, *_: object) -> None:
         if self._kept >= 0:
@@ -415,11 +406,7 @@ def _chromosomes(path: str, options: ReadingOptions) -> dict[str, int]:
 
 
 def _bin(
-    path: str,
-    windows: Windows,
-    options: ReadingOptions,
-    sizes: Mapping[str, int] | None,
-    progress: Callable[[float], object] | None,
+    path: str, windows: Windows, options: ReadingOptions, sizes: Sizes, progress: Progress
 ) -> BinnedTrack:
     return bin_bigwig(
         path,
@@ -435,8 +422,8 @@ READER = TrackReader(
     "bigwig",
     "bigWig",
     (".bw", ".bigwig"),
-    recognizes=_recognizes,
-    bin=_bin,
+    _recognizes,
+    _bin,
     chromosomes=_chromosomes,
     remote=True,
     may_abort=True,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +26,8 @@ from simplechrome.sources.tracks.windows import (
     BinnedTrack,
     ChromWindows,
     Gaps,
+    Progress,
+    Sizes,
     Windows,
     logger,
     settle_gaps,
@@ -95,12 +97,7 @@ class Lines(NamedTuple):
 def read_lines(path: Path) -> Iterator[Lines]:
     """Yield the lines of a file, plain or packed, a few megabytes at a time.
 
-    Raises
-    ------
-    MissingInputError
-        If the file is not there or cannot be opened.
-    InputFormatError
-        If it is empty, cut off or damaged, or not text.
+    Raises what `open_text` does, and InputFormatError for a line without end.
     """
     with open_text(path) as text:
         # Bytes, which need no decoding here; damage is still reported by `open_text`.
@@ -129,21 +126,16 @@ def _share_read(stream: Any, size: int) -> float:
     raw = getattr(stream, "raw", stream)
     packed = getattr(raw, "fileobj", None) or getattr(raw, "_fp", None) or raw
     try:
-        return min(packed.tell() / size, 1.0) if size else 0.0
+        return min(packed.seek(0, 1) / size, 1.0) if size else 0.0
     except OSError:  # a pipe
         return 0.0
 
 
 def parse_intervals(lines: Lines, content: Content) -> Intervals:
-    """Return the intervals of these lines.
+    """Return the intervals of these lines; InputFormatError names a line that is none.
 
     Columns are separated by tabs, or by blanks where the part's first line has no tab. A bedGraph
     has four columns; BED-like files have three or more, and the strand in the sixth.
-
-    Raises
-    ------
-    InputFormatError
-        If a line is not an interval, or lacks the strand that is needed.
     """
     try:
         found = _parse_quickly(lines.data, content)
@@ -213,7 +205,6 @@ def _parse_slowly(lines: Lines, content: Content) -> Intervals:
     codes: dict[str, int] = {}
     rows = []
     for number, text, fields in lines.records():
-        start = end = 0
         value, fault = 0.0, ""
         try:
             start, end = int(fields[1]), int(fields[2])
@@ -232,9 +223,10 @@ def _parse_slowly(lines: Lines, content: Content) -> Intervals:
             elif not math.isfinite(value):
                 fault = f"the value {value}"
         if fault:
-            what, remedy = _EXPECTED[content]
             raise InputFormatError(
-                f"{lines.name}, line {number} is not {what}: it has {fault}: {text[:80]!r}.", remedy
+                f"{lines.name}, line {number} is not "
+                f"{_A_VALUE if content == 'signal' else _A_READ}: it has {fault}: {text[:80]!r}.",
+                "correct the line, or name the format of the file in the sheet's column format",
             )
         if content == "stranded reads":
             sign = fields[_STRAND] if len(fields) > _STRAND else ""
@@ -251,17 +243,10 @@ def _parse_slowly(lines: Lines, content: Content) -> Intervals:
     return Intervals(list(codes), *map(np.array, found, kinds))
 
 
-_OTHER_FORMAT = "correct the line, or name the format of the file in the sheet's column format"
 _A_READ = "a read in a BED-like format (chromosome, start, end; 0-based, start < end)"
-_EXPECTED = {
-    "signal": (
-        "an interval of a bedGraph (chromosome, start, end and a finite value; 0-based, start "
-        "< end)",
-        _OTHER_FORMAT,
-    ),
-    "reads": (_A_READ, _OTHER_FORMAT),
-    "stranded reads": (_A_READ, _OTHER_FORMAT),
-}
+_A_VALUE = (
+    "an interval of a bedGraph (chromosome, start, end and a finite value; 0-based, start < end)"
+)
 
 
 def bin_bedgraph(
@@ -269,8 +254,8 @@ def bin_bedgraph(
     windows: Windows,
     *,
     gaps: Gaps = "auto",
-    sizes: Mapping[str, int] | None = None,
-    progress: Callable[[float], object] | None = None,
+    sizes: Sizes = None,
+    progress: Progress = None,
 ) -> BinnedTrack:
     """Return the mean signal of each bin by a bedGraph.
 
@@ -286,11 +271,8 @@ def bin_bedgraph(
     gaps
         What bases without data mean; see `settle_gaps`.
     sizes
-        Lengths of chromosomes, which a bedGraph does not hold. Signal beyond a chromosome's end is
-        dropped with a warning. Without a length, only bases before a chromosome's first count as
-        outside.
-    progress
-        Called with the fraction of the work done.
+        Signal beyond a chromosome's end is dropped with a warning. Without a length, only bases
+        before a chromosome's first count as outside.
 
     Returns
     -------
@@ -298,8 +280,6 @@ def bin_bedgraph(
 
     Raises
     ------
-    MissingInputError
-        If the file is not there or cannot be opened.
     InputFormatError
         If it is not a bedGraph, damaged or empty, or if intervals overlap. Those far apart in an
         unsorted file are compared only where they touch a window.
@@ -463,8 +443,8 @@ def bin_read_intervals(
     windows: Windows,
     rule: ReadRule,
     *,
-    sizes: Mapping[str, int] | None = None,
-    progress: Callable[[float], object] | None = None,
+    sizes: Sizes = None,
+    progress: Progress = None,
 ) -> BinnedTrack:
     """Count the reads of a BED-like file in each bin of each window.
 
@@ -482,10 +462,7 @@ def bin_read_intervals(
     rule
         `five-prime` needs strands; `midpoint` takes each line for a fragment.
     sizes
-        Lengths of chromosomes, which such files do not hold. Without a length, only the bases
-        before a chromosome's first count as outside.
-    progress
-        Called with the fraction of the work done.
+        Without a length, only the bases before a chromosome's first count as outside.
 
     Returns
     -------
@@ -496,8 +473,6 @@ def bin_read_intervals(
     ------
     ConfigError
         If the rule asks for a mapping quality: scores in column 5 are not one.
-    MissingInputError
-        If the file is not there or cannot be opened.
     InputFormatError
         If it is empty, damaged or not text, or a line is not a read or lacks the strand it needs.
     """
@@ -585,21 +560,13 @@ def _recognizes_reads(head: bytes) -> int:
 
 
 def _bin_bedgraph(
-    path: str,
-    windows: Windows,
-    options: ReadingOptions,
-    sizes: Mapping[str, int] | None,
-    progress: Callable[[float], object] | None,
+    path: str, windows: Windows, options: ReadingOptions, sizes: Sizes, progress: Progress
 ) -> BinnedTrack:
     return bin_bedgraph(path, windows, gaps=options.gaps, sizes=sizes, progress=progress)
 
 
 def _bin_reads(
-    path: str,
-    windows: Windows,
-    options: ReadingOptions,
-    sizes: Mapping[str, int] | None,
-    progress: Callable[[float], object] | None,
+    path: str, windows: Windows, options: ReadingOptions, sizes: Sizes, progress: Progress
 ) -> BinnedTrack:
     return bin_read_intervals(path, windows, options.rule, sizes=sizes, progress=progress)
 
@@ -609,18 +576,14 @@ def _check_reads(path: str, options: ReadingOptions) -> None:
 
 
 BEDGRAPH = TrackReader(
-    "bedgraph",
-    "bedGraph",
-    (".bedgraph", ".bdg", ".bg"),
-    recognizes=_recognizes_bedgraph,
-    bin=_bin_bedgraph,
+    "bedgraph", "bedGraph", (".bedgraph", ".bdg", ".bg"), _recognizes_bedgraph, _bin_bedgraph
 )
 READS = TrackReader(
     "reads",
     "BED-like reads (BED, tagAlign, fragments)",
     (".bed", ".tagalign", ".fragments"),
-    recognizes=_recognizes_reads,
-    bin=_bin_reads,
+    _recognizes_reads,
+    _bin_reads,
     check=_check_reads,
     counts_reads=True,
 )

@@ -24,7 +24,7 @@ from simplechrome.sources.provenance import is_url
 from simplechrome.sources.remote import PROTOCOLS
 from simplechrome.sources.text import foreign_content, open_text, read_head
 from simplechrome.sources.tracks.reads import ReadRule
-from simplechrome.sources.tracks.windows import BinnedTrack, Gaps, Windows
+from simplechrome.sources.tracks.windows import BinnedTrack, Gaps, Progress, Sizes, Windows
 from simplechrome.work.registry import Registry
 
 _PEEKED_LINES = 10_000
@@ -53,8 +53,6 @@ class Bin(Protocol):
 
     path : a file, or an address where the reader takes one
     windows : under the track's own chromosome names
-    sizes : lengths of chromosomes, for files that do not hold them
-    progress : called with the fraction of the work done
     """
 
     def __call__(  # noqa: D102 (see the class)
@@ -62,8 +60,8 @@ class Bin(Protocol):
         path: str,
         windows: Windows,
         options: ReadingOptions,
-        sizes: Mapping[str, int] | None,
-        progress: Callable[[float], object] | None,
+        sizes: Sizes,
+        progress: Progress,
     ) -> BinnedTrack: ...
 
 
@@ -123,13 +121,7 @@ TRACK_READERS: Registry[TrackReader] = Registry(
 
 
 def register_track_reader(reader: TrackReader) -> TrackReader:
-    """Add a format of tracks under its kind, and return it.
-
-    Raises
-    ------
-    ConfigError
-        If there is another format of this kind.
-    """
+    """Add a format under its kind, of which there must be no other yet, and return it."""
     return TRACK_READERS.register(reader.kind, reader)
 
 
@@ -140,15 +132,10 @@ def _readers() -> list[TrackReader]:
 def kind_of(path: str) -> str:
     """Return the kind of a track: by its content, and by its name where that is not enough.
 
-    Parameters
-    ----------
-    path
-        A file, or an address.
-
     Raises
     ------
     MissingInputError
-        If the file cannot be opened.
+        If the file cannot be opened, or is at an address that no reader takes.
     InputFormatError
         If it is of no known kind.
     """
@@ -224,8 +211,8 @@ def bin_track(
     windows: Windows,
     options: ReadingOptions,
     *,
-    sizes: Mapping[str, int] | None = None,
-    progress: Callable[[float], object] | None = None,
+    sizes: Sizes = None,
+    progress: Progress = None,
 ) -> BinnedTrack:
     """Return what a track of this kind holds in each window, left to right; see `Bin`.
 
@@ -238,13 +225,7 @@ def bin_track(
 
 
 def track_chromosomes(path: str, kind: str, options: ReadingOptions) -> dict[str, int] | None:
-    """Return the lengths of a track's chromosomes; None for text, which does not hold them.
-
-    Raises
-    ------
-    InputFormatError, MissingInputError
-        If the file is not of this kind, is damaged, or lacks its index.
-    """
+    """Return the lengths of a track's chromosomes; None for text. Raises as `bin_track` does."""
     chromosomes = TRACK_READERS.get(kind).chromosomes
     return None if chromosomes is None else chromosomes(path, options)
 
@@ -262,21 +243,11 @@ def names_in_text(
     A file whose first lines are clearly in UCSC's or Ensembl's style is not read for it. Of any
     other, and wherever there are aliases, all names are looked at and matched one by one.
 
-    Parameters
-    ----------
-    wanted
-        Chromosome names in UCSC or Ensembl style.
-    mode, aliases, wanted_in
-        See `match_names`.
+    Parameters and errors are those of `match_names`.
 
     Returns
     -------
     For wanted names, the name in the file; names beyond the first lines may not occur.
-
-    Raises
-    ------
-    GenomeMismatchError
-        If all names were looked at, and none is wanted.
     """
     if mode == "exact" and not aliases:
         return {name: name for name in wanted}

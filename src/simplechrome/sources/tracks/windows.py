@@ -7,7 +7,7 @@ names; `Windows.along_genes` turns the result into the direction of transcriptio
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -23,6 +23,10 @@ logger = logging.getLogger("simplechrome.sources.tracks")
 
 Gaps = Literal["auto", "zero", "missing"]
 GAPS: tuple[Gaps, ...] = get_args(Gaps)
+Sizes = Mapping[str, int] | None
+"""Lengths of chromosomes, for files that do not hold them."""
+Progress = Callable[[float], object] | None
+"""Called with the fraction of the work done."""
 
 _MOSTLY_PARTIAL = 0.5
 
@@ -81,10 +85,8 @@ class Windows:
         ----------
         genes
             With chrom, tss (0-based) and strand, as `read_genes` returns them.
-        flank
-            Bases to either side, a multiple of `bin_size`.
-        bin_size
-            Bases in a bin.
+        flank, bin_size
+            Bases; the flank, to either side, is a multiple of the bin size.
 
         Raises
         ------
@@ -184,14 +186,10 @@ def settle_gaps(
     Parameters
     ----------
     covered : (gene,), bases of each window that the track gives a value for
-    sizes
-        Lengths of chromosomes.
     gaps
         `zero`: bases without data hold zeros that were not written; `missing`: they were never
         measured; `auto` takes them for zeros where more than half of the windows with data have
         some.
-    name
-        The track's, for the log.
 
     Returns
     -------
@@ -220,21 +218,14 @@ _DIGITS = 18  # of a place that 64 bits hold
 def read_regions(path: str | Path) -> pd.DataFrame:
     """Return the regions of a BED file, as of a blacklist.
 
-    Parameters
-    ----------
-    path
-        BED with three columns or more, plain or packed.
-
     Returns
     -------
     chrom, start, end: 0-based and half-open, in file order.
 
     Raises
     ------
-    MissingInputError
-        If the file cannot be opened.
     InputFormatError
-        If it is empty, or a line is not a region.
+        If the file is empty, or a line is not a region.
     """
     file = Path(path)
     rows: list[tuple[str, int, int]] = []
@@ -261,16 +252,7 @@ def read_regions(path: str | Path) -> pd.DataFrame:
 def blacklisted_share(windows: Windows, regions: pd.DataFrame) -> NDArray[np.float32]:
     """Return the fraction of each window's bases that lies in one of the regions.
 
-    Parameters
-    ----------
-    windows
-        Under the regions' chromosome names.
-    regions
-        With chrom, start and end; they may overlap each other.
-
-    Returns
-    -------
-    (gene,), 0 to 1.
+    Windows and regions use the same chromosome names; regions may overlap each other.
     """
     share = np.zeros(len(windows), np.float32)
     by_chrom = dict(list(regions.groupby("chrom", sort=False)))
