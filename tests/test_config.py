@@ -147,8 +147,8 @@ DIFFERENCE = {"task": "difference", "pair": ["A", "B"], "predictor": {"name": "m
         ({"pair": ["A", "B"]}, "needs a pair of cell types"),
         (DIFFERENCE | {"predictor": {"name": "boosting"}}, "needs latents without neighbors"),
         (DIFFERENCE | {"encoder": {"name": "none"}}, "needs latents without neighbors"),
-        ({"encoder": {"name": "pca"}, "semi_supervised": True}, "has no supervised axis"),
-        ({"source": "runs/a", "neighbors": ["genomic"]}, "neighbors cannot be added"),
+        ({"encoder": {"name": "pca"}, "supervised_axis": True}, "has no supervised axis"),
+        ({"init_from": "runs/a", "neighbors": ["genomic"]}, "neighbors cannot be added"),
         ({"match_distribution": True}, "applies to fine-tuning only"),
         ({"neighbor_expression": True}, "only with neighbor graphs"),
         ({"encoder": {"name": "none"}, "add_log_means": True}, "to latents only"),
@@ -388,8 +388,8 @@ def test_the_command_line_lists_registered_models_and_old_names_still_work() -> 
     for name, choices in {"encoder": ENCODERS.names(), "predictor": PREDICTORS.names()}.items():
         metavar = options[name].make_metavar(context)
         assert f"[{'|'.join(choices)}]" in metavar
-    assert options["source"].opts == ["--init-from", "--from"]
-    assert options["semi_supervised"].opts == ["--supervised-axis", "--semi-supervised"]
+    assert options["init_from"].opts == ["--init-from", "--from"]
+    assert options["supervised_axis"].opts == ["--supervised-axis", "--semi-supervised"]
     text = command.get_help(context)
     assert "--init-from" in text
     assert "--from" not in text

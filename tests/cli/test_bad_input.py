@@ -152,7 +152,7 @@ def test_wrong_input_is_one_message(
         ("encoder = 'pca'", "`encoder` is invalid"),
         ("split = 'random'", "`split` is invalid"),
         ("labels = 'few'", "`labels` is invalid"),
-        ("[predictor]\nname = 'linear'\nCs = [0.0]", "penalties make no sense"),
+        ("[predictor]\nname = 'linear'\nCs = [0.0]", "Cs.0` is invalid"),
         ("[encoder]\nname = 'vae'\nkernel = 4", "VAE's sizes are invalid"),
         ("[encoder]\nname = 'vae'\nchannels = []", "VAE's sizes are invalid"),
         ("[encoder]\nname = 'log_means'\nn_regions = 99", "n_regions is 99, and the window has"),

@@ -1,4 +1,4 @@
-"""Verbs around the latent: impute, read, fit --from, differences, the pretrained model."""
+"""Verbs around the latents: impute, interpret, fine-tuning, differences, the pretrained model."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def test_impute_refuses_before_it_writes(
     call: Call, atlas: Path, finished: Path, run: Path, tmp_path: Path
 ) -> None:
     code, _, err = call("impute", finished, atlas / "atlas.zarr", "-o", tmp_path / "imputed.zarr")
-    assert (code, "cannot impute marks" in err) == (1, True)
+    assert (code, "only ConsensusEncoder imputes marks" in err) == (1, True)
     where = ["-o", tmp_path / "imputed.zarr", "--coverage", "1.5"]
     code, _, err = call("impute", run, atlas / "atlas.zarr", *where)
-    assert (code, "No interval can have this coverage" in err) == (1, True)
+    assert (code, "The coverage is 1.5, and must be" in err) == (1, True)
     assert not (tmp_path / "imputed.zarr").exists()
 
 
 def test_page_of_latents(call: Call, atlas: Path, run: Path, tmp_path: Path) -> None:
     page, table = tmp_path / "latents.html", tmp_path / "latents.tsv"
     code, out, _ = call(
-        "read", run, atlas / "new.zarr", "-o", page, "--table", table, "--against", run
+        "interpret", run, atlas / "new.zarr", "-o", page, "--table", table, "--against", run
     )
     assert code == 0
     assert "latents as in run: mean matched correlation 1.000" in out
@@ -80,22 +80,24 @@ def test_page_of_latents(call: Call, atlas: Path, run: Path, tmp_path: Path) -> 
     shutil.copytree(run, tmp_path / "run")
     page = tmp_path / "two.html"
     both = ["--against", run, "--against", tmp_path / "run"]
-    code, out, _ = call("read", run, atlas / "new.zarr", "-o", page, *both)
+    code, out, _ = call("interpret", run, atlas / "new.zarr", "-o", page, *both)
     assert (code, out.count("latents as in ")) == (0, 2)
-    code, _, err = call("read", run, atlas / "new.zarr", "-o", tmp_path / "latents.pdf")
+    code, _, err = call("interpret", run, atlas / "new.zarr", "-o", tmp_path / "latents.pdf")
     assert (code, ".html" in err) == (1, True)
 
 
 def test_fit_from_a_run(call: Call, atlas: Path, run: Path, tmp_path: Path) -> None:
     code, out, err = call(
-        "fit", atlas / "new.zarr", "-o", tmp_path / "new", "--from", run, "--labels", 20
+        "fit", atlas / "new.zarr", "-o", tmp_path / "new", "--init-from", run, "--labels", 20
     )
     assert code == 0, err
-    assert "what it was started from, without these labels: test AUROC" in out
-    code, _, err = call("fit", atlas / "new.zarr", "-o", tmp_path / "x", "--from", run, "--seed", 1)
+    assert "pretrained run, without these labels: test AUROC" in out
+    code, _, err = call(
+        "fit", atlas / "new.zarr", "-o", tmp_path / "x", "--init-from", run, "--seed", 1
+    )
     assert code == 0, err
     code, _, err = call("export", tmp_path / "new", "-o", tmp_path / "e", "--format", "onnx")
-    assert (code, "was started from another cannot be exported" in err) == (1, True)
+    assert (code, "fine-tuned from another" in err) == (1, True)
 
 
 def test_labels_may_shape_the_encoder(call: Call, atlas: Path, tmp_path: Path) -> None:
@@ -104,7 +106,7 @@ def test_labels_may_shape_the_encoder(call: Call, atlas: Path, tmp_path: Path) -
     assert code == 0, err
     code, _, _ = call("encode", tmp_path / "run", atlas / "new.zarr", "-o", tmp_path / "z.tsv")
     assert "labelled" in pd.read_csv(tmp_path / "z.tsv", sep="\t").columns
-    where = [atlas / "new.zarr", "-o", tmp_path / "y", "--semi-supervised"]
+    where = [atlas / "new.zarr", "-o", tmp_path / "y", "--supervised-axis"]
     code, _, err = call("fit", *where, "--encoder", "pca")
     assert (code, "has no supervised axis" in err) == (1, True)
 
@@ -142,5 +144,5 @@ def test_pretrained_model_wants_its_own_windows(call: Call, atlas: Path, tmp_pat
     code, _, err = call("predict", "pretrained:roadmap", *where)
     assert (code, "those of the model" in err) == (1, True)
     code, _, err = call("predict", "pretrained:nothing", *where)
-    assert (code, "expected: pretrained:roadmap" in err) == (1, True)
+    assert (code, "pretrained:roadmap" in err) == (1, True)
     assert not (tmp_path / "p.tsv").exists()

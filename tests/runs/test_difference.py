@@ -76,7 +76,7 @@ def test_change_of_genes_without_common_data_is_unknown(two: xr.Dataset) -> None
 
 @pytest.mark.parametrize("pair", [("SIM001", "SIM001"), ("SIM001",)])
 def test_pair_is_of_two_cell_types(two: xr.Dataset, pair: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match="needs two cell types"):
+    with pytest.raises(ConfigError, match="needs two different cell types"):
         pair_dataset(two, pair)
 
 

@@ -40,7 +40,7 @@ def source(three: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def start_from(run: Run, **changed: object) -> RunConfig:
-    values = {"encoder": {"name": "consensus", "n_latent": 8}, "source": str(run.folder)}
+    values = {"encoder": {"name": "consensus", "n_latent": 8}, "init_from": str(run.folder)}
     return make_config({**values, **changed})
 
 
@@ -109,13 +109,13 @@ def test_genes_that_the_source_learned_from_cannot_be_tested(
 
 
 def test_options_are_those_of_the_source(source: Run) -> None:
-    merged = merge_options(None, {"source": str(source.folder), "labels": 9})
+    merged = merge_options(None, {"init_from": str(source.folder), "labels": 9})
     assert (merged.encoder.name, merged.labels, merged.predictor.name) == ("consensus", 9, "linear")
     with pytest.raises(ConfigError, match="keeps the task") as caught:
-        merge_options(None, {"source": str(source.folder), "encoder": "pca"})
+        merge_options(None, {"init_from": str(source.folder), "encoder": "pca"})
     assert caught.value.remedy == "omit --encoder"
     with pytest.raises(MissingInputError, match="There is no run folder"):
-        merge_options(None, {"source": str(source.folder / "nowhere")})
+        merge_options(None, {"init_from": str(source.folder / "nowhere")})
 
 
 def test_source_and_its_path_belong_together(
@@ -166,13 +166,13 @@ def test_only_runs_that_look_at_latents_of_one_gene_are_started_from(
 ) -> None:
     tuned = fit_from(three, source, tmp_path / "tuned", labels=30)
     with pytest.raises(ConfigError, match="cannot be fine-tuned") as caught:
-        merge_options(None, {"source": str(tuned.folder)})
+        merge_options(None, {"init_from": str(tuned.folder)})
     assert "was itself fine-tuned" in caught.value.problem
     assert caught.value.remedy == f"--init-from {source.folder}"
     windows = make_config({"encoder": {"name": "none"}, "labels": 40})
     fit_run(three.isel(cell_type=[0]), windows, tmp_path / "windows")
     with pytest.raises(ConfigError, match="cannot be fine-tuned") as caught:
-        merge_options(None, {"source": str(tmp_path / "windows")})
+        merge_options(None, {"init_from": str(tmp_path / "windows")})
     assert "has no latents" in caught.value.problem
 
 
@@ -181,7 +181,7 @@ def test_file_of_options_that_asks_for_another_encoder_is_refused(
 ) -> None:
     (tmp_path / "options.toml").write_text('[encoder]\nname = "pca"\n')
     with pytest.raises(ConfigError, match="keeps the task"):
-        merge_options(tmp_path / "options.toml", {"source": str(source.folder)})
+        merge_options(tmp_path / "options.toml", {"init_from": str(source.folder)})
 
 
 def test_genes_that_the_source_learned_from_cannot_calibrate(
@@ -241,7 +241,7 @@ def test_resumed_run_knows_that_its_source_is_another(
 
 
 def test_file_that_names_the_source_alone_says_it_all(source: Run, tmp_path: Path) -> None:
-    (tmp_path / "run.toml").write_text(f'source = "{source.folder.as_posix()}"\n')
+    (tmp_path / "run.toml").write_text(f'init_from = "{source.folder.as_posix()}"\n')
     merged = merge_options(tmp_path / "run.toml", {})
     assert merged.encoder == source.config.encoder
     assert merged.split == source.config.split
@@ -263,7 +263,7 @@ def test_run_does_not_replace_its_source(three: xr.Dataset, source: Run) -> None
 
 def test_epochs_are_those_of_the_source(source: Run) -> None:
     with pytest.raises(ConfigError, match="keeps the task") as caught:
-        merge_options(None, {"source": str(source.folder), "epochs": 7})
+        merge_options(None, {"init_from": str(source.folder), "epochs": 7})
     assert caught.value.remedy == "omit --epochs"
 
 

@@ -32,14 +32,14 @@ SETTINGS = {
         "genomic,coexpression (see `simplechrome neighbors`).",
         "neighbor_expression": "Use the expression of neighbors as well, of training genes with a "
         "label in each cell type.",
-        "source": (
+        "init_from": (
             *("--init-from", "--from"),
             "Fine-tune a finished run, or pretrained:roadmap: use its encoder, and its prediction "
             "as a feature.",
         ),
         "match_distribution": "With --init-from: replace each mark's values by those of the same "
         "rank in that run's training, for signal in other units (p-values, fold change).",
-        "semi_supervised": (
+        "supervised_axis": (
             *("--supervised-axis", "--semi-supervised"),
             "Fit one latent (of the encoder consensus) to the labels of the training genes.",
         ),

@@ -20,6 +20,7 @@ from simplechrome.config.run import (
     make_config,
     read_config,
     read_config_values,
+    with_new_names,
 )
 from simplechrome.errors import ConfigError
 from simplechrome.latent.registry import ENCODERS
@@ -227,16 +228,16 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     ConfigError
         If a key is unknown, a value is invalid, or an option does not apply.
     """
-    values = read_config_values(path) if path is not None else {}
+    values = with_new_names(read_config_values(path)) if path is not None else {}
     make_config(values, str(path))  # From here on, sections are tables.
-    given = {name: value for name, value in options.items() if value is not None}
+    given = with_new_names({name: value for name, value in options.items() if value is not None})
     if "encoder" in given:
         given["encoder"], plus, _ = given["encoder"].partition(WITH_LOG_MEANS)
         given["add_log_means"] = bool(plus)
     names = set(given)
-    source = given.get("source", values.get("source"))
-    if source is not None:
-        values = _init_from(source, values, given)
+    pretrained = given.get("init_from", values.get("init_from"))
+    if pretrained is not None:
+        values = _init_from(pretrained, values, given)
     preset = given.pop("preset", None)
     if preset is not None:
         # Under the preset the names may mean other classes.

@@ -6,7 +6,7 @@ Sections of encoders and predictors have the options of their classes. Unknown k
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,14 @@ from simplechrome.work.settings import flag as flag
 from simplechrome.work.settings import settings_error
 
 Task = Literal["classification", "regression", "difference"]
+
+
+_OLD_NAMES = {"source": "init_from", "semi_supervised": "supervised_axis"}
+
+
+def with_new_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a run whose old names, of earlier versions, are replaced."""
+    return {_OLD_NAMES.get(name, name): value for name, value in values.items()}
 
 
 class SplitConfig(Section):
@@ -60,13 +68,13 @@ class RunConfig(Section):
         Names of the dataset's neighbor graphs whose genes' latents are features too.
     neighbor_expression
         Use the expression of neighbors as well, of training genes with a label.
-    source
+    init_from
         A finished run to fine-tune: its encoder is used as it is, and the prediction of its
-        predictor is a feature; `--init-from`.
+        predictor is a feature.
     match_distribution
-        Give each mark the distribution that it had in the source, for signal in other units.
-    semi_supervised
-        Fit one latent to the labels of the training genes; `--supervised-axis`.
+        Give each mark the distribution that it had in that run, for signal in other units.
+    supervised_axis
+        Fit one latent to the labels of the training genes.
     labels
         Number of training genes whose labels are used; None for all.
     seed
@@ -87,9 +95,9 @@ class RunConfig(Section):
     marks: tuple[str, ...] | None = None
     neighbors: tuple[str, ...] = ()
     neighbor_expression: bool = False
-    source: str | None = None
+    init_from: str | None = None
     match_distribution: bool = False
-    semi_supervised: bool = False
+    supervised_axis: bool = False
     labels: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
     ensemble: int = Field(1, ge=1)
@@ -105,7 +113,10 @@ class RunConfig(Section):
     @classmethod
     def _windows_where_needed(cls, values: Any) -> Any:
         """Choose the encoder none for predictors that need windows."""
-        if isinstance(values, dict) and "encoder" not in values:
+        if not isinstance(values, dict):
+            return values
+        values = with_new_names(values)
+        if "encoder" not in values:
             predictor = values.get("predictor")
             named = predictor.get("name") if isinstance(predictor, dict) else predictor
             named = str(getattr(named, "name", named))
@@ -145,23 +156,23 @@ class RunConfig(Section):
                 "--encoder consensus --predictor mlp",
             ),
             (
-                self.semi_supervised and (not traits.uses_labels or difference),
+                self.supervised_axis and (not traits.uses_labels or difference),
                 f"The encoder {encoder} has no supervised axis for the task {self.task}.",
                 "--encoder consensus --supervised-axis, for classification or regression",
             ),
             (
-                self.source and (difference or self.semi_supervised or self.neighbors),
-                f"Fine-tuning {self.source} keeps its encoder, for classification or regression: "
-                "a pair, a supervised axis or neighbors cannot be added.",
+                self.init_from and (difference or self.supervised_axis or self.neighbors),
+                f"Fine-tuning {self.init_from} keeps its encoder, for classification or "
+                "regression: a pair, a supervised axis or neighbors cannot be added.",
                 "omit --init-from, or these options",
             ),
             (
-                self.source and no_latents,
-                f"Fine-tuning {self.source} needs latents, and the encoder none has none.",
+                self.init_from and no_latents,
+                f"Fine-tuning {self.init_from} needs latents, and the encoder none has none.",
                 "choose an encoder with latents",
             ),
             (
-                self.match_distribution and not self.source,
+                self.match_distribution and not self.init_from,
                 "The option --match-distribution of `fit` applies to fine-tuning only: a new model "
                 "is fitted on the signal as it is.",
                 "pass --init-from RUN as well, or omit --match-distribution",

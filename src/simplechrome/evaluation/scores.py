@@ -97,7 +97,7 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     if "source" in metrics:
         first = shown_scores(metrics["task"])[0]
         said = format_score(metrics["source"]["test"], first)
-        lines.append(f"what it was started from, without these labels: test {NAMES[first]} {said}")
+        lines.append(f"pretrained run, without these labels: test {NAMES[first]} {said}")
     return "\n".join(lines)
 
 

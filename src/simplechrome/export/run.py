@@ -106,9 +106,9 @@ def export_run(
     models = load_run(run)
     if models.source is not None:
         raise ConfigError(
-            f"A run that was fine-tuned from another ({models.config.source}) has two predictors "
-            "and cannot be exported.",
-            "export the run that it was started from",
+            f"A run that was fine-tuned from another ({models.config.init_from}) has two "
+            "predictors and cannot be exported.",
+            "export the pretrained run",
         )
     if models.config.neighbors:
         raise ConfigError(

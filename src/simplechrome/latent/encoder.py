@@ -42,7 +42,7 @@ class Encoder(BaseEstimator):
     gives_latents
         Whether it returns latents, which log means can join; not the window or summaries of it.
     uses_labels
-        Whether `fit` can use labels (`semi_supervised`).
+        Whether `fit` can use labels (`supervised_axis`).
     exporter
         `module:function` that adds it to a graph for ONNX and Keras: (graph, encoder, signal,
         present) to a node (row, latent). A subclass does not inherit it, as it may compute

@@ -29,7 +29,8 @@ def locate_run(run: str | Path) -> Path:
     name, names = str(run).removeprefix(PREFIX), pretrained_names()
     if name in names:
         return HOME / name
+    known = [PREFIX + each for each in names]
     raise MissingInputError(
         f"No pretrained model is called {name!r}, only {', '.join(names)}.",
-        did_you_mean(name, names) or f"choose {' or '.join(PREFIX + each for each in names)}",
+        did_you_mean(str(run), known) or f"choose {' or '.join(known)}",
     )

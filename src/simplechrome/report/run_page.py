@@ -216,8 +216,8 @@ def _notes(dataset: xr.Dataset, config: RunConfig, metrics: dict[str, Any]) -> l
         alone = format_score(metrics["source"]["test"], first)
         notes.append(
             page.Note(
-                f"Started from {PurePath(config.source or '').name}: without the labels of these "
-                f"data its predictor has {NAMES[first]} {alone} on their test genes."
+                f"Fine-tuned from {PurePath(config.init_from or '').name}: without the labels of "
+                f"these data its predictor has {NAMES[first]} {alone} on their test genes."
             )
         )
     if metrics.get("interrupted"):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,14 +18,12 @@ from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.latent.encoder import align_marks, require_same_case
 from simplechrome.runs.folder import RunFolder
-from simplechrome.runs.load import Models, damaged, sides_of
+from simplechrome.runs.load import Models, reading, sides_of
 from simplechrome.runs.predictions import write_table
 from simplechrome.work.files import write_json
 
 if TYPE_CHECKING:
     from simplechrome.latent.encoder import Encoder
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -47,23 +44,16 @@ FEWEST_SHARED = 50
 FEW_WINDOWS = 100
 """Windows below which the factor itself is uncertain."""
 
-_DIGITS = 6
 _SEPARATOR = "\t"  # cell type and mark in the name of a column
 _PROPORTIONAL = {"reads", "CPM"}  # to each other: one factor converts one to the other
 
 
-@dataclass(frozen=True)
-class TrackProfile:
+class TrackProfile(NamedTuple):
     """Distribution of the signal of one track over the training windows.
 
-    Attributes
-    ----------
-    levels : (91,)
-        Quantiles of the mean signal per bin of its windows, at `LEVEL_FRACTIONS`.
-    bins : (104,)
-        Quantiles of the signal of its bins, at `BIN_FRACTIONS`.
-    depth
-        Library size or total signal; NaN if unknown.
+    levels : (91,), quantiles of the mean signal per bin of its windows, at `LEVEL_FRACTIONS`
+    bins : (104,), quantiles of the signal of its bins, at `BIN_FRACTIONS`
+    depth : library size or total signal; NaN if unknown
     """
 
     levels: np.ndarray
@@ -137,18 +127,14 @@ def adapt_signal(
 
     Parameters
     ----------
-    dataset
-        To be encoded or predicted. Levels are compared over the training genes if it holds half
-        of these or more; otherwise over all genes in common with the run, by `levels`; if these
-        are few, over all of its windows, with a warning.
     encoder
         Fitted.
-    profile
-        Of its training windows; None for runs of older versions, which lack it.
+    profile, levels
+        Signal of the run's training windows, and levels of all of its genes; None for runs of
+        older versions, which lack them.
     train_genes
-        Ids of the training genes.
-    levels
-        Of all genes of the run; see `read_levels`.
+        Ids. Levels are compared over these if the dataset holds half of them or more; otherwise
+        over all genes in common with `levels`; if these are few, over all windows, with a warning.
     depth_scaling
         False leaves the signal unchanged.
     match_distribution
@@ -184,7 +170,10 @@ def adapt_signal(
     if few_train_genes:
         compared[:] = True
     signal, adapted = dataset["signal"].values, None
-    changes: list[_Change] = []
+    changes: dict[str, list[str]] = {}
+    sparse: list[str] = []
+    uneven: list[str] = []
+    fewest = FEW_WINDOWS
     for row, column, cell_type, mark, seen in _tracks(dataset):
         reference = reference_track(profile, cell_type, mark) if mark in encoder.marks_ else None
         # An encoder normalizes the tracks that it measured by itself.
@@ -196,30 +185,48 @@ def adapt_signal(
             shared = _shared_genes(levels, cell_type, mark, ids, seen)
             if shared is not None:
                 sample, quantiles = shared
-                reference = replace(reference, levels=quantiles)
+                reference = reference._replace(levels=quantiles)
         values, windows = signal[row, seen, :, column], signal[row, sample, :, column]
         if match_distribution:
-            new = match_values(values, windows, reference.bins)
-            change = _Change(cell_type, mark, len(windows))
+            new, change = match_values(values, windows, reference.bins), f"{mark} matched"
         else:
             track = profile_track(windows, float(dataset["depth"].values[row, column]))
             factor = depth_factor(track, reference)
             if not np.isfinite(factor) or 1 / SIMILAR_DEPTH <= factor <= SIMILAR_DEPTH:
                 continue
-            new = values * np.float32(factor)
-            libraries = reference.depth / track.depth if track.depth else np.nan
-            spread = _spread_of_ratios(track, reference)
-            change = _Change(cell_type, mark, len(windows), factor, libraries, spread)
+            new, change = values * np.float32(factor), f"{mark} x {factor:.3g}"
+            if factor > SPARSE:
+                sparse.append(f"{cell_type} {change}")
+            inside = _ratios(track, reference, (LEVEL_FRACTIONS > 0.1) & (LEVEL_FRACTIONS < 0.9))
+            if inside.size and (spread := inside.max() / inside.min()) > INCONSISTENT:
+                uneven.append(f"{cell_type} {mark}, by {spread:.2g}")
+            if track.depth and np.isfinite(libraries := reference.depth / track.depth):
+                change += f" (library sizes: x {libraries:.3g})"
         adapted = signal.astype(np.float32) if adapted is None else adapted
         adapted[row, seen, :, column] = new
-        changes.append(change)
+        changes.setdefault(cell_type, []).append(change)
+        fewest = min(fewest, len(windows))
     if adapted is None:
         return untouched
-    _log_changes(changes, match_distribution)
+    _log_changes(changes, matched=match_distribution)
+    _warn(
+        "%d tracks have far fewer reads than in training (%s): scaling does not restore missing "
+        "reads, and probabilities remain biased",
+        sparse,
+    )
+    _warn(
+        "No single factor fits %d tracks: the factors of weak and strong windows differ (%s "
+        "times). The antibody or protocol may differ; compare with --no-depth-scaling",
+        uneven,
+    )
+    if fewest < FEW_WINDOWS:
+        log.warning(
+            "Depths were compared over %d windows only, and are uncertain: pass all genes", fewest
+        )
     attributes = {**dataset["signal"].attrs, "units": encoder.units_}
     return Adapted(
         dataset.assign(signal=(dataset["signal"].dims, adapted, attributes)),
-        [_changes_of(str(name), changes) for name in dataset["cell_type"].values],
+        [", ".join(changes.get(str(name), [])) for name in dataset["cell_type"].values],
     )
 
 
@@ -250,63 +257,22 @@ def _require_units(
     )
 
 
-class _Change(NamedTuple):
-    """What was done to a track; the factor is NaN where values were matched.
-
-    windows : number of windows over which it was compared with training
-    libraries : ratio of the library sizes, for comparison; NaN if unknown
-    spread : see `_spread_of_ratios`
-    """
-
-    cell_type: str
-    mark: str
-    windows: int
-    factor: float = np.nan
-    libraries: float = np.nan
-    spread: float = np.nan
-
-    def describe(self) -> str:
-        if np.isnan(self.factor):
-            return f"{self.mark} matched"
-        known = f" (library sizes: x {self.libraries:.3g})" if np.isfinite(self.libraries) else ""
-        return f"{self.mark} x {self.factor:.3g}{known}"
-
-
-def _changes_of(cell_type: str, changes: Sequence[_Change]) -> str:
-    return ", ".join(change.describe() for change in changes if change.cell_type == cell_type)
-
-
-def _log_changes(changes: Sequence[_Change], matched: bool) -> None:
-    cell_types = list(dict.fromkeys(change.cell_type for change in changes))
-    each = _first([f"{name}: {_changes_of(name, changes)}" for name in cell_types])
+def _log_changes(changes: Mapping[str, Sequence[str]], *, matched: bool) -> None:
+    n = sum(map(len, changes.values()))
+    each = _first([f"{name}: {', '.join(done)}" for name, done in changes.items()])
     if matched:
         log.warning(
             "The values of %d tracks were replaced by those of the same rank in training (%s). The "
             "total signal and the height of peaks are now those of training: trust the ranks of "
             "genes (AUROC) more than probabilities and intervals, which were calibrated on other "
             "data",
-            *(len(changes), each),
+            *(n, each),
         )
     else:
         log.info(
             "Depth scaling brought %d tracks to the level of training (%s); "
             "--no-depth-scaling leaves them unchanged",
-            *(len(changes), each),
-        )
-    _warn(
-        "%d tracks have far fewer reads than in training (%s): scaling does not restore missing "
-        "reads, and probabilities remain biased",
-        [f"{c.cell_type} {c.mark} x {c.factor:.3g}" for c in changes if c.factor > SPARSE],
-    )
-    _warn(
-        "No single factor fits %d tracks: the factors of weak and strong windows differ (%s "
-        "times). The antibody or protocol may differ; compare with --no-depth-scaling",
-        [f"{c.cell_type} {c.mark}, by {c.spread:.2g}" for c in changes if c.spread > INCONSISTENT],
-    )
-    fewest = min(change.windows for change in changes)
-    if fewest < FEW_WINDOWS:
-        log.warning(
-            "Depths were compared over %d windows only, and are uncertain: pass all genes", fewest
+            *(n, each),
         )
 
 
@@ -321,16 +287,12 @@ def _first(texts: Sequence[str], n: int = 5) -> str:
 
 
 def depth_factor(track: TrackProfile, reference: TrackProfile) -> float:
-    """Return the factor that brings a track to the depth of another one.
+    """Return the factor that brings a track to the depth of another one; NaN if one has no signal.
 
     The median of the ratios of their windows' levels, quantile by quantile. A few windows with
     very high signal, or a cell type with more windows that have the mark, change it little, unlike
     the mean. Library sizes alone are not enough, since the fraction of reads in peaks differs from
     experiment to experiment.
-
-    Returns
-    -------
-    NaN if one of the two is zero at all quantiles.
 
     References
     ----------
@@ -338,12 +300,6 @@ def depth_factor(track: TrackProfile, reference: TrackProfile) -> float:
     """
     ratios = _ratios(track, reference)
     return float(np.exp(np.median(np.log(ratios)))) if ratios.size else float("nan")
-
-
-def _spread_of_ratios(track: TrackProfile, reference: TrackProfile) -> float:
-    """Return the largest ratio of their quantiles over the smallest, from 10 % to 90 %."""
-    ratios = _ratios(track, reference, (LEVEL_FRACTIONS > 0.1) & (LEVEL_FRACTIONS < 0.9))
-    return float(ratios.max() / ratios.min()) if ratios.size else float("nan")
 
 
 def _ratios(track: TrackProfile, reference: TrackProfile, where: Any = True) -> np.ndarray:
@@ -360,15 +316,11 @@ def match_values(signal: np.ndarray, sample: np.ndarray, quantiles: np.ndarray) 
     Parameters
     ----------
     signal
-        Any shape.
+        Any shape; the result is float32 in the same.
     sample
         Values of the same track, among which ranks are counted.
     quantiles : (104,)
         Of the other distribution, at `BIN_FRACTIONS`.
-
-    Returns
-    -------
-    float32, in the shape of `signal`.
 
     References
     ----------
@@ -387,14 +339,8 @@ def warn_of_transfer(dataset: xr.Dataset, encoder: Encoder) -> None:
 
     A model that is applied to tracks of another depth still ranks genes, but its probabilities are
     biased. Levels are compared with the mean over all training windows: an encoder that was fitted
-    on several cell types does not know the level of each, so one of these may be named too.
-
-    Parameters
-    ----------
-    dataset
-        To be encoded or predicted, as `adapt_signal` returns it.
-    encoder
-        Fitted. It warns by itself of marks that it does not know by name.
+    on several cell types does not know the level of each, so one of these may be named too. An
+    encoder warns by itself of marks that it does not know by name.
     """
     have = [str(mark) for mark in dataset["mark"].values]
     shared = [mark for mark in encoder.marks_ if mark in have]
@@ -454,15 +400,7 @@ def _shifts(one: xr.Dataset, encoder: Encoder) -> dict[str, float]:
 
 
 def profile_track(signal: np.ndarray, depth: float = np.nan) -> TrackProfile:
-    """Return the distribution of a track's signal.
-
-    Parameters
-    ----------
-    signal : (gene, bin)
-        Of the windows that have data, at least one.
-    depth
-        Library size, if known.
-    """
+    """Return the distribution of the signal, (gene, bin), of a track's windows that have data."""
     levels = np.quantile(signal.mean(axis=1, dtype=np.float64), LEVEL_FRACTIONS)
     return TrackProfile(levels, np.quantile(signal, BIN_FRACTIONS), float(depth))
 
@@ -485,16 +423,11 @@ def reference_track(profile: SignalProfile, cell_type: str, mark: str) -> TrackP
     None if no training cell type has the mark.
     """
     own = profile.get(cell_type, {}).get(mark)
-    if own is not None:
-        return own
     tracks = [marks[mark] for marks in profile.values() if mark in marks]
-    if not tracks:
-        return None
-    return TrackProfile(
-        np.mean([track.levels for track in tracks], axis=0),
-        np.mean([track.bins for track in tracks], axis=0),
-        float(np.mean([track.depth for track in tracks])),
-    )
+    if own is not None or not tracks:
+        return own
+    levels, bins, depth = (np.mean(values, axis=0) for values in zip(*tracks, strict=True))
+    return TrackProfile(levels, bins, float(depth))
 
 
 def _shared_genes(
@@ -538,34 +471,26 @@ def read_levels(folder: str | Path) -> pd.DataFrame | None:
     ModelFormatError
         If the file is damaged.
     """
-    return _read(RunFolder(folder).signal_levels, _read_level_table)
-
-
-def _read_level_table(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path).set_index("gene_id")
-    table.columns = pd.MultiIndex.from_tuples([tuple(c.split(_SEPARATOR)) for c in table.columns])
-    return table
-
-
-def _read(path: Path, read: Callable[[Path], T]) -> T | None:
-    try:
-        return read(path) if path.exists() else None
-    # pyarrow's errors are among these
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path, error) from error
+    path = RunFolder(folder).signal_levels
+    if not path.exists():
+        return None
+    with reading(path):
+        table = pd.read_parquet(path).set_index("gene_id")
+        names = [tuple(column.split(_SEPARATOR)) for column in table.columns]
+        table.columns = pd.MultiIndex.from_tuples(names)
+        return table
 
 
 def write_signal_profile(profile: SignalProfile, folder: str | Path) -> None:
     """Write the profile of the training tracks, as `signal_profile.json`."""
+
+    def plain(track: TrackProfile) -> dict[str, Any]:
+        levels, bins = ([float(f"{v:.6g}") for v in part] for part in (track.levels, track.bins))
+        depth = track.depth if np.isfinite(track.depth) else None
+        return {"depth": depth, "levels": levels, "bins": bins}
+
     cell_types = {
-        cell_type: {
-            mark: {
-                "depth": track.depth if np.isfinite(track.depth) else None,
-                "levels": _rounded(track.levels),
-                "bins": _rounded(track.bins),
-            }
-            for mark, track in marks.items()
-        }
+        cell_type: {mark: plain(track) for mark, track in marks.items()}
         for cell_type, marks in profile.items()
     }
     write_json({"cell_types": cell_types}, RunFolder(folder).signal_profile)
@@ -579,27 +504,22 @@ def read_signal_profile(folder: str | Path) -> SignalProfile | None:
     ModelFormatError
         If the file is damaged.
     """
-    return _read(RunFolder(folder).signal_profile, _read_profile)
-
-
-def _read_profile(path: Path) -> SignalProfile:
-    stored = json.loads(path.read_text(encoding="utf-8"))["cell_types"]
-    return {
-        cell_type: {mark: _read_track(track) for mark, track in marks.items()}
-        for cell_type, marks in stored.items()
-    }
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [float(f"{value:.{_DIGITS}g}") for value in values]
+    path = RunFolder(folder).signal_profile
+    if not path.exists():
+        return None
+    with reading(path):
+        stored = json.loads(path.read_text(encoding="utf-8"))["cell_types"]
+        return {
+            cell_type: {mark: _read_track(track) for mark, track in marks.items()}
+            for cell_type, marks in stored.items()
+        }
 
 
 def _read_track(stored: Mapping[str, Any]) -> TrackProfile:
-    depth = stored["depth"]
     levels, bins = (np.asarray(stored[name], np.float64) for name in ("levels", "bins"))
     if levels.shape != LEVEL_FRACTIONS.shape or bins.shape != BIN_FRACTIONS.shape:
         raise ValueError(
             f"{levels.size} levels and {bins.size} bins instead of "
             f"{LEVEL_FRACTIONS.size} and {BIN_FRACTIONS.size}"
         )
-    return TrackProfile(levels, bins, np.nan if depth is None else float(depth))
+    return TrackProfile(levels, bins, np.nan if stored["depth"] is None else float(stored["depth"]))

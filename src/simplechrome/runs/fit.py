@@ -123,7 +123,7 @@ def fit_run(
     graph
         Neighbors of the dataset's genes, if the configuration names any.
     source
-        `load_run(config.source)`, if the configuration names a run to fine-tune. Its encoder is
+        `load_run(config.init_from)`, if the configuration names a run to fine-tune. Its encoder is
         used as it is, adapted to the tracks of new cell types; none of the genes that it learned
         from may be a validation or test gene here.
     finish
@@ -225,7 +225,7 @@ def fit_files(
     return fit_run(
         *(data, resolved, folder),
         graph=graph,
-        source=None if resolved.source is None else load_run(resolved.source),
+        source=None if resolved.init_from is None else load_run(resolved.init_from),
         overwrite=overwrite,
         resume=resume,
         finish=report and (lambda run: report(run.folder, data, graph=graph)),
@@ -288,7 +288,7 @@ def _fit_encoder(data: PreparedData, run: RunFolder) -> tuple[Encoder, xr.DataAr
         return data.source.encoder, data.source.encoder.transform(data.dataset)
     encoder = make_encoder(data.config)
     train, validation = _windows(data, "train"), _windows(data, "validation")
-    labels = _labels_for_encoder(train, data) if data.config.semi_supervised else None
+    labels = _labels_for_encoder(train, data) if data.config.supervised_axis else None
     states = checkpoint_options(encoder, run.checkpoints / run.encoder.name)
     encoder.fit(train, labels, validation=validation, **states)
     if hasattr(encoder, "activity_"):

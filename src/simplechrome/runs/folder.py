@@ -217,13 +217,15 @@ def require_startable(config: RunConfig, run: str) -> None:
         "has no latents (encoder none)": config.encoder.name == "none",
         "has neighborhood features": bool(config.neighbors),
         "predicts a difference": config.task == "difference",
-        "was itself fine-tuned from another run": config.source is not None,
+        "was itself fine-tuned from another run": config.init_from is not None,
     }
     found = [reason for reason, holds in reasons.items() if holds]
     if found:
         raise ConfigError(
             f"The run {run} cannot be fine-tuned: it {' and '.join(found)}.",
-            f"--init-from {config.source}" if config.source else "choose a run with latents only",
+            f"--init-from {config.init_from}"
+            if config.init_from
+            else "choose a run with latents only",
         )
 
 

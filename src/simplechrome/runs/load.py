@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,11 +66,9 @@ def load_run(folder: str | Path) -> Models:
             f"{run.path} is not a finished run: it has no {', '.join(absent)}.",
             "check the path, copy the run again, or fit it again with --overwrite",
         )
-    try:
+    with reading(run.split):
         genes = pq.read_table(run.split).to_pandas().set_index("gene_id")
         split, labelled = genes["split"], genes["labelled"].astype(bool)
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are among these
-        raise damaged(run.split, error) from error
     config, predictor = read_config(run.config), load_ensemble(run.path)
     members = len(predictor.members) if isinstance(predictor, Ensemble) else 1
     if members < config.ensemble:
@@ -81,13 +81,18 @@ def load_run(folder: str | Path) -> Models:
     return Models(config, encoder, predictor, split, labelled, uncertainty, source, run.path)
 
 
-def damaged(path: Path, error: Exception) -> ModelFormatError:
-    """Return the error for a file of a run that cannot be read."""
-    return ModelFormatError(
-        f"{path} cannot be read ({type(error).__name__}: {error}): it is a damaged or incomplete "
-        "copy, or was edited.",
-        "copy the run folder again, or fit it again with --overwrite",
-    )
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors in the content of a run's file into one that names the file."""
+    try:
+        yield
+    # pyarrow's errors are among these
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFormatError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): it is a damaged or "
+            "incomplete copy, or was edited.",
+            "copy the run folder again, or fit it again with --overwrite",
+        ) from error
 
 
 def learned_genes(models: Models, dataset: xr.Dataset) -> np.ndarray:
@@ -99,12 +104,7 @@ def learned_genes(models: Models, dataset: xr.Dataset) -> np.ndarray:
 def sides_of(split: pd.Series, gene_ids: np.ndarray) -> np.ndarray:
     """Return the part of a run's split that each gene was in, (gene,); `new` where in none.
 
-    Parameters
-    ----------
-    split
-        gene_id -> part.
-    gene_ids : (gene,)
-        Ensembl ids match with or without the version.
+    Ensembl ids match with or without the version.
     """
     ids = pd.Index(gene_ids.astype(str))
     found = split.reindex(ids).to_numpy(object)

@@ -92,11 +92,11 @@ def prepare(
     require_graph(config, graph)
     dataset = without_unobserved(dataset)
     warn_of_imputed(dataset)
-    if (config.source is None) != (source is None):
+    if (config.init_from is None) != (source is None):
         raise ConfigError(
-            f"The configuration names {config.source or 'no run'} to fine-tune, and "
+            f"The configuration names {config.init_from or 'no run'} to fine-tune, and "
             f"{'no models are' if source is None else 'models are'} passed.",
-            "set config.source to the path of the run, and pass source=load_run(path)",
+            "set config.init_from to the path of the run, and pass source=load_run(path)",
         )
     if source is not None:
         _require_same_models(config, source.config)
@@ -118,8 +118,8 @@ def prepare(
     }
     if graph is not None:
         request["neighbors sha256"] = graph.checksum()
-    if config.source is not None:
-        request[SOURCE_CHECKSUM] = _models_checksum(config.source)
+    if config.init_from is not None:
+        request[SOURCE_CHECKSUM] = _models_checksum(config.init_from)
     return PreparedData(config, dataset, predicted, assignment, labelled, graph, source, request)
 
 
@@ -201,7 +201,7 @@ def _models_checksum(run: str | Path) -> str:
 
 
 def _require_same_models(config: RunConfig, source: RunConfig) -> None:
-    run = str(config.source)
+    run = str(config.init_from)
     require_startable(source, run)
     for name in ("task", "encoder", "add_log_means"):
         found, expected = getattr(config, name), getattr(source, name)
@@ -222,7 +222,7 @@ def _require_disjoint(
     config: RunConfig,
 ) -> None:
     """Refuse held-out genes that the pretrained run has learned from, in any cell type."""
-    run, gene_ids = str(config.source), dataset["gene_id"].values
+    run, gene_ids = str(config.init_from), dataset["gene_id"].values
     sides = sides_of(source.split, gene_ids)
     warn_of_other_genome(source, dataset, sides)
     for name, seen in (("test", ("train", "validation")), ("validation", ("train",))):
