@@ -7,8 +7,6 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,7 +33,6 @@ from simplechrome.report.figures.style import (
     palette,
     series_lines,
     short_name,
-    spread,
 )
 
 Latents = np.ndarray
@@ -107,14 +104,6 @@ def test_loss_axis_follows_the_later_epochs_where_the_first_dwarf_them() -> None
     figure = loss_figure(history(6, train_loss=loss, validation_loss=loss))
     # Epochs 3 to 6 span 10 to 13: the axis ends half of that above.
     assert figure.axes[0].get_ylim()[1] == pytest.approx(13 + 0.5 * 3)
-
-
-def test_loss_history_without_a_column_or_row_is_refused() -> None:
-    with pytest.raises(InputFormatError, match="no column validation_loss"):
-        loss_figure(history().drop(columns="validation_loss"))
-    with pytest.raises(InputFormatError, match="0 epochs"):
-        loss_figure(history(0))
-    drawn(loss_figure(history(train_loss=np.nan, validation_loss=np.nan)))
 
 
 # ------------------------------------------------------------------------------- latent map
@@ -479,25 +468,6 @@ def test_palette_has_no_color_twice() -> None:
 def test_short_name_is_one_printable_line() -> None:
     assert short_name("a\nb\x07c") == "a bc"
     assert short_name("x" * 30, 5) == "xxxx…"
-
-
-@given(
-    wanted=st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=15),
-    gap=st.floats(0.001, 0.06),
-)
-@settings(deadline=None)
-def test_spread_labels_keep_their_distance_order_and_frame(wanted: list[float], gap: float) -> None:
-    placed = spread(wanted, gap, 0.0, 1.0)
-    order = np.argsort(wanted, kind="stable")
-    assert (np.diff(placed[order]) >= gap - 1e-9).all()
-    assert placed.min() >= -1e-9
-    assert placed.max() <= 1 + 1e-9
-
-
-def test_spread_leaves_labels_where_they_want_to_be_if_it_can() -> None:
-    assert spread([0.5, 0.1, 0.9], 0.1, 0, 1) == pytest.approx([0.5, 0.1, 0.9])
-    # Two at .5 that need .1 between them: each moves by half.
-    assert spread([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
 
 
 def test_figures_leave_settings_alone_and_ignore_the_users() -> None:

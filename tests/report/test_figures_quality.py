@@ -69,7 +69,7 @@ def test_page_holds_advice_table_and_figures(dataset: xr.Dataset, tmp_path: Path
     for said in (
         *("mine.zarr: what is in it", "simulated data.", "do it"),
         "SIM001 H3K27me3: windows without any data (down to 50% have some)",
-        "H3K4me1 is there in one cell type only",
+        "H3K4me1 is in one cell type only",
         *("Every track in numbers", "How much of the windows has data"),
         *("SIM002: where each mark lies in high and low genes", "Which tracks are alike"),
     ):

@@ -31,7 +31,6 @@ from simplechrome.report.figures.style import (
     SURFACE,
     check_shapes,
     counted,
-    label_ends,
     mark_colors,
     message_figure,
     new_figure,
@@ -105,20 +104,7 @@ def loss_figure(history: pd.DataFrame) -> Figure:
     The curves; a line marks the epoch with the lowest validation loss (the lowest training
     loss where no epoch was validated). Where the first epochs dwarf all others, the axis
     follows the others and the curve comes in from above.
-
-    Raises
-    ------
-    InputFormatError
-        If a column is missing or there is no row.
     """
-    missing = [
-        name for name in ("epoch", "train_loss", "validation_loss") if name not in history.columns
-    ]
-    if missing or history.empty:
-        raise InputFormatError(
-            f"The training history cannot be drawn: {len(history)} epochs"
-            + (f", no column {', '.join(missing)}." if missing else ".")
-        )
     parts = [name for name in ("reconstruction", "kl") if name in history.columns]
     figure = new_figure(FULL_WIDTH if parts else 5.2, 3.0)
     axes, *others = figure.subplots(
@@ -130,7 +116,8 @@ def loss_figure(history: pd.DataFrame) -> Figure:
         "validation": (history["validation_loss"].to_numpy(float), ACCENT),
     }
     for name, (loss, color) in curves.items():
-        _curve(axes, epoch, loss, color, label=name)
+        if np.isfinite(loss).any():
+            _curve(axes, epoch, loss, color, label=name)
     _epoch_axis(axes, epoch)
     _loss_limits(axes, [loss for loss, _ in curves.values()])
     judged = next((loss for loss, _ in reversed(curves.values()) if np.isfinite(loss).any()), None)
@@ -139,12 +126,7 @@ def loss_figure(history: pd.DataFrame) -> Figure:
         axes.axvline(epoch[best], color=INK, linewidth=0.8, dashes=(2, 2), zorder=1)
         axes.plot(epoch[best], judged[best], "o", color=INK, markersize=4, zorder=4)
         axes.set_title(f"best: epoch {epoch[best]:.0f}, loss {judged[best]:.4g}", color=INK)
-    ends = []
-    for name, (loss, color) in curves.items():
-        known = np.flatnonzero(np.isfinite(loss))
-        if known.size:
-            ends.append((name, epoch[known[-1]], loss[known[-1]], color))
-    label_ends(figure, axes, ends)
+    axes.legend(loc="upper right")
     axes.set_ylabel("loss per gene")
     for panel, name in zip(others, parts, strict=True):
         _curve(panel, epoch, history[name].to_numpy(float), MUTED, label=name)

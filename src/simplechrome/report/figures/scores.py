@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -66,14 +66,9 @@ def roc_figure(curves: Curves, *, intervals: Intervals | None = None) -> Figure:
     """
     from sklearn.metrics import roc_curve
 
-    lines, undefined = _lines(curves, auroc, lambda *genes: roc_curve(*genes)[:2])
-    if not lines:
-        return _no_curve("ROC", undefined)
-    figure = new_figure(HALF_WIDTH, HALF_WIDTH)
-    axes = _unit_square(figure, "low genes called high (share)", "high genes found (share)")
-    content = _Content("AUROC", lines, undefined, intervals or {})
-    _draw_curves(figure, axes, content, chance=(0, 1, 0.5), corner="lower right")
-    return figure
+    sides = ("low genes called high (fraction)", "high genes found (fraction)")
+    figure = _CurveFigure("ROC", "AUROC", *sides, corner="lower right")
+    return figure.draw(curves, auroc, lambda *genes: roc_curve(*genes)[:2], intervals or {})
 
 
 @styled
@@ -83,20 +78,11 @@ def precision_recall_figure(curves: Curves, *, intervals: Intervals | None = Non
     Parameters and errors are those of `roc_figure`, with the AUPRC in the legend. Dashed: the
     fraction of high genes, the precision of chance (of the first curve, if they differ).
     """
-    from sklearn.metrics import precision_recall_curve
+    from sklearn.metrics import precision_recall_curve as pr_curve
 
-    lines, undefined = _lines(curves, auprc, lambda *genes: precision_recall_curve(*genes)[1::-1])
-    if not lines:
-        return _no_curve("precision-recall", undefined)
-    figure = new_figure(HALF_WIDTH, HALF_WIDTH)
-    axes = _unit_square(
-        figure, "recall: high genes found (share)", "precision: right calls (share)"
-    )
-    label, probability = next(curves[name] for name in lines)
-    share = float(_known(label, probability, "")[0].mean())
-    content = _Content("AUPRC", lines, undefined, intervals or {})
-    _draw_curves(figure, axes, content, chance=(share, share, share), corner="lower left")
-    return figure
+    sides = ("recall: high genes found (fraction)", "precision: correct calls (fraction)")
+    figure = _CurveFigure("precision-recall", "AUPRC", *sides, corner="lower left")
+    return figure.draw(curves, auprc, lambda *genes: pr_curve(*genes)[1::-1], intervals or {})
 
 
 def _known(label: ArrayLike, probability: ArrayLike, name: str) -> tuple[Floats, Floats]:
@@ -117,42 +103,68 @@ def _known(label: ArrayLike, probability: ArrayLike, name: str) -> tuple[Floats,
 
 
 @dataclass(frozen=True)
-class _Line:
-    """A curve and the score that goes with it."""
+class _CurveFigure:
+    """Names of a figure of curves on the unit square, and where its legend stands."""
 
-    x: Floats
-    y: Floats
-    score: float
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What a figure of curves shows, by name."""
-
+    kind: str
     score_name: str
-    lines: Mapping[str, _Line]
-    undefined: Mapping[str, str]
-    intervals: Intervals
+    x_name: str
+    y_name: str
+    corner: Literal["lower left", "lower right"]
 
+    def draw(
+        self,
+        curves: Curves,
+        score: Callable[[Floats, Floats], float],
+        line: Callable[[Floats, Floats], Sequence[Floats]],
+        intervals: Intervals,
+    ) -> Figure:
+        """Draw a curve for each name, or the reason why there is none."""
+        genes = {name: _known(*curve, name) for name, curve in curves.items()}
+        scores, undefined = dict[str, float](), dict[str, str]()
+        for name, known in genes.items():
+            try:
+                scores[name] = score(*known)
+            except UndefinedScoreError:
+                undefined[name] = _why_undefined(known[0])
+        if not scores:
+            return self._message(undefined)
+        figure = new_figure(HALF_WIDTH, HALF_WIDTH)
+        axes = figure.subplots()
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=self.x_name, ylabel=self.y_name)
+        axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        axes.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
+        axes.set_aspect("equal")
+        axes.grid()
+        styles = series_lines([*scores, *undefined])
+        for name, value in scores.items():
+            text = f"{value:.3f}  {short_name(name, 18)}"
+            if name in intervals:
+                text += "  ({:.3f}–{:.3f})".format(*intervals[name])
+            axes.plot(*line(*genes[name]), label=text, **styles[name])
+        for name in undefined:
+            axes.plot([], [], color="none", label=f"undefined  {short_name(name, 18)}")
+        # Chance: the diagonal, or for precision the fraction of high genes of the first curve.
+        high = float(genes[next(iter(scores))][0].mean())
+        ends, chance = ((0, 1), 0.5) if self.kind == "ROC" else ((high, high), high)
+        look: dict[str, Any] = {"color": MUTED, "linewidth": 0.8, "dashes": (3, 3), "zorder": 1}
+        axes.plot([0, 1], ends, label=f"{chance:.3f}  chance", **look)
+        title = {"title": self.score_name, "alignment": "left", "title_fontsize": 8.5}
+        if len(curves) <= LEGEND_INSIDE:
+            legend = axes.legend(loc=self.corner, frameon=True, **title)
+            legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
+        else:  # too many for the empty corner
+            figure.set_size_inches(HALF_WIDTH, HALF_WIDTH + 0.3 + 0.19 * len(curves))
+            figure.legend(loc="outside lower left", **title)
+        return figure
 
-def _lines(
-    curves: Curves,
-    score: Callable[[Floats, Floats], float],
-    line: Callable[[Floats, Floats], Sequence[Floats]],
-) -> tuple[dict[str, _Line], dict[str, str]]:
-    """The curves that exist, and for the other names the reason why there is none."""
-    lines: dict[str, _Line] = {}
-    undefined: dict[str, str] = {}
-    for name, (label, probability) in curves.items():
-        labels, probabilities = _known(label, probability, name)
-        try:
-            value = score(labels, probabilities)
-        except UndefinedScoreError:
-            undefined[name] = _why_undefined(labels)
-            continue
-        x, y = line(labels, probabilities)
-        lines[name] = _Line(x, y, value)
-    return lines, undefined
+    def _message(self, undefined: Mapping[str, str]) -> Figure:
+        reasons = list(dict.fromkeys(undefined.values()))
+        if not reasons:
+            return message_figure(f"No {self.kind} curve: no predictions were given.")
+        more = " (others alike)" if len(reasons) > 1 else ""
+        text = f"No {self.kind} curve: {reasons[0]}{more}, and it takes both classes."
+        return message_figure(text)
 
 
 def _why_undefined(label: Floats) -> str:
@@ -160,68 +172,6 @@ def _why_undefined(label: Floats) -> str:
         return "no gene has a known label"
     genes = "the only gene is" if label.size == 1 else f"all {label.size:,} genes are"
     return f"{genes} {'high' if label[0] else 'low'}"
-
-
-def _no_curve(kind: str, undefined: Mapping[str, str]) -> Figure:
-    reasons = list(dict.fromkeys(undefined.values()))
-    if not reasons:
-        return message_figure(f"No {kind} curve: no predictions were given.")
-    more = " (others alike)" if len(reasons) > 1 else ""
-    return message_figure(f"No {kind} curve: {reasons[0]}{more}, and it takes both classes.")
-
-
-def _unit_square(figure: Figure, x_name: str, y_name: str) -> Axes:
-    axes = figure.subplots()
-    ticks = (0, 0.5, 1)
-    axes.set(
-        xlim=(-0.01, 1.01),
-        ylim=(-0.01, 1.01),
-        xticks=ticks,
-        yticks=ticks,
-        xticklabels=map(str, ticks),
-        yticklabels=map(str, ticks),
-        xlabel=x_name,
-        ylabel=y_name,
-    )
-    axes.set_aspect("equal")
-    axes.grid()
-    return axes
-
-
-def _draw_curves(
-    figure: Figure,
-    axes: Axes,
-    content: _Content,
-    *,
-    chance: tuple[float, float, float],
-    corner: Literal["lower left", "lower right"],
-) -> None:
-    """Curves and their legend; chance is (y at the left, y at the right, score)."""
-    styles = series_lines([*content.lines, *content.undefined])
-    for name, line in content.lines.items():
-        text = f"{line.score:.3f}  {short_name(name, 18)}"
-        if name in content.intervals:
-            text += "  ({:.3f}–{:.3f})".format(*content.intervals[name])
-        axes.plot(line.x, line.y, label=text, **styles[name])
-    for name in content.undefined:
-        axes.plot([], [], color="none", label=f"undefined  {short_name(name, 18)}")
-    axes.plot(
-        [0, 1],
-        chance[:2],
-        color=MUTED,
-        linewidth=0.8,
-        dashes=(3, 3),
-        zorder=1,
-        label=f"{chance[2]:.3f}  chance",
-    )
-    n_names = len(content.lines) + len(content.undefined)
-    title = {"title": content.score_name, "alignment": "left", "title_fontsize": 8.5}
-    if n_names <= LEGEND_INSIDE:
-        legend = axes.legend(loc=corner, frameon=True, **title)
-        legend.get_frame().set(facecolor=SURFACE, alpha=0.85, linewidth=0)
-    else:  # too many for the empty corner
-        figure.set_size_inches(HALF_WIDTH, HALF_WIDTH + 0.3 + 0.19 * n_names)
-        figure.legend(loc="outside lower left", **title)
 
 
 @styled

@@ -19,10 +19,8 @@ from typing import Any, NamedTuple
 import matplotlib
 import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from scipy.optimize import isotonic_regression
 
 from simplechrome.errors import InputFormatError
 from simplechrome.latent.registry import ENCODERS
@@ -213,59 +211,9 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def spread(positions: Sequence[float], gap: float, low: float, high: float) -> np.ndarray:
-    """Return positions for labels near these, at least `gap` apart.
-
-    Least squares: the labels move as little as possible. All of them lie within low and high
-    as long as they fit in there.
-    """
-    wanted = np.asarray(positions, dtype=float)
-    order = np.argsort(wanted, kind="stable")
-    steps = gap * np.arange(len(wanted))
-    room = max(high - steps[-1], low)
-    placed = np.empty_like(wanted)
-    placed[order] = np.clip(isotonic_regression(wanted[order] - steps).x, low, room) + steps
-    return placed
-
-
 def counted(n: int, noun: str) -> str:
     """Return a number of things as text: `1 gene`, `2,742 genes`."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
-
-
-def label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write each line's name at its end, without overlaps.
-
-    Parameters
-    ----------
-    figure, axes : axes with its final limits
-    ends : (text, x, y, color) of each line's last point
-    """
-    if not ends:
-        return
-    size = 8.5
-    height = figure.get_size_inches()[1] * 72 * 0.8  # of the axes, in points
-    to_fraction = axes.transScale + axes.transLimits
-    wanted = [float(to_fraction.transform((x, y))[1]) for _, x, y, _ in ends]
-    places = spread(wanted, 1.3 * size / height, 0.02, 0.98)
-    for (text, x, y, color), place in zip(ends, places, strict=True):
-        axes.annotate(
-            text,
-            xy=(x, y),
-            xytext=(1.06, place),
-            textcoords=axes.transAxes,
-            color=INK,
-            fontsize=size,
-            va="center",
-            arrowprops={
-                "arrowstyle": "-",
-                "color": color,
-                "linewidth": 0.8,
-                "shrinkA": 1,
-                "shrinkB": 3,
-                "relpos": (0, 0.5),
-            },
-        )
 
 
 def write_svg(figure: Figure, path: str | os.PathLike[str]) -> None:
