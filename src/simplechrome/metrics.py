@@ -96,10 +96,7 @@ METRICS: Registry[Metric] = Registry(
 def register_metric(metric: Metric) -> Metric:
     """Add a metric: `fit`, `predict`, `benchmark` and all reports compute it from then on.
 
-    Raises
-    ------
-    ConfigError
-        If its name is taken, or a task is unknown.
+    Raises `ConfigError` if its name is taken, or a task is unknown.
     """
     if not metric.tasks or set(metric.tasks) - set(TASKS):
         raise ConfigError(
@@ -172,11 +169,8 @@ def _require_variation(name: str, **sides: Floats) -> None:
 def checked_scores(**arrays: ArrayLike) -> tuple[Floats, ...]:
     """Return arrays as floats, after checks by name: `label` is 0 or 1, `probability` 0 to 1.
 
-    Raises
-    ------
-    InputFormatError
-        If one is not a one-dimensional array of finite numbers in the range that its name
-        implies, or their lengths differ.
+    Raises `InputFormatError` if one is not a one-dimensional array of finite numbers in the range
+    that its name implies, or their lengths differ.
     """
     numbers = {name: _finite_numbers(name, values) for name, values in arrays.items()}
     if len({array.size for array in numbers.values()}) > 1:
@@ -232,16 +226,12 @@ def _finite_numbers(name: str, values: ArrayLike) -> Floats:
 def auroc(label: ArrayLike, score: ArrayLike) -> float:
     """Return the fraction of (high, low) pairs of genes in which the high one scores higher.
 
-    A tie counts one half.
+    A tie counts one half; .5 is chance (Hanley and McNeil, Radiology 1982).
 
     Parameters
     ----------
     label : (gene,), 1 high, 0 low
     score : (gene,), larger means more likely high; any scale
-
-    Returns
-    -------
-    AUROC, 0 to 1; .5 is chance.
 
     Raises
     ------
@@ -249,10 +239,6 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float:
         If lengths differ, a label is neither 0 nor 1 or a score is not finite.
     UndefinedScoreError
         If there is only one class.
-
-    References
-    ----------
-    Hanley and McNeil, Radiology 1982 (AUROC as the Mann-Whitney statistic).
     """
     labels, scores = checked_scores(label=label, score=score)
     _require_both_classes("AUROC", labels)
@@ -264,25 +250,8 @@ def auroc(label: ArrayLike, score: ArrayLike) -> float:
 def auprc(label: ArrayLike, score: ArrayLike) -> float:
     """Return the average precision: precision at each distinct score, weighted by recall gained.
 
-    Genes that tie enter together, so their order does not matter.
-
-    Parameters
-    ----------
-    label : (gene,), 1 high, 0 low
-    score : (gene,), larger means more likely high; any scale
-
-    Returns
-    -------
-    AUPRC, 0 to 1; chance is the fraction of high genes.
-
-    Raises
-    ------
-    InputFormatError, UndefinedScoreError
-        As in `auroc`. With high genes only it would be 1 for any score, and is refused too.
-
-    References
-    ----------
-    Davis and Goadrich, ICML 2006 (why the curve must not be interpolated linearly).
+    Genes that tie enter together, so their order does not matter (Davis and Goadrich, ICML 2006).
+    Chance is the fraction of high genes. Parameters and errors are those of `auroc`.
     """
     from sklearn.metrics import average_precision_score  # half a second that few need
 
@@ -302,10 +271,6 @@ def accuracy(label: ArrayLike, probability: ArrayLike, threshold: float = 0.5) -
     label : (gene,), 1 high, 0 low
     probability : (gene,), of being high, 0 to 1
     threshold : 0 to 1
-
-    Returns
-    -------
-    Accuracy, 0 to 1.
 
     Raises
     ------
@@ -354,32 +319,12 @@ def brier(label: ArrayLike, probability: ArrayLike) -> float:
 def expected_calibration_error(label: ArrayLike, probability: ArrayLike, n_bins: int = 15) -> float:
     """Return the mean absolute difference of predicted probability and observed fraction.
 
-    Genes are ranked by probability and cut into bins of equal mass; each bin's mean
-    probability is compared with its fraction of high genes. Genes with the same probability
-    share their mean rank and so always fall into one bin: the order of genes does not matter,
-    bins may then differ in size, and a constant prediction makes a single bin. With fewer genes
-    than bins each distinct probability is a bin of its own, and the error means little.
-
-    Parameters
-    ----------
-    label : (gene,), 1 high, 0 low
-    probability : (gene,), of being high, 0 to 1
-    n_bins : >= 1
-
-    Returns
-    -------
-    Mean absolute difference over genes, 0 to 1.
-
-    Raises
-    ------
-    InputFormatError, UndefinedScoreError
-        As in `accuracy`.
-    ConfigError
-        If `n_bins` is below 1.
-
-    References
-    ----------
-    Naeini et al., AAAI 2015; bins of equal mass as in Nixon et al., CVPR workshops 2019.
+    Genes are ranked by probability and cut into `n_bins` bins of equal mass (Naeini et al., AAAI
+    2015; Nixon et al., CVPR workshops 2019); each bin's mean probability is compared with its
+    fraction of high genes. Genes with the same probability share their mean rank and so always
+    fall into one bin: the order of genes does not matter, and a constant prediction makes a
+    single bin. With fewer genes than bins the error means little. Parameters and errors are those
+    of `accuracy`.
     """
     labels, probabilities = checked_scores(label=label, probability=probability)
     if n_bins < 1:
@@ -458,20 +403,11 @@ def _correlation(first: Floats, second: Floats) -> float:
 def score_classification(label: ArrayLike, probability: ArrayLike) -> dict[str, Any]:
     """Return all scores of predicted probabilities.
 
-    Parameters
-    ----------
-    label : (gene,), 1 high, 0 low
-    probability : (gene,), of being high, 0 to 1
-
     Returns
     -------
     Every metric of the task by name, `share_high` (fraction of genes with label 1) and `n_genes`.
-    A score that is not defined is None, and then a further key `undefined` holds {score: reason}.
-
-    Raises
-    ------
-    InputFormatError
-        As in `accuracy`.
+    A score that is not defined is None, and a further key `undefined` holds {score: reason}.
+    Parameters and errors are those of `accuracy`.
     """
     labels, probabilities = checked_scores(label=label, probability=probability)
     return _score_all("classification", labels, probabilities, share_high=_mean_label)
@@ -514,8 +450,8 @@ def _one_hot(block: Integers, n_blocks: int) -> NDArray[np.float32]:
     return held
 
 
-def _ratio(part: Floats, whole: Floats, where: NDArray[np.bool_] | None = None) -> Floats:
-    defined = whole > 0 if where is None else (whole > 0) & where
+def _ratio(part: Floats, whole: Floats, where: Any = True) -> Floats:
+    defined = (whole > 0) & where
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=defined)
 
 
@@ -552,34 +488,27 @@ def _auprc_by_block(label: Floats, score: Floats, block: Integers, times: Floats
     return _ratio(total, n_high, where=n > n_high)
 
 
-def _accuracy_by_block(
-    label: Floats, probability: Floats, block: Integers, times: Floats
-) -> Floats:
-    correct = (probability > 0.5) == (label == 1)
+def _accuracy_by_block(label: Floats, score: Floats, block: Integers, times: Floats) -> Floats:
+    correct = (score > 0.5) == (label == 1)
     return _ratio(*_sums(np.stack([correct, np.ones(correct.size)], axis=1), block, times))
 
 
-def _balanced_accuracy_by_block(
-    label: Floats, probability: Floats, block: Integers, times: Floats
-) -> Floats:
+def _balanced_accuracy_by_block(label: Floats, score: Floats, *by_block: Any) -> Floats:
+    block, times = by_block
     classes = [label == which for which in (0, 1)]
-    of_class = [_accuracy_by_block(label[c], probability[c], block[c], times) for c in classes]
+    of_class = [_accuracy_by_block(label[c], score[c], block[c], times) for c in classes]
     return np.asarray(np.mean(of_class, axis=0))
 
 
-def _brier_by_block(label: Floats, probability: Floats, block: Integers, times: Floats) -> Floats:
-    values = np.stack([np.square(probability - label), np.ones(label.size)], axis=1)
+def _brier_by_block(label: Floats, score: Floats, block: Integers, times: Floats) -> Floats:
+    values = np.stack([np.square(score - label), np.ones(label.size)], axis=1)
     return _ratio(*_sums(values, block, times))
 
 
 def _calibration_error_by_block(
     label: Floats, probability: Floats, block: Integers, times: Floats, n_bins: int = 15
 ) -> Floats:
-    """Bins are those of all genes.
-
-    A resample differs from its own calibration by chance too, so resampled errors are larger than
-    that of the genes as they are.
-    """
+    """Bins are those of all genes: resampled errors exceed that of the genes as they are."""
     rank = rankdata(probability)  # ties share their mean, and so a bin
     bins = ((rank - 0.5) * n_bins / rank.size).astype(int)
     gap = np.zeros((rank.size, n_bins))
@@ -588,10 +517,8 @@ def _calibration_error_by_block(
     return _ratio(error, np.bincount(block, minlength=len(times)) @ times)
 
 
-def _pearson_by_block(
-    expression: Floats, predicted: Floats, block: Integers, times: Floats
-) -> Floats:
-    x, y = expression - expression.mean(), predicted - predicted.mean()
+def _pearson_by_block(level: Floats, predicted: Floats, block: Integers, times: Floats) -> Floats:
+    x, y = level - level.mean(), predicted - predicted.mean()
     moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
     n, sx, sy, sxx, syy, sxy = _sums(moments, block, times)
     of_x, of_y = n * sxx - sx**2, n * syy - sy**2
@@ -601,18 +528,14 @@ def _pearson_by_block(
     return _ratio(n * sxy - sx * sy, spread, where=varies)
 
 
-def _spearman_by_block(
-    expression: Floats, predicted: Floats, block: Integers, times: Floats
-) -> Floats:
+def _spearman_by_block(level: Floats, predicted: Floats, block: Integers, times: Floats) -> Floats:
     """Ranks are those among all genes, not among the resample's."""
-    return _pearson_by_block(rankdata(expression), rankdata(predicted), block, times)
+    return _pearson_by_block(rankdata(level), rankdata(predicted), block, times)
 
 
-def _r_squared_by_block(
-    expression: Floats, predicted: Floats, block: Integers, times: Floats
-) -> Floats:
-    x = expression - expression.mean()
-    moments = np.stack([np.ones_like(x), x, x * x, np.square(expression - predicted)], axis=1)
+def _r_squared_by_block(level: Floats, predicted: Floats, block: Integers, times: Floats) -> Floats:
+    x = level - level.mean()
+    moments = np.stack([np.ones_like(x), x, x * x, np.square(level - predicted)], axis=1)
     n, sx, sxx, error = _sums(moments, block, times)
     spread = sxx - _ratio(sx**2, n)
     return 1 - _ratio(error, spread, where=spread > 1e-12 * sxx)

@@ -146,10 +146,17 @@ def test_validation_genes_stop_networks_only_with_all_labels(
     assert given == ([name == "mlp"] if labels is None else [False] * 6)
 
 
-def test_validation_genes_without_labels_hold_nothing_out() -> None:
+@pytest.mark.parametrize("unknown", [1, 20])
+def test_validation_genes_without_labels_alone_are_not_held_out(unknown: int) -> None:
     x, y = genes(20)
     predictor = LinearPredictor(Cs=(1.0,)).fit(x, y)
-    assert on_validation(predictor, (x, y * 0 - 1)).predicted.size == 0
+    some = y.copy(deep=True)
+    some[0, :unknown] = -1
+    held_out = on_validation(predictor, (x, some))
+    np.testing.assert_array_equal(held_out.truth, y.values[0, unknown:])
+    np.testing.assert_allclose(
+        held_out.predicted, predictor.decision_function(x).to_numpy()[0, unknown:]
+    )
 
 
 def test_uncertainty_survives_its_file(tmp_path: Path) -> None:
@@ -167,6 +174,19 @@ def test_damaged_file_is_said(run: Run, tmp_path: Path) -> None:
         (tmp_path / "calibration.json").write_text(text)
         with pytest.raises(ModelFormatError, match=r"calibration\.json is not the calibration"):
             read_uncertainty(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "key"), [("sets", "low_up_to"), ("sets", "high_from"), ("calibration", "slope")]
+)
+def test_missing_number_of_the_file_is_named(tmp_path: Path, part: str, key: str) -> None:
+    fitted = fit_uncertainty(np.arange(60.0), np.arange(60) % 2, "classification")
+    write_uncertainty(fitted, tmp_path)
+    written = json.loads((tmp_path / "calibration.json").read_text())
+    del written[part][key]
+    (tmp_path / "calibration.json").write_text(json.dumps(written))
+    with pytest.raises(ModelFormatError, match=f"it lacks {part}.{key}"):
+        read_uncertainty(tmp_path)
 
 
 def test_coverage_by_hand() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import rankdata, t
 from threadpoolctl import threadpool_limits
 
-from simplechrome.benchmark.config import NEIGHBORHOOD
+from simplechrome.benchmark.config import NEIGHBORHOOD, SPECIAL_REPRESENTATIONS
 from simplechrome.benchmark.neighbor_names import (
     CONTROLS,
     NeighborChoice,
@@ -20,7 +20,6 @@ from simplechrome.benchmark.neighbor_names import (
 from simplechrome.benchmark.summary import (
     CONDITION,
     MODEL,
-    NO_REPRESENTATION,
     PLACE,
     BenchmarkResults,
     Resamples,
@@ -31,18 +30,12 @@ from simplechrome.benchmark.summary import (
     score_table,
     summarize,
 )
+from simplechrome.latent.registry import ENCODERS
 from simplechrome.metrics import METRICS, metrics_of
+from simplechrome.predictors.registry import PREDICTORS
 
-_HEADS = {
-    "linear": "the linear head",
-    "mlp": "an MLP",
-    "boosting": "gradient boosting",
-    "deepchrome": "DeepChrome",
-    "attentivechrome": "AttentiveChrome",
-    NEIGHBORHOOD: "attention",
-}
 _WINDOWS = ("raw", "raw@paper")
-_NOT_LEARNED = (*_WINDOWS, "log_means", "log_region_means", NO_REPRESENTATION)
+
 
 VERDICTS = ("higher", "lower", "no difference shown")
 OWN = "own window alone"
@@ -114,7 +107,7 @@ def compared_pairs(models: Sequence[str]) -> list[Pair]:
     pairs = []
     for first in models:
         representation, _, predictor = first.partition(":")
-        if representation in _NOT_LEARNED:
+        if not _gives_latents(representation):
             continue
         head, at, preset = predictor.partition("@")
         suffix = at + preset
@@ -124,6 +117,18 @@ def compared_pairs(models: Sequence[str]) -> list[Pair]:
             against += [f"{window}:{n}{suffix}" for n in ("deepchrome", "attentivechrome")]
         pairs += [Pair(first, other) for other in against if other in models and other != first]
     return pairs
+
+
+def _gives_latents(representation: str) -> bool:
+    """Whether it is learned; names of variants and combinations are taken to be."""
+    kind = representation.partition("@")[0]
+    name = SPECIAL_REPRESENTATIONS.get(kind, {"name": kind})["name"]
+    return name not in ENCODERS or ENCODERS.get(name).gives_latents
+
+
+def _title_of(predictor: str) -> str:
+    """Return the name of a predictor in a sentence: `an MLP`."""
+    return (PREDICTORS.get(predictor).title if predictor in PREDICTORS else "") or predictor
 
 
 def split_representation(name: str) -> tuple[str, NeighborChoice | None]:
@@ -212,7 +217,7 @@ def _sentence(pair: Pair, metric: str, row: Any) -> str:
     difference = f"{abs(row.difference):.4f} {'higher' if row.difference >= 0 else 'lower'}"
     if pair.against:
         start = (
-            f"With {labels} labels and {_HEADS.get(pair.predictor, pair.predictor)}, "
+            f"With {labels} labels and {_title_of(pair.predictor)}, "
             f"{pair.neighbors} neighbors added to {pair.own} brought {score} {difference} than "
             f"with {_AGAINST_SENTENCES[pair.against]}"
         )
@@ -228,7 +233,7 @@ def name_model(model: str) -> str:
     """Return the name of `vae:mlp` in a sentence: `an MLP on vae`."""
     representation, _, predictor = model.partition(":")
     head, at, preset = predictor.partition("@")
-    name = _HEADS.get(head, head) + (f" ({preset} settings)" if at else "")
+    name = _title_of(head) + (f" ({preset} settings)" if at else "")
     return f"{name} on {'the window' if representation in _WINDOWS else representation}"
 
 

@@ -55,7 +55,7 @@ from simplechrome.runs.folder import (
 )
 from simplechrome.runs.prepare import warn_of_split
 from simplechrome.work.files import write_json
-from simplechrome.work.processes import available_cores
+from simplechrome.work.processes import available_cores, end_if_starting
 from simplechrome.work.unfinished import long_work, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
@@ -216,6 +216,8 @@ def run_benchmark(
     jobs = available_cores() if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(f"{jobs} jobs cannot run a benchmark.", "pass 1 or more")
+    if jobs > 1:
+        end_if_starting()
     path = Path(folder)
     grid = make_grid(dataset, config, expression)
     for kind in config.splits:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -275,14 +275,14 @@ _LOG_EVERY = 60.0  # seconds between lines in a log file, where no bar can be dr
 _worker: Worker  # of this process, if it is one of the pool
 
 
-def _begin(
+def _set_up(
     dataset: xr.Dataset,
     config: BenchmarkConfig,
     folder: Path,
     threads: int,
     expression: pd.DataFrame | None,
 ) -> None:
-    """Set a new process up.
+    """Set this process up to fit cells.
 
     BLAS gets one thread unless asked otherwise: most fits are small, and threads that wait for
     each other made a grid three times as slow.
@@ -298,26 +298,44 @@ def _begin(
 
 
 def _fit_encoder(cell: Cell) -> None:
-    _worker.fit_encoder(cell)
+    with remembered(silent=True):
+        _worker.fit_encoder(cell)
 
 
 def _fit_cell(cell: Cell) -> None:
-    _worker.fit_cell(cell)
+    with remembered(silent=True):
+        _worker.fit_cell(cell)
 
 
+@contextmanager
 def pool(
     dataset: xr.Dataset,
     config: BenchmarkConfig,
     folder: Path,
     jobs: int,
     expression: pd.DataFrame | None = None,
-) -> AbstractContextManager[ProcessPoolExecutor]:
-    """Start processes that know the data; see `worker_processes`."""
+) -> Iterator[ProcessPoolExecutor | None]:
+    """Start processes that know the data, see `worker_processes`; None: one job in this process."""
     threads = config.threads or max(1, available_cores() // jobs)
-    return worker_processes(jobs, _begin, (dataset, config, folder, threads, expression))
+    arguments = dataset, config, folder, threads, expression
+    if jobs > 1:
+        with worker_processes(jobs, _set_up, arguments) as executor:
+            yield executor
+        return
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    with threadpool_limits():  # restores what `_set_up` changes
+        try:
+            _set_up(*arguments)
+            yield None
+        finally:
+            torch.set_num_threads(before)
+            globals().pop("_worker", None)
 
 
-def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
+def fit_encoders(executor: ProcessPoolExecutor | None, cells: Sequence[Cell]) -> None:
     """Fit the encoder of each of these cells.
 
     Raises
@@ -330,7 +348,7 @@ def fit_encoders(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
             raise error
 
 
-def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
+def fit_cells(executor: ProcessPoolExecutor | None, cells: Sequence[Cell]) -> None:
     """Fit these cells.
 
     Raises
@@ -350,27 +368,28 @@ def fit_cells(executor: ProcessPoolExecutor, cells: Sequence[Cell]) -> None:
 
 
 def _finished(
-    executor: ProcessPoolExecutor, work: Callable[[Cell], object], cells: Sequence[Cell], what: str
+    executor: ProcessPoolExecutor | None,
+    work: Callable[[Cell], object],
+    cells: Sequence[Cell],
+    what: str,
 ) -> Iterator[tuple[Cell, SimpleChromeError | None]]:
     """Yield cells as they are done, and their errors.
 
     With a bar on a terminal and a line a minute in a log file. Draws come one after the other,
     each with all models, so the mean time of a cell so far predicts that of the others.
     """
-    futures = {executor.submit(work, cell): cell for cell in cells}
+    results: Iterator[tuple[Cell, Callable[[], object]]]
+    if executor is None:
+        results = ((cell, partial(work, cell)) for cell in cells)
+    else:
+        futures = {executor.submit(work, cell): cell for cell in cells}
+        results = ((futures[future], future.result) for future in as_completed(futures))
     on_terminal = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
     logged = time.monotonic()
-    bar = tqdm(
-        as_completed(futures),
-        total=len(cells),
-        disable=not on_terminal,
-        leave=False,
-        desc=what,
-        smoothing=0,
-    )
-    for done, future in enumerate(bar, 1):
+    shown: dict[str, Any] = {"disable": not on_terminal, "leave": False, "desc": what}
+    for done, (cell, result) in enumerate(tqdm(results, total=len(cells), smoothing=0, **shown), 1):
         try:
-            future.result()
+            result()
         except BrokenProcessPool:
             raise TrainingError(
                 f"A process of the benchmark was killed while {len(cells) - done + 1} of "
@@ -378,9 +397,9 @@ def _finished(
                 "pass fewer --jobs, and --resume: finished cells are kept",
             ) from None
         except SimpleChromeError as error:
-            yield futures[future], error
+            yield cell, error
         else:
-            yield futures[future], None
+            yield cell, None
         if not on_terminal and time.monotonic() - logged > _LOG_EVERY:
             logged = time.monotonic()
             log.info("%d of %d %s", done, len(cells), what)

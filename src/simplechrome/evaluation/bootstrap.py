@@ -88,13 +88,11 @@ def cut_into_blocks(
 ) -> tuple[Integers, Integers]:
     """Return the block of each gene and the stratum of each block.
 
-    Genes without a place are blocks of their own.
-
-    Blocks are fixed and do not overlap. Moving blocks would give a somewhat steadier width
-    (Lahiri, Annals of Statistics 1999), but with fixed ones every gene is equally likely without
-    joining a chromosome's two ends, and chromosomes too small for a stratum can be pooled.
-    A chromosome is cut as evenly as possible, not into full blocks and a short last one, so
-    that all resamples hold nearly the same number of genes.
+    Genes without a place are blocks of their own. Blocks are fixed and do not overlap: moving
+    blocks would give a somewhat steadier width (Lahiri, Annals of Statistics 1999), but with fixed
+    ones every gene is equally likely, and chromosomes too small for a stratum can be pooled.
+    A chromosome is cut as evenly as possible, so that all resamples hold nearly the same number
+    of genes.
     """
     longest = min(block, max(1, chrom.size // FEWEST_BLOCKS))
     if longest < block:
@@ -139,13 +137,7 @@ def draw_blocks(stratum: Integers, n_resamples: int, random: np.random.Generator
 
 
 def as_rows(*arrays: ArrayLike) -> tuple[NDArray[Any], ...]:
-    """Return arrays of one row per gene, or gene and cell type.
-
-    Raises
-    ------
-    InputFormatError
-        If lengths differ.
-    """
+    """Return arrays of one row each; `InputFormatError` if their lengths differ."""
     rows = tuple(np.atleast_1d(np.asarray(array)) for array in arrays)
     if len({len(array) for array in rows}) != 1:
         found = ", ".join(str(len(array)) for array in rows) or "no arrays"
@@ -208,12 +200,12 @@ def block_bootstrap(
     """Return a score and its confidence interval, given that neighboring genes are dependent.
 
     Genes are sorted by TSS within chromosomes and cut into blocks of consecutive genes; each
-    chromosome's blocks are drawn with replacement among themselves, and the interval runs
-    between percentiles of the resampled scores. Rows of one gene (in several cell types) are
-    drawn together. Genes without a place, and all genes where `chrom` and `tss` are None, are
-    drawn one by one: such an interval assumes independent genes and is rather too narrow.
-    So is one of tracks that cover a few regions, whose genes share all around them: pass the
-    regions as `gene`, without places, and each is drawn as one.
+    chromosome's blocks are drawn with replacement among themselves (Carlstein, Annals of
+    Statistics 1986), and the interval runs between percentiles of the resampled scores (Efron and
+    Tibshirani 1993, chapter 13). Rows of one gene (in several cell types) are drawn together.
+    Genes without a place, and all genes where `chrom` and `tss` are None, are drawn one by one:
+    such an interval assumes independent genes and is rather too narrow. So is one of tracks that
+    cover a few regions: pass the regions as `gene`, without places, and each is drawn as one.
 
     Parameters
     ----------
@@ -225,21 +217,16 @@ def block_bootstrap(
         Usually label and score. A row is a gene, or a gene in one cell type.
     chrom : (row,), chromosome; empty if unknown
     tss : (row,), 0-based; negative or NaN if unknown
-    gene : (row,)
-        Ids of the rows' genes. Each row is a gene if None.
+    gene : (row,), ids of the rows' genes; each row is a gene if None
     n_resamples
         Number of resamples.
     block
-        Largest number of genes in a block. Shortened, with a note to the log, where there are so
-        few genes that fewer than `FEWEST_BLOCKS` blocks would be left.
+        Largest number of genes in a block; shortened, with a note to the log, to leave
+        `FEWEST_BLOCKS` blocks.
     seed
         The same seed and genes give the same resamples.
     level
         Nominal coverage of the interval.
-
-    Returns
-    -------
-    `Interval` around the score of the arrays as they are.
 
     Raises
     ------
@@ -252,11 +239,6 @@ def block_bootstrap(
         If lengths differ, or one gene's rows lie in several places.
     ConfigError
         If `n_resamples`, `block` or `level` are out of range.
-
-    References
-    ----------
-    Carlstein, Annals of Statistics 1986 (blocks that do not overlap); Efron and Tibshirani,
-    An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
     """
     rows = as_rows(*arrays)
     draw = _Draw(len(rows[0]), chrom, tss, gene, n_resamples, block, seed, level)
@@ -273,8 +255,7 @@ def paired_block_bootstrap(
 ) -> Interval:
     """Return by how much the first method scores above the second, on the same genes.
 
-    Both are scored on the same resamples, so that what makes a resample easy or hard for
-    both cancels.
+    Both are scored on the same resamples, so what makes one easy or hard for both cancels.
 
     Parameters
     ----------
@@ -284,16 +265,8 @@ def paired_block_bootstrap(
     first, second : (row, ...), scores or predictions of the two methods
     others : (row, ...) each, what else the statistic needs, as the cell type of each row
     options
-        chrom, tss, gene, n_resamples, block, seed and level, as in `block_bootstrap`.
-
-    Returns
-    -------
-    `Interval` of statistic(first) - statistic(second); above 0 the first scores higher.
-
-    Raises
-    ------
-    UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
-        As in `block_bootstrap`; a resample is undefined if either score is.
+        chrom, tss, gene, n_resamples, block, seed and level, as in `block_bootstrap`, whose errors
+        are raised too; a resample is undefined if either score is.
     """
     truth, one, other, *rest = as_rows(label, first, second, *others)
     draw = _Draw(len(truth), **options)
@@ -321,8 +294,7 @@ class GroupResamples(NamedTuple):
     def mean(self) -> Interval:
         """Return the interval of the mean over groups. Errors as in `block_bootstrap`.
 
-        A resample in which any group has no score has no mean: the mean of the others would be
-        one of other groups.
+        A resample in which any group has no score has no mean.
         """
         value = float(np.mean(list(self.values.values())))
         return self.draw.interval(value, np.mean(list(self.resampled.values()), axis=0))
@@ -340,16 +312,11 @@ def block_bootstrap_of_groups(
     Parameters
     ----------
     statistic, arrays
-        As in `block_bootstrap`. The statistic is computed within each group.
+        As in `block_bootstrap`, computed within each group; the errors are the same.
     group : (row,), name of the group, as the cell type, of each row
     gene : (row,), ids of the rows' genes
     options
         chrom, tss, n_resamples, block, seed and level, as in `block_bootstrap`.
-
-    Raises
-    ------
-    UndefinedScoreError, MissingCoordinatesError, InputFormatError, ConfigError
-        As in `block_bootstrap`; the score must have a value in each group.
     """
     *rows, groups = as_rows(*arrays, group)
     draw = _Draw(len(groups), gene=gene, **options)

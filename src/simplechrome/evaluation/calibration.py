@@ -31,9 +31,8 @@ class Calibration:
         `none`: the logistic function itself. `platt`: a line first. `isotonic`: steps, their
         centers joined by lines.
     n_genes
-        Held-out genes (of several cell types: gene and cell-type pairs) that it was fitted on.
-    log_odds, probability : (knot,)
-        Of `isotonic`; both rise.
+        Held-out genes, or gene and cell-type pairs, that it was fitted on.
+    log_odds, probability : (knot,), of `isotonic`; both rise
     slope, intercept
         Of `platt`.
     """
@@ -56,17 +55,14 @@ class Calibration:
 def fit_calibration(log_odds: np.ndarray, label: np.ndarray) -> Calibration:
     """Fit the map from log odds to probabilities.
 
-    Parameters
-    ----------
-    log_odds : (gene,)
-        Of genes that the model was not fitted on.
-    label : (gene,), 1 or 0
-
-    Returns
-    -------
     `none` below 50 genes; from there on the one of `none`, `platt` and, from 1,000 on, `isotonic`
     that has the smallest log loss in a cross-validation over these genes. A line that would
     reverse the order of genes is not taken.
+
+    Parameters
+    ----------
+    log_odds : (gene,), of genes that the model was not fitted on
+    label : (gene,), 1 or 0
 
     Raises
     ------

@@ -130,14 +130,7 @@ def known_rows(predictions: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def coverage_columns(rows: pd.DataFrame, task: str) -> dict[str, np.ndarray]:
-    """Return what label sets or intervals cover, gene by gene.
-
-    Parameters
-    ----------
-    rows
-        With known labels or expression, see `known_rows`.
-    task
-        `classification` or `regression`.
+    """Return what label sets or intervals cover, gene by gene, of rows with a known truth.
 
     Returns
     -------
@@ -176,19 +169,14 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean())
 
 
-Measures = dict[str, tuple[Score, tuple[np.ndarray, ...]]]
-
-
-def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> Measures:
-    """All scores that these predictions have: function and arrays (row,), by name."""
-    arrays: tuple[np.ndarray, ...] = ()
-    if task == "classification":
-        arrays = rows["label"].to_numpy(), rows["probability"].to_numpy(np.float64)
-    else:
-        arrays = levels_of(rows)
-    measures: Measures = {m.name: (m.function, arrays) for m in metrics_of(task)}
+def _measures(
+    rows: pd.DataFrame, task: str, with_coverage: bool
+) -> dict[str, tuple[Score, tuple[np.ndarray, ...]]]:
+    """Return all scores that these predictions have: function and arrays (row,), by name."""
+    arrays = levels_of(rows) if task != "classification" else _labels_of(rows, "probability")
+    measures: dict[str, Any] = {m.name: (m.function, arrays) for m in metrics_of(task)}
     if "uncalibrated_probability" in rows and task == "classification":
-        raw = arrays[0], rows["uncalibrated_probability"].to_numpy(np.float64)
+        raw = _labels_of(rows, "uncalibrated_probability")
         for metric in metrics_of(task):
             if metric.needs_probability:
                 measures[_UNCALIBRATED + metric.name] = metric.function, raw
@@ -198,6 +186,10 @@ def _measures(rows: pd.DataFrame, task: str, with_coverage: bool) -> Measures:
         for name, values in coverage_columns(rows, task).items():
             measures[name] = _mean, (values,)
     return measures
+
+
+def _labels_of(rows: pd.DataFrame, column: str) -> tuple[np.ndarray, np.ndarray]:
+    return rows["label"].to_numpy(), rows[column].to_numpy(np.float64)
 
 
 def _one_cell_type(rows: pd.DataFrame, task: str, with_coverage: bool) -> dict[str, Any]:
@@ -277,8 +269,8 @@ def score_predictions(
     predictions
         One row a gene and cell type, of one part of a split: gene_id, cell_type, label and
         probability (classification), expression and predicted_log2_expression (regression), or
-        change and predicted_change (difference);
-        chrom and tss, where known, so that the bootstrap keeps neighboring genes together.
+        change and predicted_change (difference); chrom and tss, where known, so that the
+        bootstrap keeps neighboring genes together.
     task
         `classification`, `regression` or `difference`.
     with_coverage
@@ -287,11 +279,10 @@ def score_predictions(
 
     Returns
     -------
-    Scores by name, each with the 95 % interval of the block bootstrap (`auroc_low`,
-    `auroc_high`), and `n_genes` that were scored. Of several cell types: the mean over those
-    in which the score has a value, the number of scored (gene, cell_type) pairs `n_pairs`, and
-    each cell type's own scores under `cell_types`; all their intervals come from the same draws
-    of genes. Undefined scores are None, their reason under `undefined`.
+    Scores by name, each with its 95 % interval (`auroc_low`, `auroc_high`), and `n_genes`. Of
+    several cell types: the mean over those in which the score has a value, the number of scored
+    (gene, cell_type) pairs `n_pairs`, and each cell type's own scores under `cell_types`, from the
+    same draws of genes. Undefined scores are None, their reason under `undefined`.
     """
     known = known_rows(predictions, task)
     if known.empty:

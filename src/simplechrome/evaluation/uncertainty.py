@@ -33,28 +33,22 @@ MinusInfinite = Annotated[float, BeforeValidator(lambda v: -math.inf if v is Non
 def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
     """Return the largest nonconformity score that a conformal set includes.
 
+    The ⌈(n + 1) · coverage⌉-th smallest score (Vovk, Gammerman & Shafer 2005; Lei et al., JASA
+    2018); infinity (nothing is excluded) with too few genes. Coverage is exact for genes that are
+    drawn like those of `scores`, on average over draws.
+
     Parameters
     ----------
     scores : (gene,)
         Nonconformity of the truth, as the distance between level and prediction, of genes that
         the model was not fitted on.
     coverage
-        Nominal coverage: the fraction of genes whose truth is to be inside, above 0 and below 1.
-
-    Returns
-    -------
-    The ⌈(n + 1) · coverage⌉-th smallest score; infinity (nothing is excluded) with too few genes
-    for the coverage.
+        Nominal coverage: the fraction of genes whose truth is to be inside.
 
     Raises
     ------
     ConfigError
-        If the coverage is not between 0 and 1.
-
-    References
-    ----------
-    Vovk, Gammerman & Shafer 2005; Lei et al., JASA 2018 (split conformal prediction). Coverage
-    is exact for genes that are drawn like those of `scores`, on average over draws.
+        If the coverage is not above 0 and below 1.
     """
     if not 0 < coverage < 1:
         raise ConfigError(
@@ -68,14 +62,9 @@ def conformal_threshold(scores: np.ndarray, coverage: float) -> float:
 
 @dataclass(frozen=True, config=_STRICT)
 class LabelSets:
-    """Conformal sets of labels, by log odds.
+    """Conformal sets of labels: low up to one threshold of the log odds, high from another on.
 
-    Attributes
-    ----------
-    low_up_to
-        A gene may be low up to these log odds; infinity: always.
-    high_from
-        It may be high from these log odds on; minus infinity: always.
+    Without a limit they are infinity and minus infinity.
     """
 
     low_up_to: Infinite = math.inf
@@ -87,35 +76,28 @@ class LabelSets:
         return math.isfinite(self.low_up_to) or math.isfinite(self.high_from)
 
     def apply(self, log_odds: np.ndarray) -> np.ndarray:
-        """Return the set of labels of each gene.
+        """Return the set of labels of each gene: (gene, label) bool, for the labels 0 and 1.
 
-        Returns
-        -------
-        (gene, label) bool, for the labels 0 and 1. Both: undecided. None: a gene between the
-        classes, where there are more of these than the coverage excludes.
+        Both: undecided. None: a gene between the classes, where there are more of these than the
+        coverage excludes.
         """
         values = np.asarray(log_odds, dtype=np.float64)
         return np.stack([values <= self.low_up_to, values >= self.high_from], axis=-1)
 
 
 def fit_label_sets(log_odds: np.ndarray, label: np.ndarray, coverage: float) -> LabelSets:
-    """Fit the log odds beyond which a label is excluded.
+    """Fit the log odds beyond which a label is excluded, on genes that the model was not fitted on.
 
-    Each class has a threshold of its own, from its own genes, so that low and high genes are
-    covered alike; with fewer than 500 genes, or 100 of a class, one threshold for both. On log
-    odds they do not depend on the calibration, which the same genes fit.
+    Each class has a threshold of its own, from its own genes (Vovk, ACML 2012), so that low and
+    high genes are covered alike; with fewer than 500 genes, or 100 of a class, one threshold for
+    both. On log odds they do not depend on the calibration, which the same genes fit.
 
     Parameters
     ----------
     log_odds : (gene,)
-        Of genes that the model was not fitted on.
     label : (gene,), 1 or 0
     coverage
         See `conformal_threshold`.
-
-    References
-    ----------
-    Vovk, ACML 2012 (label-conditional conformal prediction).
     """
     values, high = np.asarray(log_odds, dtype=np.float64), np.asarray(label) == 1
     nonconformity = np.where(high, -values, values)
@@ -140,10 +122,8 @@ class LevelIntervals:
 
     Attributes
     ----------
-    edges : (bin - 1,)
-        Predicted levels between the bins.
-    half_width : (bin,)
-        Of the interval around the prediction.
+    edges : (bin - 1,), predicted levels between the bins
+    half_width : (bin,), of the interval around the prediction
     signed
         Of changes, which may be below 0: bins are of their size, so that swapping the two cell
         types swaps and negates the ends.
@@ -176,25 +156,19 @@ def fit_level_intervals(
 ) -> LevelIntervals:
     """Fit the width of intervals around predicted levels.
 
+    One width for all with fewer than 500 genes; else one for each fifth of the predictions
+    (Boström & Johansson, COPA 2020). Silent genes are predicted with certainty, half-active ones
+    are not: one width for all covered 96 % of the lowest fifth of E012 and 88 % of the third,
+    fifths cover 90 % and 92 %, and are no wider.
+
     Parameters
     ----------
-    predicted : (gene,), log2(expression + 1)
-        Of genes that the model was not fitted on.
+    predicted : (gene,), log2(expression + 1), of genes that the model was not fitted on
     level : (gene,), measured, same scale
     coverage
         See `conformal_threshold`.
     signed
         Both are changes of levels.
-
-    Returns
-    -------
-    One width for all with fewer than 500 genes; else one for each fifth of the predictions. Silent
-    genes are predicted with certainty, half-active ones are not: one width for all covered 96 % of
-    the lowest fifth of E012 and 88 % of the third, fifths cover 90 % and 92 %, and are no wider.
-
-    References
-    ----------
-    Lei et al., JASA 2018; Boström & Johansson, COPA 2020 (Mondrian regression).
     """
     values, truth = np.asarray(predicted, np.float64), np.asarray(level, np.float64)
     distance = np.abs(values - truth)
@@ -220,12 +194,8 @@ class Uncertainty:
         `classification`, `regression` or `difference`.
     coverage
         Nominal coverage of the sets or intervals.
-    held_out
-        Which genes these were, in words.
-    n_genes
-        How many; of several cell types, gene and cell-type pairs.
-    cell_types
-        Of these genes.
+    held_out, n_genes, cell_types
+        Which genes these were, in words; how many (gene and cell-type pairs); their cell types.
     calibration
         Of the probabilities; the logistic function itself in regression, which has none.
     sets
@@ -256,17 +226,14 @@ def fit_uncertainty(
     """Fit calibration and conformal sets on held-out genes.
 
     Genes of several cell types are pooled: one calibration for all, and a coverage that holds
-    over all, not in each.
+    over all, not in each. With too few genes the sets hold everything, and a warning is logged.
 
     Parameters
     ----------
-    predicted : (gene,)
-        Log odds, or log2(expression + 1), of genes that did not fit the model.
-    truth : (gene,)
-        Their labels, 1 or 0, or measured levels; all known. With too few genes the sets
-        hold everything, and a warning is logged.
+    predicted : (gene,), log odds, or log2(expression + 1), of genes that did not fit the model
+    truth : (gene,), their labels, 1 or 0, or measured levels; all known
     task
-        `classification` or `regression`.
+        `classification`, `regression` or `difference`.
     coverage
         Nominal coverage of the sets or intervals.
     held_out, cell_types
@@ -327,7 +294,12 @@ def read_uncertainty(folder: str | Path) -> Uncertainty | None:
     if not path.exists():
         return None
     try:
-        uncertainty = _JSON.validate_json(path.read_bytes())
+        text = path.read_bytes()
+        uncertainty, found = _JSON.validate_json(text), json.loads(text)
+        whole = json.loads(_JSON.dump_json(uncertainty))
+        parts = [(part, name) for part in ("calibration", "sets") for name in whole[part]]
+        if lacking := [f"{part}.{name}" for part, name in parts if name not in found[part]]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
         conformal_threshold(np.empty(0), uncertainty.coverage)
         uncertainty.calibration.apply(np.zeros(1))
         uncertainty.sets.apply(np.zeros(1))

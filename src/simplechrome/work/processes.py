@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.context import BaseContext
 from typing import NamedTuple
+
+from simplechrome.errors import ConfigError
 
 _LIBRARY = "simplechrome"
 
@@ -35,17 +38,46 @@ class _Memory(logging.Handler):
 
 
 @contextmanager
-def remembered(level: int = logging.INFO) -> Iterator[list[LoggedLine]]:
-    """Yield a list that gathers what the library logs in this block, from this level up."""
+def remembered(level: int = logging.INFO, *, silent: bool = False) -> Iterator[list[LoggedLine]]:
+    """Yield a list that gathers what the library logs in this block, from this level up.
+
+    With `silent` it is logged nowhere else.
+    """
     logger, memory = logging.getLogger(_LIBRARY), _Memory(level)
-    before = logger.level
-    logger.addHandler(memory)
+    before = logger.level, logger.propagate, logger.handlers
+    if silent:
+        logger.handlers, logger.propagate = [], False
+    logger.handlers = [*logger.handlers, memory]
     logger.setLevel(min(level, logger.getEffectiveLevel()))
     try:
         yield memory.lines
     finally:
-        logger.setLevel(before)
-        logger.removeHandler(memory)
+        logger.setLevel(before[0])
+        logger.propagate, logger.handlers = before[1:]
+
+
+def end_if_starting() -> None:
+    """End this process if it is a worker that runs a script's call instead of starting.
+
+    That happens where a script has no main guard; the parent reports it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)
+
+
+def _require_start(context: BaseContext) -> None:
+    """Raise `ConfigError` if no process can start.
+
+    Tried without arguments: the pipe of a worker that dies before it reads large ones blocks.
+    """
+    probe = context.Process(target=available_cores)  # type: ignore[attr-defined]
+    probe.start()
+    probe.join()
+    if probe.exitcode:
+        raise ConfigError(
+            "Worker processes cannot start: each runs the calling script first, and ended in it.",
+            'put the call in the script below `if __name__ == "__main__":`, or pass jobs=1',
+        )
 
 
 def relay(lines: Iterable[LoggedLine]) -> None:
@@ -76,10 +108,18 @@ def worker_processes(
         How many.
     begin, arguments
         Called in each process before its first task.
+
+    Raises
+    ------
+    ConfigError
+        If processes cannot start, as in a script without a main guard.
     """
+    end_if_starting()
+    context = multiprocessing.get_context("spawn")  # forks of a process with threads hang
+    _require_start(context)
     executor = ProcessPoolExecutor(
         jobs,
-        mp_context=multiprocessing.get_context("spawn"),  # forks of a process with threads hang
+        mp_context=context,
         initializer=_begin,
         initargs=(os.getpid(), begin, arguments),
     )
