@@ -126,10 +126,7 @@ Change = Callable[[xr.Dataset], xr.Dataset]
         (lambda d: d.assign_attrs(bin_size=200), "steps of bin_size, 200 bp"),
         (lambda d: d.assign_attrs(bin_size=0), "`bin_size` is 0"),
         (lambda d: d.assign_attrs(bin_size="100"), "`bin_size` is '100'"),
-        (
-            lambda d: d.assign_coords(strand=d.strand.where(d.strand != "-", "-1")),
-            "holds '-1'",
-        ),
+        (lambda d: d.assign_coords(strand=d.strand.where(d.strand != "-", "-1")), "holds '-1'"),
         (
             lambda d: d.assign_coords(published_split=("gene", ["train", "validation", "test"])),
             "`published_split` holds 'validation'",

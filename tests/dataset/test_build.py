@@ -25,11 +25,12 @@ from simplechrome.errors import (
     ConfigError,
     InputFormatError,
     MissingInputError,
-    OutputError,
     OutputExistsError,
     UnknownGeneError,
 )
-from simplechrome.work.files import only_one
+
+Caplog = pytest.LogCaptureFixture
+Patch = pytest.MonkeyPatch
 
 IDS = {k: f"ENSG{k:011d}" for k in (1, 2, 3, 4, 5)}
 
@@ -63,7 +64,7 @@ def built(path: Path, output: Path, **options: Any) -> dict[str, bytes]:
 
 
 def test_published_layout_becomes_a_dataset(
-    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: Caplog
 ) -> None:
     options = {"assembly": "hg19", "note": "n", "bin_size": 50, "cell_types": ["E002", "E001"]}
     dataset = open_dataset(
@@ -87,7 +88,7 @@ def test_published_layout_becomes_a_dataset(
 
 
 def test_labels_can_be_replaced_by_the_rule(
-    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    layout: Path, tables: dict[str, Path], tmp_path: Path, caplog: Caplog
 ) -> None:
     options = {"expression": tables["expression"], "relabel": True}
     dataset = open_dataset(build_deepchrome_on_disk(layout, tmp_path / "x.zarr", **options))
@@ -99,11 +100,7 @@ def test_labels_can_be_replaced_by_the_rule(
 @pytest.mark.parametrize("kind", ["folder", "archive"])
 @pytest.mark.parametrize("which", ["layout", "uneven"])
 def test_all_at_once_is_byte_for_byte_what_one_by_one_merge_to(
-    which: str,
-    kind: str,
-    tables: dict[str, Path],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+    which: str, kind: str, tables: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     path = request.getfixturevalue(which)
     names = sorted(folder.name for folder in path.iterdir())
@@ -161,9 +158,7 @@ def test_arrays_with_uneven_marks_and_genes_become_one_dataset(
     assert dataset["label"].attrs["rule"] == "threshold:6.5"
 
 
-def test_arrays_can_be_resumed(
-    archives: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_arrays_can_be_resumed(archives: list[Path], tmp_path: Path, caplog: Caplog) -> None:
     caplog.set_level("INFO")
     whole = archives[1].read_bytes()
     archives[1].write_bytes(whole[:50])
@@ -183,9 +178,7 @@ def test_arrays_need_one_file_for_each_cell_type(
         build_arrays_on_disk(archives[:1] * times, tmp_path / "x.zarr")
 
 
-def test_only_one_cell_type_is_in_memory(
-    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_one_cell_type_is_in_memory(layout: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     made: list[weakref.ref] = []
     original = build._cell_type_dataset
 
@@ -214,11 +207,7 @@ def test_only_one_cell_type_is_in_memory(
     ],
 )
 def test_bad_cell_type_stops_and_can_be_skipped_on_resuming(
-    spoil: Callable[[Path], object],
-    message: str,
-    layout: Path,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], object], message: str, layout: Path, tmp_path: Path, caplog: Caplog
 ) -> None:
     spoil(layout)
     output = tmp_path / "x.zarr"
@@ -296,7 +285,7 @@ class Reading(list):
 
 
 @pytest.fixture
-def reading(monkeypatch: pytest.MonkeyPatch) -> Reading:
+def reading(monkeypatch: Patch) -> Reading:
     reading = Reading()
     original = build._cell_type_dataset
 
@@ -317,7 +306,7 @@ def stopped(path: Path, output: Path, **options: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "archive"])
 def test_resume_reads_only_what_is_not_read(
-    kind: str, layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+    kind: str, layout: Path, tmp_path: Path, reading: Reading, caplog: Caplog
 ) -> None:
     caplog.set_level("INFO")
     path = archive_of(layout) if kind == "archive" else layout
@@ -361,7 +350,7 @@ def test_part_that_is_not_what_a_new_reading_gives_is_read_again(
     layout: Path,
     tmp_path: Path,
     reading: Reading,
-    caplog: pytest.LogCaptureFixture,
+    caplog: Caplog,
 ) -> None:
     stopped(layout, tmp_path / "x.zarr")
     reading.fails = ""
@@ -373,7 +362,7 @@ def test_part_that_is_not_what_a_new_reading_gives_is_read_again(
 
 
 def test_cell_type_that_is_gone_is_dropped_and_named(
-    layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+    layout: Path, tmp_path: Path, reading: Reading, caplog: Caplog
 ) -> None:
     stopped(layout, tmp_path / "x.zarr")
     shutil.rmtree(layout / "E001")
@@ -383,7 +372,7 @@ def test_cell_type_that_is_gone_is_dropped_and_named(
     assert tree(tmp_path / "x.zarr") == built(layout, tmp_path / "y.zarr")
 
 
-def snapshots(monkeypatch: pytest.MonkeyPatch, place: Path, into: Path, work: Callable) -> int:
+def snapshots(monkeypatch: Patch, place: Path, into: Path, work: Callable) -> int:
     """Copies of `place` as it is before each file operation of the main thread.
 
     A process that is killed leaves one of these, or one with a file more or less in a folder that
@@ -415,7 +404,7 @@ def snapshots(monkeypatch: pytest.MonkeyPatch, place: Path, into: Path, work: Ca
 
 @pytest.mark.parametrize("replacing", [False, True])
 def test_killed_at_any_moment_the_next_process_ends_in_the_same_bytes(
-    replacing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    replacing: bool, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     root = tmp_path / "layout"
     write_cell_type(root, "E001")
@@ -455,7 +444,7 @@ def test_killed_at_any_moment_the_next_process_ends_in_the_same_bytes(
 
 
 def test_finished_dataset_has_nothing_to_resume(
-    layout: Path, tmp_path: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+    layout: Path, tmp_path: Path, reading: Reading, caplog: Caplog
 ) -> None:
     output = tmp_path / "x.zarr"
     build_deepchrome_on_disk(layout, output, cell_types=["E001"], resume=True)  # begins
@@ -498,11 +487,3 @@ def test_overwrite_discards_what_was_read(layout: Path, tmp_path: Path, reading:
     build_deepchrome_on_disk(layout, tmp_path / "x.zarr", overwrite=True)
     assert reading == ["E001", "E002", "E001", "E002", "E003"]
     assert tree(tmp_path / "x.zarr") == built(layout, tmp_path / "y.zarr")
-
-
-def test_second_process_is_refused(layout: Path, tmp_path: Path) -> None:
-    with (
-        only_one(tmp_path / ".x.zarr.lock"),
-        pytest.raises(OutputError, match="Another process is at work on"),
-    ):
-        build_deepchrome_on_disk(layout, tmp_path / "x.zarr", resume=True)

@@ -20,6 +20,8 @@ from simplechrome.errors import (
     OutputExistsError,
 )
 
+Patch = pytest.MonkeyPatch
+
 SIZES = {"chr1": 20_000, "chr2": 10_000}
 GENES = """gene_id\tsymbol\tchrom\ttss\tstrand
 A\ta\tchr1\t5000\t+
@@ -156,7 +158,7 @@ def test_expression_and_labels_come_along(inputs: Path) -> None:
 
 
 def test_expression_of_other_cell_types_fails_before_tracks_are_read(
-    inputs: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr(tracks, "bin_track", None)
     (inputs / "rpkm.tsv").write_text("gene_id\tZ\nA\t5\n")
@@ -174,9 +176,7 @@ def test_processes_give_the_same_dataset(inputs: Path) -> None:
     assert one.identical(two)
 
 
-def test_a_track_that_was_read_is_not_read_again(
-    inputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_track_that_was_read_is_not_read_again(inputs: Path, monkeypatch: Patch) -> None:
     whole = simplechrome.open_dataset(build(inputs))
     read: list[str] = []
     honest = tracks.bin_track
@@ -215,9 +215,7 @@ def test_ensembl_names_of_genes_are_translated(inputs: Path) -> None:
         build(inputs, overwrite=True, chrom_style="exact")
 
 
-def test_genes_of_another_genome_fail_before_reading(
-    inputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_genes_of_another_genome_fail_before_reading(inputs: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(tracks, "bin_track", None)
     (inputs / "genes.tsv").write_text(
         GENES.replace("\tchr", "\tNC_00000").replace("NC_00000om", "chrom")
@@ -233,28 +231,8 @@ def test_blacklisted_genes_are_left_out(inputs: Path) -> None:
     assert dataset["gene_id"].values.tolist() == ["B", "C", "D"]
 
 
-def test_excluded_chromosomes_are_left_out(inputs: Path) -> None:
-    dataset = simplechrome.open_dataset(build(inputs, exclude_chroms=("chr2", "chr3")))
-    assert dataset["gene_id"].values.tolist() == ["A", "B"]
-
-
 def test_missing_files_are_named_before_anything_is_written(inputs: Path) -> None:
     (inputs / "X-H3K4me3.bw").unlink()
     with pytest.raises(MissingInputError, match=r"X-H3K4me3\.bw"):
         build(inputs)
     assert not list(inputs.glob("mine*"))
-
-
-def test_marks_of_two_kinds_are_refused(inputs: Path) -> None:
-    write_bam(inputs / "x.bam", SIZES, random_reads(0, SIZES, 50))
-    with (inputs / "sheet.tsv").open("a") as sheet:
-        sheet.write("X\tH3K9me3\tx.bam\n")
-    with pytest.raises(InputFormatError, match="names reads and signal"):
-        build(inputs)
-
-
-def test_an_option_that_makes_no_sense_names_its_flag(inputs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--drop-unobserved"):
-        build(inputs, drop_unobserved=2)
-    with pytest.raises(ConfigError, match="no option --bins"):
-        build(inputs, bins=2)

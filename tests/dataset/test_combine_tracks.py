@@ -47,11 +47,6 @@ def test_scales_multiply_values_and_not_libraries() -> None:
     assert pooled.depth == 20
 
 
-def test_replicates_of_two_kinds_are_refused() -> None:
-    with pytest.raises(InputFormatError, match="reads, mean_signal"):
-        pool_replicates([track([[1]]), track([[1]], units="mean_signal")], [1, 1])
-
-
 def test_control_is_scaled_to_the_library_and_nothing_falls_below_zero() -> None:
     # The control is twice as deep: its reads count half. 5 - 2, and 1 - 3 becomes 0.
     left = subtract_control(track([[5, 1]], depth=50), track([[4, 6]], depth=100), "A H3K4me3")
@@ -65,16 +60,6 @@ def test_signal_control_is_taken_as_it_is() -> None:
     assert subtract_control(signal, control, "A").values.tolist() == [[3.0]]
 
 
-def test_control_without_reads_is_refused() -> None:
-    with pytest.raises(InputFormatError, match="control of A H3K4me3 cannot be scaled"):
-        subtract_control(track([[5]]), track([[0]], depth=0), "A H3K4me3")
-
-
-def test_control_of_another_kind_is_refused() -> None:
-    with pytest.raises(InputFormatError, match="reads and mean_signal"):
-        subtract_control(track([[5]]), track([[0]], units="mean_signal"), "A")
-
-
 def test_reads_per_million() -> None:
     result = per_million(track([[3]], depth=1_500_000), "A")
     assert result.values.tolist() == [[2.0]]
@@ -82,12 +67,19 @@ def test_reads_per_million() -> None:
     assert result.depth == 1_500_000
 
 
-def test_an_empty_library_is_refused() -> None:
-    with pytest.raises(InputFormatError, match="library size is 0"):
-        per_million(track([[3]], depth=0), "A")
-
-
 def test_counts_stay_whole_numbers() -> None:
     assert plainest(np.array([[1.0, 70_000.0]]), "reads").dtype == np.int64
     assert plainest(np.array([[1.5]]), "reads").dtype == np.float32
     assert plainest(np.array([[1.0]]), "mean_signal").dtype == np.float32
+
+
+def test_tracks_that_cannot_be_combined_are_refused() -> None:
+    reads, empty, signal = track([[5]]), track([[0]], depth=0), track([[1]], units="mean_signal")
+    with pytest.raises(InputFormatError, match="reads, mean_signal"):
+        pool_replicates([reads, signal], [1, 1])
+    with pytest.raises(InputFormatError, match="reads and mean_signal"):
+        subtract_control(reads, signal, "A")
+    with pytest.raises(InputFormatError, match="control of A H3K4me3 cannot be scaled"):
+        subtract_control(reads, empty, "A H3K4me3")
+    with pytest.raises(InputFormatError, match="library size is 0"):
+        per_million(empty, "A")

@@ -39,7 +39,7 @@ def test_genes_of_touching_fragments_are_neighbors(dataset: xr.Dataset) -> None:
     )
     graph = contact_neighbors(dataset, table)
     assert (graph.to_frame()["gene_id"] + graph.to_frame()["neighbor_id"]).tolist() == [
-        *("ab", "ac", "ba", "ca"),
+        *("ab", "ac", "ba", "ca")
     ]
     # All scores are 1: over the power law, which is 1 at 5 kb. a–b by the second contact, whose
     # middles are 102,249.5 bp apart: 20.4499; by the first it were 100,000 / 5,000 = 20.

@@ -25,10 +25,7 @@ CELLS = [f"C{k}" for k in range(6)]
 @pytest.fixture
 def dataset(place: MakePlaced) -> xr.Dataset:
     return place(
-        ("a", "chr1", 100, "+"),
-        ("b", "chr1", 400, "-"),
-        ("c", "chr2", 50, "+"),
-        ("d", "", -1, "."),
+        ("a", "chr1", 100, "+"), ("b", "chr1", 400, "-"), ("c", "chr2", 50, "+"), ("d", "", -1, ".")
     )
 
 

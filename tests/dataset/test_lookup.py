@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from simplechrome.dataset.lookup import get_gene_data, get_neighbors_data
-from simplechrome.errors import MissingCoordinatesError, UnknownGeneError
+from simplechrome.errors import UnknownGeneError
 
 MakeDataset = Callable[..., xr.Dataset]
 
@@ -112,14 +112,3 @@ def test_a_gene_without_a_place_has_no_neighbors(dataset: xr.Dataset) -> None:
     assert found.mask.tolist() == [False, False]
     assert found.gene_id.tolist() == ["", ""]
     assert (found.windows.values == 0).all()
-
-
-def test_neighbors_need_places(make_dataset: MakeDataset) -> None:
-    with pytest.raises(MissingCoordinatesError, match="--genes FILE"):
-        get_neighbors_data(make_dataset(), "g1")
-
-
-def test_looking_up_changes_nothing(dataset: xr.Dataset) -> None:
-    before = dataset.copy(deep=True)
-    get_neighbors_data(dataset, "g1").windows.values[:] = 0
-    assert dataset.identical(before)

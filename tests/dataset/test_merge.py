@@ -16,6 +16,8 @@ from simplechrome.dataset.building.arrays import GIVEN, from_arrays
 from simplechrome.dataset.building.merge import LARGE, merge, merge_outlines, outline
 from simplechrome.errors import DatasetFormatError
 
+Caplog = pytest.LogCaptureFixture
+
 MakeDataset = Callable[..., xr.Dataset]
 NAN = np.nan
 PLACES = {"a": ("chr1", 10, "+"), "b": ("chr1", 20, "-"), "c": ("chr2", 5, "."), "d": ("", -1, ".")}
@@ -135,39 +137,25 @@ def test_a_small_merge_by_hand(make_dataset: MakeDataset) -> None:
     assert merged["label"].values.tolist() == [[1, 0, -1], [-1, -1, -1]]
 
 
-def test_one_dataset_merges_into_itself(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(expression=np.ones((2, 4)), note="n", sources=[{"name": "x"}])
-    assert merge([dataset]).identical(dataset)
-
-
-def test_the_record_is_joined(make_dataset: MakeDataset) -> None:
+def test_the_record_is_joined(make_dataset: MakeDataset, caplog: Caplog) -> None:
     counts = np.ones((1, 2, 2, 1), np.uint16)
     one = make_dataset(counts, cell_types=["A"], sources=[{"name": "a"}], note="n")
     two = make_dataset(
         counts, cell_types=["B"], sources=[{"name": "b"}], note="n", assembly="hg19", label=[[0, 1]]
     )
-    three = make_dataset(counts, cell_types=["C"], note="simulated")
+    three = make_dataset(counts, cell_types=["C"], note="simulated", expression_units="TPM")
     merged = merge([one, two, three])
     assert merged.attrs["sources"] == [{"name": "a"}, {"name": "b"}]
     assert merged.attrs["note"] == "n; simulated"
     assert merged.attrs["assembly"] == "hg19"
+    assert merged["expression"].attrs["units"] == "RPKM / TPM"
+    assert "different units: RPKM, TPM" in caplog.text
     assert merged["label"].attrs["rule"] == f"median / {GIVEN}"
     assert merged["signal"].attrs["units"] == "reads"
 
 
-def test_different_units_of_expression_are_logged(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
-) -> None:
-    parts = [
-        make_dataset(np.ones((1, 1, 2, 1)), cell_types=[name], expression_units=units)
-        for name, units in (("A", "RPKM"), ("B", "TPM"))
-    ]
-    assert merge(parts)["expression"].attrs["units"] == "RPKM / TPM"
-    assert "different units: RPKM, TPM" in caplog.text
-
-
 def test_different_places_are_logged_and_the_first_is_kept(
-    make_dataset: MakeDataset, caplog: pytest.LogCaptureFixture
+    make_dataset: MakeDataset, caplog: Caplog
 ) -> None:
     genes = pd.DataFrame({"gene_id": ["g1", "g2"], "chrom": "chr1", "tss": [5, 6], "strand": "+"})
     counts = np.ones((1, 2, 2, 1))

@@ -29,6 +29,8 @@ from simplechrome.dataset.splits import (
 from simplechrome.dataset.store import open_dataset
 from simplechrome.errors import MissingCoordinatesError, MissingExpressionError, SplitError
 
+Caplog = pytest.LogCaptureFixture
+
 MakeDataset = Callable[..., xr.Dataset]
 MakePlaced = Callable[..., xr.Dataset]
 
@@ -59,12 +61,6 @@ def test_1_and_chr1_are_the_same(place: MakePlaced, names: list[str], style: str
         on(place, *names), [style.format(1)], [style.format(2)], [mitochondrion]
     )
     assert assignment.tolist() == ["test", "validation", "train", ""]
-
-
-def test_excluded_and_unplaced_genes_are_in_no_part(place: MakePlaced) -> None:
-    dataset = on(place, "chr1", "chr2", "chr3", "chrY", "")
-    parts = split_by_chromosome(dataset, ["chr1"], ["chr2"], exclude=["chrY", "chrM"])
-    assert [part["gene_id"].values.tolist() for part in parts] == [["g2"], ["g1"], ["g0"]]
 
 
 def test_genes_without_tss_or_chromosome_are_excluded(place: MakePlaced) -> None:
@@ -154,7 +150,7 @@ def test_a_single_name_is_one_chromosome_and_not_its_letters(place: MakePlaced) 
 
 
 def test_genes_without_a_place_are_counted_in_one_warning(
-    place: MakePlaced, caplog: pytest.LogCaptureFixture
+    place: MakePlaced, caplog: Caplog
 ) -> None:
     assign_by_chromosome(on(place, "chr1", "chr2", "chr3"))
     assert caplog.records == []
@@ -162,12 +158,6 @@ def test_genes_without_a_place_are_counted_in_one_warning(
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "4 of 7 genes have no place in the genome (g1, g3, g5, …)" in record.getMessage()
-
-
-def test_a_chromosome_of_unplaced_genes_only_is_not_there(place: MakePlaced) -> None:
-    dataset = place(("a", "chr1", -1, "+"), ("b", "chr2", 2, "+"), ("c", "chr3", 3, "+"))
-    with pytest.raises(SplitError, match="No gene lies on chr1"):
-        assign_by_chromosome(dataset, ["chr1"], ["chr2"])
 
 
 def test_without_places_chromosomes_cannot_be_held_out(make_dataset: MakeDataset) -> None:
@@ -297,18 +287,6 @@ def test_the_draw_is_the_expression_of_the_protocol(make_dataset: MakeDataset, s
     assert drawn.tolist() == expected.tolist()
 
 
-@given(st.randoms(), st.integers(1, 30), st.integers(0, 19))
-@settings(max_examples=20, deadline=None)
-def test_the_draw_ignores_the_order_of_genes(
-    make_dataset: MakeDataset, random: Any, n: int, seed: int
-) -> None:
-    train = make_dataset(np.zeros((1, 30, 1, 1)), label=np.ones((1, 30), int))
-    shuffled = train.isel(gene=random.sample(range(30), 30))
-    one, other = (d["gene_id"].values[draw_labels(d, n, seed)] for d in (train, shuffled))
-    assert one.tolist() == other.tolist()
-    assert len(set(one)) == n
-
-
 def test_genes_without_a_label_are_not_drawn(make_dataset: MakeDataset) -> None:
     # g1 and g3 have a label in one of the two cell types, g2 and g4 in none.
     train = make_dataset(label=np.array([[0, -1, -1, -1], [-1, -1, 1, -1]]))
@@ -344,7 +322,7 @@ def test_more_labels_than_there_are_cannot_be_drawn(
 
 @pytest.mark.real_data
 def test_e012_has_the_parts_and_labels_of_the_protocol(
-    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    shared_data: Path, tmp_path: Path, caplog: Caplog
 ) -> None:
     stored = build_deepchrome_on_disk(
         shared_data / "deepchrome_layout_E012.tar.gz",

@@ -21,6 +21,9 @@ from simplechrome.errors import (
     OutputError,
 )
 
+Caplog = pytest.LogCaptureFixture
+Patch = pytest.MonkeyPatch
+
 SIZES = {"chr1": 20_000, "chr2": 10_000}
 GENES = "gene_id\tchrom\ttss\tstrand\nA\tchr1\t5000\t+\nB\tchr2\t4000\t-\n"
 READS = [(chrom, start, 36, "+") for chrom in SIZES for start in range(3_000, 6_000, 50)]
@@ -134,7 +137,7 @@ def test_what_cannot_go_together_is_known_before_reading(
 
 
 def test_damaged_index_and_data_of_a_bigwig(
-    inputs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    inputs: Path, capfd: pytest.CaptureFixture[str], monkeypatch: Patch
 ) -> None:
     """The length of a data block, far beyond the file, which aborts the library's process; then
     a byte in the block itself.
@@ -162,9 +165,7 @@ def test_damaged_index_and_data_of_a_bigwig(
     assert "panicked" not in capfd.readouterr().err
 
 
-def test_files_that_change_after_all_are_joined(
-    inputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_change_after_all_are_joined(inputs: Path, monkeypatch: Patch) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -177,7 +178,7 @@ def test_files_that_change_after_all_are_joined(
     assert build(inputs, resume=True).max() == 2.5
 
 
-def test_changed_sheets_are_told_apart(inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_sheets_are_told_apart(inputs: Path, monkeypatch: Patch) -> None:
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -192,9 +193,7 @@ def test_changed_sheets_are_told_apart(inputs: Path, monkeypatch: pytest.MonkeyP
         build(inputs, resume=True, timeout=3)
 
 
-def test_the_folder_that_one_stands_in_is_not_replaced(
-    inputs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_that_one_stands_in_is_not_replaced(inputs: Path, monkeypatch: Patch) -> None:
     (inputs / "here").mkdir()
     monkeypatch.chdir(inputs / "here")
     for name in (".", str(inputs / "here")):
@@ -244,15 +243,13 @@ def test_a_control_is_of_the_kind_that_its_row_says(inputs: Path) -> None:
     assert build(inputs, subtract_control=True).max() > 0
 
 
-def test_excluded_chromosomes_go_by_either_name(
-    inputs: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_excluded_chromosomes_go_by_either_name(inputs: Path, caplog: Caplog) -> None:
     with caplog.at_level(logging.WARNING, logger="simplechrome"):
         assert build(inputs, exclude_chroms=("2",)).shape[1] == 1
     assert not caplog.records
 
 
-def test_each_matter_is_said_once(inputs: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_matter_is_said_once(inputs: Path, caplog: Caplog) -> None:
     write_bigwig(inputs / "x.bw", SIZES, [("chr1", 0, 20_000, 0.0), ("chr2", 0, 10_000, 0.0)])
     with caplog.at_level(logging.WARNING, logger="simplechrome"):
         build(inputs)

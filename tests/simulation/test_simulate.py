@@ -51,23 +51,14 @@ def test_dimensions_and_types_are_those_of_the_dataset(made: Simulation) -> None
     ]  # fmt: skip
 
 
-def test_every_name_says_simulated(made: Simulation) -> None:
-    assert made.cell_types == ("SIM001",)
-    assert made.genes["gene_name"].str.fullmatch(r"SIM\d+").all()
-    assert made.genes["gene_id"].iloc[6] == "ENSG00000000007"
-
-
 def test_genes_come_in_order_of_their_ids_and_splits_are_thirds_of_it(made: Simulation) -> None:
     assert made.genes["gene_id"].is_monotonic_increasing
     assert made.genes["gene_id"].is_unique
+    chrom = made.genes["chrom"].to_numpy()
+    assert (chrom[1:] == chrom[:-1]).mean() < 0.1  # not the order of the genome
     assert made.genes["published_split"].tolist() == (
         ["train"] * 1000 + ["valid"] * 1000 + ["test"] * 1000
     )
-
-
-def test_order_of_ids_is_not_the_order_of_the_genome(made: Simulation) -> None:
-    chrom = made.genes["chrom"].to_numpy()
-    assert (chrom[1:] == chrom[:-1]).mean() < 0.1
 
 
 def test_published_split_is_out_of_balance_as_the_real_one(made: Simulation) -> None:
@@ -75,11 +66,6 @@ def test_published_split_is_out_of_balance_as_the_real_one(made: Simulation) -> 
     share = pd.Series(high).groupby(made.genes["published_split"].to_numpy()).mean()
     assert share["train"] > 0.55
     assert share["test"] < 0.45
-
-
-def test_half_of_the_genes_lie_above_the_median(made: Simulation) -> None:
-    high = made.expression[0] > np.median(made.expression[0])
-    assert high.mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_expression_is_bimodal_and_often_zero() -> None:
@@ -96,14 +82,10 @@ def test_expression_is_bimodal_and_often_zero() -> None:
 
 
 def test_same_seed_gives_the_same_data() -> None:
-    assert equal(simulate(200, seed=4), simulate(200, seed=4))
-
-
-def test_another_seed_gives_other_data() -> None:
-    one, two = simulate(200, seed=4), simulate(200, seed=5)
-    assert not np.array_equal(one.signal, two.signal)
-    assert not np.array_equal(one.expression, two.expression)
-    assert not one.genes.equals(two.genes)
+    one, other = simulate(200, seed=4), simulate(200, seed=5)
+    assert equal(one, simulate(200, seed=4))
+    assert not np.array_equal(one.signal, other.signal)
+    assert not one.genes.equals(other.genes)
 
 
 def test_more_cell_types_leave_the_first_ones_alone() -> None:
@@ -143,15 +125,6 @@ def test_weights_lie_on_the_planted_bins() -> None:
     assert (weights[:57, H3K36ME3] == 0).all()
     assert weights[:, H3K27ME3].min() < 0
     assert weights[:, H3K27ME3].max() == 0
-
-
-def test_h3k4me3_tells_expression_at_planted_bins_and_not_far_upstream(made: Simulation) -> None:
-    expression = log_rpkm(made)
-    signal = np.log1p(made.signal[0, :, :, H3K4ME3])
-    at_start = correlation(expression, signal[:, 50:57].mean(axis=1))
-    far = correlation(expression, signal[:, :7].mean(axis=1))
-    assert at_start > 0.65  # E012: .75
-    assert far < 0.35
 
 
 def test_marks_have_the_sign_that_biology_gives_them(made: Simulation) -> None:
@@ -260,6 +233,8 @@ def test_neighbors_resemble_each_other_even_without_an_effect(made: Simulation) 
 
 def test_missing_marks_are_empty_and_masked() -> None:
     complete = simulate(200, 2)
+    assert complete.cell_types == ("SIM001", "SIM002")
+    assert complete.genes["gene_name"].str.fullmatch(r"SIM\d+").all()
     made = simulate(200, 2, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]})
     assert made.mark_present.tolist() == [[True] * 5, [True, True, False, True, False]]
     assert not made.signal[1, :, :, [H3K4ME1, H3K9ME3]].any()
@@ -275,11 +250,6 @@ def test_share_of_missing_tracks_leaves_each_cell_type_one() -> None:
     assert present.any(axis=1).all()
     assert present.mean() == pytest.approx(0.4, abs=0.08)
     assert simulate(5, 20, missing_marks=0.99).mark_present.sum(axis=1).tolist() == [1] * 20
-
-
-def test_a_single_missing_mark_may_be_named_without_a_list() -> None:
-    made = simulate(20, missing_marks={"SIM001": "H3K4me1"})
-    assert made.mark_present.tolist() == [[True, True, False, True, True]]
 
 
 # Options without meaning

@@ -259,10 +259,7 @@ def format_description(description: dict[str, Any]) -> str:
     if left_out:
         reasons = ", ".join(f"{count} {why}" for why, count in left_out.items())
         lines.append(f"genes dropped: {reasons}")
-    lines += [
-        "",
-        f"{'cell type':<10} {'labels':>7} {'high':>6}  mean per bin (AUROC of level)",
-    ]
+    lines += ["", f"{'cell type':<10} {'labels':>7} {'high':>6}  mean per bin (AUROC of level)"]
     for name, cell in description["cell_types"].items():
         share = cell["share_high"]
         marks = []

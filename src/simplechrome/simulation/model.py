@@ -155,12 +155,7 @@ def _h3k27me3(g: _State) -> Values:
     return height * shape * (1 - 0.3 * _bump(g.u, 0, 350))
 
 
-_PROFILES = {
-    "H3K27me3": _h3k27me3,
-    "H3K36me3": _h3k36me3,
-    "H3K4me1": _h3k4me1,
-    "H3K4me3": _h3k4me3,
-}
+_PROFILES = {"H3K27me3": _h3k27me3, "H3K36me3": _h3k36me3, "H3K4me1": _h3k4me1, "H3K4me3": _h3k4me3}
 """H3K9me3 has none: it is a matter of regions."""
 
 

@@ -20,14 +20,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from simplechrome.errors import ConfigError, OutputError, OutputExistsError, first_names
-from simplechrome.simulation.genome import (
-    FACTORS,
-    Genome,
-    Part,
-    draw_factors,
-    place_genes,
-    stream,
-)
+from simplechrome.simulation.genome import FACTORS, Genome, Part, draw_factors, place_genes, stream
 from simplechrome.simulation.model import (
     LARGEST_NEIGHBOR_EFFECT,
     MARKS,

@@ -53,12 +53,7 @@ from simplechrome.sources.genome.genes import read_genes
 from simplechrome.sources.provenance import fingerprint, read_bytes
 from simplechrome.version import __version__
 from simplechrome.work.files import REQUEST, whole_folder
-from simplechrome.work.unfinished import (
-    long_work,
-    refuse_existing,
-    settle,
-    unfinished_folder,
-)
+from simplechrome.work.unfinished import long_work, refuse_existing, settle, unfinished_folder
 
 log = logging.getLogger(__name__)
 
@@ -198,8 +193,7 @@ def _build_counts(
 
     def parts(folder: Path) -> Parts:
         outlines = with_usual_windows(
-            _read_parts(read, folder, partial(_cell_type_dataset, options=chosen)),
-            on_bad_cell_type,
+            _read_parts(read, folder, partial(_cell_type_dataset, options=chosen)), on_bad_cell_type
         )
         names = [each["cell_type"].values[0] for each in outlines]
         merged = annotate(merge_outlines(outlines), places, levels, chosen, chosen.relabel)

@@ -93,11 +93,8 @@ class TrackOptions(AnnotationOptions):
     def reading(self) -> ReadingOptions:
         """Those that the readers of tracks need."""
         rule = ReadRule(
-            count=self.count,
-            shift=self.shift,
-            min_mapping_quality=self.min_mapping_quality,
-            keep_duplicates=self.keep_duplicates,
-            keep_secondary=self.keep_secondary,
+            *(self.count, self.shift, self.min_mapping_quality),
+            *(self.keep_duplicates, self.keep_secondary),
         )
         return ReadingOptions(rule, self.gaps, self.approximate, self.timeout)
 

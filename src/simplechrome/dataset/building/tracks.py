@@ -89,10 +89,7 @@ def build_tracks_on_disk(
     chrom_aliases : table of other names of chromosomes; see `read_aliases`
     blacklist : BED of regions; genes whose windows touch one are dropped
     jobs : processes that read tracks at the same time
-    resume : resume an interrupted build: tracks that were read are not read again unless their
-        files have changed since. Options and tables must be those of the first call. Where nothing
-        was begun, begin; where it is finished, do nothing.
-    overwrite : replace a dataset that is there. Without `resume`, an unfinished build too.
+    resume, overwrite : as for `build_deepchrome_on_disk`, with tracks in place of cell types
     options : those of `TrackOptions`
 
     Raises InputFormatError, MissingInputError if a file is not there, or not what it should be;

@@ -15,17 +15,12 @@ from simplechrome.dataset.neighbors.genomic import (
     EXPONENT,
     expected_contact,
     require_places,
-    weighted_graph,
+    symmetric_graph,
 )
-from simplechrome.dataset.neighbors.graph import NeighborGraph
+from simplechrome.dataset.neighbors.graph import NeighborGraph, join_ranges
 from simplechrome.errors import InputFormatError
 from simplechrome.sources.genome.chromosomes import MatchMode, match_names
-from simplechrome.sources.relations import (
-    is_matrix,
-    matrix_chromosomes,
-    read_contacts,
-    read_matrix,
-)
+from simplechrome.sources.relations import is_matrix, matrix_chromosomes, read_contacts, read_matrix
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +64,14 @@ def contact_neighbors(
     contacts' chromosomes are not the genes'; InputFormatError if no contact joins two genes.
     """
     require_places(dataset)
-    mapped = _on_gene_chromosomes(dataset, contacts, chrom_style, name)
+    ends = ["chrom_1", "chrom_2"]
+    names = match_names(
+        *(pd.unique(contacts[ends].to_numpy().T.ravel()), _chromosomes(dataset)),
+        mode=chrom_style,
+        wanted_in=name,
+        available_in="the gene table",
+    )
+    mapped = contacts.assign(**{end: contacts[end].map(names) for end in ends}).dropna(subset=ends)
     inside = mapped["chrom_1"] == mapped["chrom_2"]
     if not inside.all():
         log.info("%d contacts between chromosomes are skipped", int((~inside).sum()))
@@ -87,35 +89,17 @@ def contact_neighbors(
             f"{reach} bp of their first and second end.",
             "check the assembly, pass a larger --reach, or use no contacts: distance alone",
         )
-    both_ways = pd.DataFrame(
-        {
-            "gene": np.concatenate([pairs["gene_1"], pairs["gene_2"]]),
-            "neighbor": np.concatenate([pairs["gene_2"], pairs["gene_1"]]),
-            "weight": np.tile(weight[pairs["contact"]], 2),
-        }
-    )
-    table = both_ways.groupby(["gene", "neighbor"])["weight"].max().reset_index()
-    gene, neighbor = table["gene"].to_numpy(), table["neighbor"].to_numpy()
+    pair = (pairs[name].to_numpy() for name in ("gene_1", "gene_2"))
+    graph = symmetric_graph(dataset, *pair, weight[pairs["contact"]], CONTACT)
     log.info(
         "%d contacts join %d pairs of genes; %d of %d genes have a neighbor",
-        *(len(mapped), len(table) // 2, np.unique(gene).size, dataset.sizes["gene"]),
+        *(len(mapped), graph.n_edges // 2, (graph.degree > 0).sum(), dataset.sizes["gene"]),
     )
-    graph = weighted_graph(dataset, gene, neighbor, table["weight"].to_numpy(), CONTACT)
     return graph if n is None else graph.first(n)
 
 
-def _on_gene_chromosomes(
-    dataset: xr.Dataset, contacts: pd.DataFrame, chrom_style: MatchMode, name: str
-) -> pd.DataFrame:
-    """Return contacts under the names of the genes' chromosomes."""
-    genes = [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
-    theirs = pd.unique(pd.concat([contacts["chrom_1"], contacts["chrom_2"]]))
-    names = match_names(
-        theirs, genes, mode=chrom_style, wanted_in=name, available_in="the gene table"
-    )
-    return contacts.assign(
-        chrom_1=contacts["chrom_1"].map(names), chrom_2=contacts["chrom_2"].map(names)
-    ).dropna(subset=["chrom_1", "chrom_2"])
+def _chromosomes(dataset: xr.Dataset) -> list[str]:
+    return [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
 
 
 def expected_scores(distance: np.ndarray, score: np.ndarray) -> np.ndarray:
@@ -147,9 +131,8 @@ def _genes_in(dataset: xr.Dataset, contacts: pd.DataFrame, end: int, reach: int)
         stop = contacts[f"end_{end}"].to_numpy()[at] + reach
         first = np.searchsorted(tss[members], start, "left")
         count = np.searchsorted(tss[members], stop, "left") - first
-        which = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        which += np.repeat(first, count)
-        parts.append(pd.DataFrame({"contact": np.repeat(at, count), "gene": members[which]}))
+        which = members[join_ranges(first, count)]
+        parts.append(pd.DataFrame({"contact": np.repeat(at, count), "gene": which}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -175,19 +158,14 @@ def neighbors_of_file(
     require_places(dataset)
     name = Path(str(path).partition("::")[0]).name
     if is_matrix(path):
-        genes = [chrom for chrom in pd.unique(dataset["chrom"].values.astype(str)) if chrom]
         names = match_names(
-            *(genes, matrix_chromosomes(path, resolution=resolution)),
+            *(_chromosomes(dataset), matrix_chromosomes(path, resolution=resolution)),
             mode=chrom_style,
             wanted_in="the gene table",
             available_in=name,
         )
-        places = pd.DataFrame(
-            {
-                "chrom": pd.Series(dataset["chrom"].values.astype(str)).map(names),
-                "pos": dataset["tss"].values,
-            }
-        ).dropna()
+        chrom = pd.Series(dataset["chrom"].values.astype(str)).map(names)
+        places = pd.DataFrame({"chrom": chrom, "pos": dataset["tss"].values}).dropna()
         contacts = read_matrix(path, places, resolution=resolution)
     else:
         contacts = read_contacts(path)

@@ -10,14 +10,9 @@ import pandas as pd
 import xarray as xr
 from scipy import sparse
 
-from simplechrome.dataset.neighbors.genomic import weighted_graph
+from simplechrome.dataset.neighbors.genomic import symmetric_graph, weighted_graph
 from simplechrome.dataset.neighbors.graph import NeighborGraph, require_number
-from simplechrome.errors import (
-    ConfigError,
-    InputFormatError,
-    MissingExpressionError,
-    first_names,
-)
+from simplechrome.errors import ConfigError, InputFormatError, MissingExpressionError, first_names
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +25,7 @@ _AT_ONCE = 2_000  # genes whose correlations with all others are in memory
 
 
 def coexpression_neighbors(
-    dataset: xr.Dataset,
-    expression: pd.DataFrame,
-    n: int = 50,
-    *,
-    leave_out: Sequence[str],
+    dataset: xr.Dataset, expression: pd.DataFrame, n: int = 50, *, leave_out: Sequence[str]
 ) -> NeighborGraph:
     """Return genes whose expression correlates over other cell types.
 
@@ -136,16 +127,8 @@ def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 5
             "translate ids of proteins or of another annotation to those of the gene table",
         )
     log.info("%d of %d pairs join two genes of the dataset", int(known.sum()), known.size)
-    table = pd.DataFrame(
-        {
-            "gene": np.concatenate([one[known], other[known]]),
-            "neighbor": np.concatenate([other[known], one[known]]),
-            "weight": np.tile(pairs["weight"].to_numpy(float)[known], 2),
-        }
-    )
-    table = table.groupby(["gene", "neighbor"])["weight"].max().reset_index()
-    gene, neighbor, weight = (table[c].to_numpy() for c in ("gene", "neighbor", "weight"))
-    graph = weighted_graph(dataset, gene, neighbor, weight, LISTED)
+    weight = pairs["weight"].to_numpy(float)[known]
+    graph = symmetric_graph(dataset, one[known], other[known], weight, LISTED)
     return graph if n is None else graph.first(n)
 
 
@@ -193,9 +176,8 @@ def set_neighbors(
     )
     together = (member @ share @ member.T).tocoo()
     other = together.row != together.col
-    graph = weighted_graph(
-        dataset, together.row[other], together.col[other], together.data[other], SETS
-    )
+    edges = (each[other] for each in (together.row, together.col, together.data))
+    graph = weighted_graph(dataset, *edges, SETS)
     return graph if n is None else graph.first(n)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from simplechrome.dataset.neighbors.graph import (
     NeighborGraph,
+    join_ranges,
     make_graph,
     rank_by,
     require_number,
@@ -56,7 +58,13 @@ def genomic_neighbors(
     `within` is given, or one is negative.
     """
     require_places(dataset)
-    _check_limits(n, within)
+    if n is None and within is None:
+        raise ConfigError(
+            "Neither a number nor a distance of neighbors is given.",
+            "pass the nearest n, all within some bp, or both",
+        )
+    require_number(n)
+    require_number(within, "distance")
     parts = [
         _on_chromosome(members, dataset["tss"].values[members], n, within)
         for members in _chromosomes(dataset)
@@ -66,16 +74,6 @@ def genomic_neighbors(
         for k in range(3)
     )
     return weighted_graph(dataset, gene, neighbor, np.ones(gene.size), GENOMIC, rank=rank)
-
-
-def _check_limits(n: int | None, within: float | None) -> None:
-    if n is None and within is None:
-        raise ConfigError(
-            "Neither a number nor a distance of neighbors is given.",
-            "pass the nearest n, all within some bp, or both",
-        )
-    require_number(n)
-    require_number(within, "distance")
 
 
 def _chromosomes(dataset: xr.Dataset) -> list[np.ndarray]:
@@ -108,7 +106,7 @@ def _on_chromosome(
         high = np.minimum(high, np.searchsorted(tss, tss + within, "right"))
     size = high - low
     gene = np.repeat(own, size)
-    neighbor = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + low[gene]
+    neighbor = join_ranges(low, size)
     other = gene != neighbor
     gene, neighbor = gene[other], neighbor[other]
     rank = rank_by(gene, np.abs(tss[neighbor] - tss[gene]), neighbor)
@@ -197,3 +195,14 @@ def weighted_graph(
         rank=rank,
         kinds=(kind,),
     )
+
+
+def symmetric_graph(
+    dataset: xr.Dataset, one: np.ndarray, other: np.ndarray, weight: np.ndarray, kind: str
+) -> NeighborGraph:
+    """Return the graph of these pairs, both ways; of a repeated pair the largest weight counts."""
+    ends = {"gene": np.concatenate([one, other]), "neighbor": np.concatenate([other, one])}
+    table = pd.DataFrame(ends | {"weight": np.tile(weight, 2)})
+    table = table.groupby(["gene", "neighbor"])["weight"].max().reset_index()
+    gene, neighbor, weight = (table[name].to_numpy() for name in table)
+    return weighted_graph(dataset, gene, neighbor, weight, kind)

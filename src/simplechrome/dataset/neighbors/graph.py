@@ -84,9 +84,7 @@ class NeighborGraph:
         """Return the graph with at most the first `n` edges of each gene and kind."""
         require_number(n)
         group = self.gene * len(self.kinds) + self.kind
-        starts = np.flatnonzero(np.diff(group, prepend=-1))
-        place = np.arange(self.n_edges) - np.repeat(starts, np.diff(starts, append=self.n_edges))
-        return self.keep(place < n)
+        return self.keep(rank_by(group, np.arange(self.n_edges)) < n)
 
     def of_kind(self, *names: str) -> NeighborGraph:
         """Return the edges of these kinds; ConfigError if there is no such kind."""
@@ -227,10 +225,14 @@ def rank_by(gene: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     """Return (edge,) the rank of each edge among those of its gene, smallest keys first."""
     order = np.lexsort((*reversed(keys), gene))
     starts = np.flatnonzero(np.diff(gene[order], prepend=-1))
-    place = np.arange(gene.size) - np.repeat(starts, np.diff(starts, append=gene.size))
     rank = np.empty(gene.size, np.int64)
-    rank[order] = place
+    rank[order] = join_ranges(np.zeros_like(starts), np.diff(starts, append=gene.size))
     return rank
+
+
+def join_ranges(start: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return the numbers of all these ranges, one after the other."""
+    return np.arange(size.sum()) + np.repeat(start - np.cumsum(size) + size, size)
 
 
 BANDS = (("0–10 kb", 0, 10_000), ("10–50 kb", 10_000, 50_000), ("50–200 kb", 50_000, 200_000))
@@ -331,8 +333,7 @@ def neighbors_elsewhere(graph: NeighborGraph, chrom: np.ndarray, seed: int = 0) 
         wrong = known & (place[donor] == place)
     size = graph.degree[donor]
     gene = np.repeat(np.arange(chrom.size), size)
-    edge = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-    edge += graph.offsets[donor][gene]
+    edge = join_ranges(graph.offsets[donor], size)
     own = graph.neighbor[edge] == gene  # a gene may be the neighbor of its donor
     gene, edge = gene[~own], edge[~own]
     parts = {name: getattr(graph, name)[edge] for name in _EDGE_ARRAYS}
