@@ -126,11 +126,9 @@ def pair_dataset(dataset: xr.Dataset, pair: Sequence[str]) -> xr.Dataset:
     dataset : with both cell types, and their expression where it is known
     pair : minuend and subtrahend
 
-    Returns
-    -------
-    One `cell_type`, named `A - B`: `change` (cell_type, gene) holds log2((A + 1) / (B + 1)) of the
-    expression, NaN where that of either is not known or no mark has data in both; `label` is 1
-    where it is above 0, 0 where it is below; marks and windows are there where both cell types
+    Returns one `cell_type`, named `A - B`: `change` (cell_type, gene) holds log2((A + 1) / (B + 1))
+    of the expression, NaN where that of either is not known or no mark has data in both; `label` is
+    1 where it is above 0, 0 where it is below; marks and windows are there where both cell types
     have them. There is no signal.
 
     Raises ConfigError if the two are the same cell type, or have no mark in common;

@@ -84,13 +84,11 @@ def _describe_mark(
 def describe(dataset: xr.Dataset) -> dict[str, Any]:
     """Return what is in a dataset, in numbers.
 
-    Returns
-    -------
-    Plain JSON: sizes, window, cell types (labels, class balance, expression, marks with their
-    mean level, enrichment within 1 kb of the TSS, the AUROC of their level alone and the mean
-    correlation of their levels with those of the same mark in other cell types), chromosomes,
-    genes without data, genes that the build dropped and why, published split, marks that look
-    exchanged (see `likely_swaps`), and `warnings`, each a sentence with advice.
+    Returns plain JSON: sizes, window, cell types (labels, class balance, expression, marks with
+    their mean level, enrichment within 1 kb of the TSS, the AUROC of their level alone and the mean
+    correlation of their levels with those of the same mark in other cell types), chromosomes, genes
+    without data, genes that the build dropped and why, published split, marks that look exchanged
+    (see `likely_swaps`), and `warnings`, each a sentence with advice.
     """
     present = present_marks(dataset)
     starts = dataset["bin_start"].values
@@ -327,10 +325,8 @@ def likely_swaps(correlations: Correlations) -> list[tuple[str, str, str]]:
     types. The clearest pair is corrected before the next is searched, since an exchanged pair
     makes those that are compared with it look wrong, too.
 
-    Returns
-    -------
-    (cell type, mark, mark). With two cell types alone it is unknown in which of them the marks
-    are exchanged: both are named.
+    Returns (cell type, mark, mark). With two cell types alone it is unknown in which of them the
+    marks are exchanged: both are named.
     """
     if correlations.n_genes < FEW_GENES:
         return []
@@ -489,12 +485,10 @@ def _coverage_advice(tracks: list[_Track]) -> list[str]:
         if track[2]["mean_per_bin"] and track[2]["share_of_empty_windows"] > _ALMOST_EMPTY
     ]
     little = [track for track in tracks if track[2]["share_observed"] < _LITTLE_DATA]
-    advice = []
-    if empty:
-        advice.append(
-            f"{_named(empty)}: hardly any window holds signal. Was the file cut off, or is it of "
-            "another genome?"
-        )
+    advice = [
+        f"{_named(empty)}: hardly any window holds signal. Was the file cut off, or is it of "
+        "another genome?"
+    ][: len(empty)]
     if little:
         least = min(track[2]["share_observed"] for track in little)
         advice.append(

@@ -21,7 +21,6 @@ from simplechrome.sources.genome.chromosomes import detect_style, translate_to_u
 
 log = logging.getLogger(__name__)
 
-
 TEST_CHROMOSOMES = ("chr1", "chr8", "chr21")
 VALIDATION_CHROMOSOMES = ("chr2", "chr9", "chr22")
 PARTS = ("train", "validation", "test")
@@ -120,9 +119,7 @@ def assign_by_chromosome(
     Names are compared after translation to UCSC style, so that `1` and `chr1` are the same.
     Genes without a place are excluded; their number is logged.
 
-    Returns
-    -------
-    (gene,) of `train`, `validation`, `test` or ``""``.
+    Returns (gene,) of `train`, `validation`, `test` or ``""``.
 
     Raises MissingCoordinatesError if the dataset has no coordinates; SplitError if a chromosome is
     in two lists, or a part is left empty.
@@ -308,17 +305,14 @@ def draw_labels(
         measured genes without a label; for `difference`, of a `pair_dataset`, those whose change
         is.
 
-    Returns
-    -------
-    (n,) int64, positions in `train`.
+    Returns (n,) int64, positions in `train`.
 
     Raises MissingExpressionError if fewer than `n` genes have a label.
     """
-    if task != "classification":
-        measured = "expression" if task == "regression" else "change"
-        known = np.isfinite(train[measured].values)
-    else:
+    if task == "classification":
         known = train["label"].values != UNKNOWN_LABEL
+    else:
+        known = np.isfinite(train["expression" if task == "regression" else "change"].values)
     labelled = np.flatnonzero(known.any(axis=0))
     if not 0 < n <= labelled.size:
         raise MissingExpressionError(

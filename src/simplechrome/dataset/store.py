@@ -166,10 +166,8 @@ class GrowingStore:
 
 def _check_whole(folder: Path) -> None:
     """Raise if a file is lost; Zarr skips a lost variable and fills in a lost chunk."""
-    folders = [part for part in sorted(folder.iterdir()) if part.is_dir()]
-    variables = [
-        part.name for part in folders if not part.name.startswith(".") and part.name != NEIGHBORS
-    ]
+    names = sorted(part.name for part in folder.iterdir() if part.is_dir())
+    variables = [name for name in names if not name.startswith(".") and name != NEIGHBORS]
     for name in variables:
         if not (folder / name / "zarr.json").is_file():
             raise FileNotFoundError(f"`{name}` has no zarr.json")
@@ -281,11 +279,9 @@ def stored_sizes(path: str | Path) -> dict[str, int]:
 def _in_memory(dataset: xr.Dataset) -> xr.Dataset:
     """Return plain Python strings, and contiguous writable arrays of numbers, as torch needs."""
     for name, variable in dataset.variables.items():
-        if variable.dtype.kind in "UT":
-            values = variable.values.astype(object)
-        elif variable.dtype.kind == "O":
+        if variable.dtype.kind == "O":
             continue
-        else:
-            values = np.require(variable.values, requirements=["C", "W"])
+        text, values = variable.dtype.kind in "UT", variable.values
+        values = values.astype(object) if text else np.require(values, requirements=["C", "W"])
         dataset[name] = (variable.dims, values, variable.attrs)
     return dataset

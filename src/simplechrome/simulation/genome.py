@@ -140,9 +140,7 @@ def draw_factors(genome: Genome, cell_type: int, seed: int) -> NDArray[np.float6
     Two genes at distance d correlate by region_share·exp(−d/REGION_LENGTH) +
     domain_share·exp(−d/DOMAIN_LENGTH), the same gene in two cell types by constant_share.
 
-    Returns
-    -------
-    (gene, factor), in the order of `FACTORS`, each of mean 0 and variance 1.
+    Returns (gene, factor), in the order of `FACTORS`, each of mean 0 and variance 1.
     """
     n_genes = genome.tss.size
     region, domain = (

@@ -298,9 +298,7 @@ def planted_weights(offset: Values, bin_size: int, marks: tuple[str, ...]) -> Va
     ----------
     offset : (bin,), middle of each bin, bp from the start
 
-    Returns
-    -------
-    (bin, mark), log2 RPKM per unit of log(1 + reads per 100 bp).
+    Returns (bin, mark), log2 RPKM per unit of log(1 + reads per 100 bp).
     """
     result = np.zeros((offset.size, len(marks)))
     for mark, start, end, weight in PLANTED:
@@ -321,9 +319,7 @@ def neighbor_level(
     level : (gene,), in genomic order
     band : smallest distance between starts, and the first that is too large, bp
 
-    Returns
-    -------
-    Mean level of these genes, 0 where there are none, and their number; (gene,) each.
+    Returns the mean level of these genes, 0 where there are none, and their number; (gene,) each.
     """
     near, far = band
     place = genome.place

@@ -195,9 +195,7 @@ def simulate(
 
     Raises ConfigError if an option is invalid.
 
-    References
-    ----------
-    docs/explanation/simulation.md has the model and the calibration.
+    See docs/explanation/simulation.md for the model and the calibration.
     """
     check_numbers(n_genes, n_cell_types, seed, n_bins, bin_size)
     check_effects(signal_effect, neighbor_effect, neighbor_band)

@@ -99,12 +99,9 @@ def from_arrays(
             return np.full([sizes[dim] for dim in dims], fill, dtype)
         return fitting(name, values, *dims).astype(dtype)
 
-    for name, names, dim in (
-        ("cell_types", cell_types, "cell_type"),
-        ("gene_ids", gene_ids, "gene"),
-        ("marks", marks, "mark"),
-    ):
-        fitting(name, names, dim)
+    fitting("cell_types", cell_types, "cell_type")
+    fitting("gene_ids", gene_ids, "gene")
+    fitting("marks", marks, "mark")
     signal, bins_with_data = _signal_and_observed(signal)
     present = filled("mark_present", mark_present, per_mark, True, bool)
     given = bins_with_data if observed is None else observed
@@ -224,15 +221,11 @@ def label_expression(expression: np.ndarray, rule: str = "median") -> np.ndarray
         rule); `mean`; `quantile:Q`; `threshold:VALUE`; `tertiles`: the upper third is high, the
         lower third low, the middle unknown.
 
-    Returns
-    -------
-    (cell_type, gene) int8: 1 high, 0 low, -1 unknown.
+    Returns (cell_type, gene) int8: 1 high, 0 low, -1 unknown.
 
     Raises ConfigError if the rule is none of these.
 
-    References
-    ----------
-    Singh et al., Bioinformatics 2016 (DeepChrome): the median rule.
+    See Singh et al., Bioinformatics 2016 (DeepChrome): the median rule.
     """
     check_rule(rule)  # even where no cell type has expression
     label = np.full(expression.shape, UNKNOWN_LABEL, np.int8)
@@ -320,9 +313,7 @@ def match_expression(
 ) -> tuple[np.ndarray, list[str]]:
     """Return the row of each gene in an expression table, and the cell types that it lacks.
 
-    Returns
-    -------
-    (gene,), -1 where the table has no such gene; and names.
+    Returns (gene,), -1 where the table has no such gene; and names.
 
     Raises InputFormatError if the table shares no gene, or no cell type, or holds one twice.
     """

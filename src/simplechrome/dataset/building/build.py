@@ -301,8 +301,8 @@ def describe_build(folder: Path) -> str:
             return f"a dataset of {stored_sizes(folder)['cell_type']} cell types"
         except SimpleChromeError:
             return "a damaged dataset"
-    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    return first_names((name for name in names if name != PARTS), 8) or "nothing read yet"
+    names = sorted(path.name for path in folder.glob("[!.]*") if path.name != PARTS)
+    return first_names(names, 8) or "nothing read yet"
 
 
 def checksum(path: str | Path | None) -> str | None:

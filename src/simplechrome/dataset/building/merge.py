@@ -203,9 +203,8 @@ def place(dataset: xr.Dataset, row: int, merged: xr.Dataset) -> dict[str, np.nda
     row : position of the cell type in it
     merged : what `merge_outlines` gave
 
-    Returns
-    -------
-    `signal` (gene, bin, mark) and `observed` (gene, mark); 0 for genes and marks not in `dataset`.
+    Returns `signal` (gene, bin, mark) and `observed` (gene, mark); 0 for genes and marks not in
+    `dataset`.
     """
     at = pd.Index(merged["gene_id"].values).get_indexer(dataset["gene_id"].values)
     columns = pd.Index(merged["mark"].values).get_indexer(dataset["mark"].values)

@@ -264,10 +264,8 @@ def bin_part(part: Part, progress: Callable[[float], object] | None = None) -> N
         sizes=part.file.sizes,
         progress=progress,
     )
-    with np.errstate(invalid="ignore"):  # what does not fit is not whole
-        whole = track.values.astype(np.uint32)
-    with np.errstate(over="ignore"):
-        narrow = track.values.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # what does not fit is not whole
+        whole, narrow = track.values.astype(np.uint32), track.values.astype(np.float32)
     if not np.isfinite(narrow).all():
         raise InputFormatError(
             f"{part.file.path} holds values that are too large: {np.abs(track.values).max():g} in "
@@ -479,12 +477,8 @@ class Tracks(NamedTuple):
         return track, sources
 
     def _controls(self, cell_type: str, mark: str) -> list[str]:
-        used = [
-            sample.control
-            for sample in self.plan.samples
-            if (sample.cell_type, sample.mark) == (cell_type, mark) and sample.control
-        ]
-        return list(dict.fromkeys(used)) if self.options.subtract_control else []
+        named = (s.control for s in self.plan.samples if (s.cell_type, s.mark) == (cell_type, mark))
+        return list(dict.fromkeys(filter(None, named))) if self.options.subtract_control else []
 
     def _read(self, paths: list[str], role: str) -> tuple[list[BinnedTrack], list[Source]]:
         tracks, sources = [], []
@@ -533,5 +527,4 @@ class Tracks(NamedTuple):
 def _observed(part: Part) -> np.ndarray:
     """Return (gene,), the fraction of each window that has data in the track."""
     with np.load(part.kept, allow_pickle=False) as held:
-        observed: np.ndarray = held["observed"]
-    return observed
+        return np.asarray(held["observed"])

@@ -54,10 +54,8 @@ def contact_neighbors(
     chrom_style : `auto` translates chromosome names, `exact` leaves them
     name : of the contacts, for messages
 
-    Returns
-    -------
-    Edges of the kind `contact`. The weight is the score over what a power law, fitted to all
-    scores by distance, expects; where all scores are equal, or too few to fit, the law of
+    Returns edges of the kind `contact`. The weight is the score over what a power law, fitted to
+    all scores by distance, expects; where all scores are equal, or too few to fit, the law of
     `expected_contact` takes its place. Contacts between chromosomes are skipped, and counted.
 
     Raises MissingCoordinatesError if the dataset has no coordinates; GenomeMismatchError if the
@@ -89,8 +87,8 @@ def contact_neighbors(
             f"{reach} bp of their first and second end.",
             "check the assembly, pass a larger --reach, or use no contacts: distance alone",
         )
-    pair = (pairs[name].to_numpy() for name in ("gene_1", "gene_2"))
-    graph = symmetric_graph(dataset, *pair, weight[pairs["contact"]], CONTACT)
+    gene, neighbor = (pairs[name].to_numpy() for name in ("gene_1", "gene_2"))
+    graph = symmetric_graph(dataset, gene, neighbor, weight[pairs["contact"]], CONTACT)
     log.info(
         "%d contacts join %d pairs of genes; %d of %d genes have a neighbor",
         *(len(mapped), graph.n_edges // 2, (graph.degree > 0).sum(), dataset.sizes["gene"]),

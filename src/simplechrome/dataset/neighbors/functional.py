@@ -38,11 +38,9 @@ def coexpression_neighbors(
     leave_out : the cell types whose expression is to be predicted, which correlations must not use:
         they would carry the label of a test gene. Named even where the table does not hold them.
 
-    Returns
-    -------
-    Edges of the kind `coexpression`, weighted by Pearson's correlation of log2(expression + 1)
-    over the other cell types. Genes that do not vary, or that the table does not hold,
-    have no neighbors; correlations of 0 and below are no neighbors.
+    Returns edges of the kind `coexpression`, weighted by Pearson's correlation of log2(expression +
+    1) over the other cell types. Genes that do not vary, or that the table does not hold, have no
+    neighbors; correlations of 0 and below are no neighbors.
 
     Raises ConfigError if `leave_out` is empty, or `n` is negative; MissingExpressionError if too
     few cell types remain, or no gene is in the table.
@@ -111,9 +109,7 @@ def listed_neighbors(dataset: xr.Dataset, pairs: pd.DataFrame, n: int | None = 5
         counts.
     n : at most so many per gene, largest weights first; all if None
 
-    Returns
-    -------
-    Edges of the kind `listed`.
+    Returns edges of the kind `listed`.
 
     Raises InputFormatError if no pair leads from a gene of the dataset to another.
     """
@@ -148,10 +144,8 @@ def set_neighbors(
     n : at most so many per gene, largest weights first; all if None
     largest : sets of more genes of the dataset are skipped, and counted
 
-    Returns
-    -------
-    Edges of the kind `sets`. Each set that two genes share adds 1 / (its genes − 1) to the weight:
-    what is common to few counts most.
+    Returns edges of the kind `sets`. Each set that two genes share adds 1 / (its genes − 1) to the
+    weight: what is common to few counts most.
 
     Raises InputFormatError if no set holds two genes of the dataset.
     """
@@ -176,17 +170,15 @@ def set_neighbors(
     )
     together = (member @ share @ member.T).tocoo()
     other = together.row != together.col
-    edges = (each[other] for each in (together.row, together.col, together.data))
-    graph = weighted_graph(dataset, *edges, SETS)
+    gene, neighbor, weight = (x[other] for x in (together.row, together.col, together.data))
+    graph = weighted_graph(dataset, gene, neighbor, weight, SETS)
     return graph if n is None else graph.first(n)
 
 
 def find_genes(dataset: xr.Dataset, names: Sequence[str] | pd.Series) -> np.ndarray:
     """Return the row of each name: a gene_id, an id without its version, a unique gene_name.
 
-    Returns
-    -------
-    (name,) int64, -1 where no gene, or more than one, has it.
+    Returns (name,) int64, -1 where no gene, or more than one, has it.
     """
     asked = pd.Index(np.asarray(names, dtype=object).astype(str))
     ids = pd.Index(dataset["gene_id"].values.astype(str))

@@ -50,9 +50,7 @@ def genomic_neighbors(
     n : neighbors per gene, on both sides together; all if None
     within : only those up to so many bp away
 
-    Returns
-    -------
-    Edges of the kind `genomic`, of weight 1.
+    Returns edges of the kind `genomic`, of weight 1.
 
     Raises MissingCoordinatesError if the dataset has no coordinates; ConfigError if neither `n` nor
     `within` is given, or one is negative.
@@ -133,9 +131,7 @@ def power_law_neighbors(
 ) -> NeighborGraph:
     """Return nearby genes, weighted by the contact expected from distance alone.
 
-    Returns
-    -------
-    The edges of `genomic_neighbors`, of the kind `contact`, weighted by `expected_contact`.
+    Returns the edges of `genomic_neighbors`, of the kind `contact`, weighted by `expected_contact`.
 
     Raises MissingCoordinatesError, ConfigError: see `genomic_neighbors`.
     """
@@ -155,10 +151,9 @@ def edge_places(
     gene, neighbor : (edge,)
         Rows.
 
-    Returns
-    -------
-    `distance` in bp from TSS to TSS, negative upstream, NaN on other chromosomes and where places
-    are unknown; `orientation` 1 (same), -1 (opposite) or, there, 0. Strand `.` is read as plus.
+    Returns `distance` in bp from TSS to TSS, negative upstream, NaN on other chromosomes and where
+    places are unknown; `orientation` 1 (same), -1 (opposite) or, there, 0. Strand `.` is read as
+    plus.
     """
     if "tss" not in dataset.coords:
         unknown = np.full(len(gene), np.nan)

@@ -244,11 +244,9 @@ BEYOND = "200 kb and more"
 def describe_graph(graph: NeighborGraph) -> dict[str, dict[str, Any]]:
     """Return the numbers, distances and chromosomes of neighbors.
 
-    Returns
-    -------
-    By kind: edges, genes_with_neighbors, most_neighbors, share_on_same_chromosome (of edges; of
-    genomic neighbors it must be 1, and was .37 where neighbors were taken by gene number),
-    median_distance (bp, of these; None without any), bands (name → share of these edges).
+    By kind: edges, genes_with_neighbors, most_neighbors, share_on_same_chromosome (of
+    edges; of genomic neighbors it must be 1, and was .37 where neighbors were taken by gene
+    number), median_distance (bp, of these; None without any), bands (name → share of these edges).
     """
     described = {}
     for name in graph.kinds:

@@ -39,8 +39,6 @@ class TrackTransform:
     profile_ : track to (bin,)
         Mean after the logarithm.
 
-    References
-    ----------
     Smoothing and pseudo-count were chosen on validation chromosomes: docs/explanation/encoder.md.
     """
 
@@ -134,14 +132,10 @@ class TrackTransform:
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted transform as plain JSON."""
         tracks = [
-            {
-                "cell_type": cell_type,
-                "mark": mark,
-                "level": self.level_[cell_type, mark],
-                "scale": self.scale_[cell_type, mark],
-                "profile": self.profile_[cell_type, mark].tolist(),
-            }
-            for cell_type, mark in sorted(self.level_)
+            dict(zip(("cell_type", "mark"), track, strict=True))
+            | {"level": self.level_[track], "scale": self.scale_[track]}
+            | {"profile": self.profile_[track].tolist()}
+            for track in sorted(self.level_)
         ]
         return {
             "function": self.function,
