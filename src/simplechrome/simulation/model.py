@@ -325,10 +325,7 @@ def neighbor_level(
     place = genome.place
     total = np.insert(np.cumsum(level), 0, 0.0)
     after = np.searchsorted(place, place + near), np.searchsorted(place, place + far)
-    before = (
-        np.searchsorted(place, place - far, side="right"),
-        np.searchsorted(place, place - near, side="right"),
-    )
+    before = [np.searchsorted(place, place - away, side="right") for away in (far, near)]
     number = after[1] - after[0] + before[1] - before[0]
     level_sum = total[after[1]] - total[after[0]] + total[before[1]] - total[before[0]]
     mean = np.divide(level_sum, number, out=np.zeros(level.size), where=number > 0)
