@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from simplechrome import AttentiveChrome
-from simplechrome.errors import ConfigError
 from simplechrome.predictors.attentivechrome import AttentiveChromeModule
 
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -130,16 +127,3 @@ def test_cells_remember_from_the_start() -> None:
         assert bias.tolist() == [0] * width + [1] * width + [0] * 2 * width
         forget = weights["weight_hh_l0"][width : 2 * width]
         torch.testing.assert_close(forget @ forget.T, torch.eye(width))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"bin_hidden": 0}, "`bin_hidden` is invalid: found 0"),
-        ({"mark_hidden": -1}, "`mark_hidden` is invalid: found -1"),
-        ({"dropout": 1.5}, r"`dropout` is invalid: found 1\.5"),
-    ],
-)
-def test_invalid_options_are_refused(options: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        AttentiveChrome(**options).fit(np.zeros((4, 12, 2)), np.array([0, 1, 0, 1]))

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
-from simplechrome import DeepChrome
-from simplechrome.errors import ConfigError
 from simplechrome.predictors.deepchrome import DeepChromeModule
 
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -83,25 +80,3 @@ def test_values_under_a_missing_mark_have_no_influence() -> None:
     with torch.inference_mode():
         torch.testing.assert_close(module(values, present), module(other, present))
         assert not torch.equal(module(values, present), module(values, torch.ones_like(present)))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"kernel": 10, "pool": 5},
-            "12 bins.*at least 14(.|\n)*kernel of 8 or less, or a pool",
-        ),
-        ({"kernel": 20, "pool": 1}, "at least 20(.|\n)*kernel of 12 or less"),
-        ({"kernel": 2, "pool": 13}, "at least 14(.|\n)*a pool of 11 or less"),
-        ({"filters": 0}, "`filters` is invalid: found 0"),
-        ({"hidden": (4, 0)}, r"`hidden\.1` is invalid: found 0"),
-        ({"dropout": 1.0}, r"`dropout` is invalid: found 1\.0"),
-        ({"schedule": "linear"}, "found 'linear'.*'constant' or 'cosine'"),
-        ({"precision": "half"}, "found 'half'.*'float32' or 'bfloat16'"),
-        ({"min_batches": 0}, "`min_batches` is invalid: found 0"),
-    ],
-)
-def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        DeepChrome(**options).fit(np.zeros((4, 12, 2)), np.array([0, 1, 0, 1]))

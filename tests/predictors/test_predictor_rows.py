@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simplechrome.errors import InputFormatError, MissingExpressionError, UndefinedScoreError
+from simplechrome.errors import InputFormatError, MissingExpressionError
 from simplechrome.predictors.rows import (
     feature_names,
     flatten,
     known_targets,
     labelled_rows,
-    require_two_classes,
 )
 
 
@@ -50,42 +49,12 @@ def test_features_are_named_in_the_order_of_the_row() -> None:
     assert feature_names(x.drop_vars(["mark", "bin_start"])) == ["0:0", "0:1", "1:0", "1:1"]
 
 
-def test_unknown_labels_are_dropped(labelled: Callable) -> None:
-    x, y = labelled([[[1], [2]], [[3], [4]]]), labelled([[1, -1], [-1, 0]])
-    rows = labelled_rows(x, y, "classification")
-    assert (rows.x.tolist(), rows.y.tolist()) == ([[1], [4]], [1, 0])
-
-
-def test_expression_that_is_not_measured_is_dropped(labelled: Callable) -> None:
-    x, y = labelled([[[1], [2], [3]]]), labelled([[0.5, np.nan, -1.0]])
-    rows = labelled_rows(x, y, "regression")
-    assert (rows.x.tolist(), rows.y.tolist()) == ([[1], [3]], [0.5, -1.0])
-
-
 def test_labels_in_the_other_order_of_dimensions_are_turned(labelled: Callable) -> None:
     x, y = labelled([[[1], [2]], [[3], [4]]]), labelled([[1, -1], [0, 0]])
     rows = labelled_rows(x, y.transpose("gene", "cell_type"), "classification")
     assert (rows.x.ravel().tolist(), rows.y.tolist()) == ([1, 3, 4], [1, 0, 0])
     known = known_targets(y.transpose("gene", "cell_type"), "classification")
     assert known.tolist() == [True, False, True, True]
-
-
-def test_labels_of_other_genes_are_refused(labelled: Callable) -> None:
-    x, y = labelled([[[1], [2]]]), labelled([[1, 0]])
-    turned = y.isel(gene=[1, 0])
-    with pytest.raises(InputFormatError, match="not of the genes and cell types"):
-        labelled_rows(x, turned, "classification")
-
-
-def test_labels_of_other_cell_types_are_refused(labelled: Callable) -> None:
-    x, y = labelled([[[1], [2]]]), labelled([[1, 0]]).assign_coords(cell_type=["E999"])
-    with pytest.raises(InputFormatError, match="genes and cell types"):
-        labelled_rows(x, y, "classification")
-
-
-def test_labels_of_another_shape_are_refused(labelled: Callable) -> None:
-    with pytest.raises(InputFormatError, match=r"shape \(1, 3\) .*\(1, 2\)"):
-        labelled_rows(labelled([[[1], [2]]]), np.array([[1, 0, 1]]), "classification")
 
 
 @pytest.mark.parametrize(("task", "value"), [("classification", -1), ("regression", np.nan)])
@@ -95,7 +64,16 @@ def test_no_label_at_all_is_a_clear_error(labelled: Callable, task: str, value: 
     assert "--expression FILE" in caught.value.remedy
 
 
-def test_two_classes_are_needed() -> None:
-    require_two_classes(np.array([0, 1, 0]))
-    with pytest.raises(UndefinedScoreError, match=r"All 3 labels are of one class \(1\)"):
-        require_two_classes(np.array([1, 1, 1]))
+@pytest.mark.parametrize(
+    ("task", "y"), [("classification", [[1, -1, 0]]), ("regression", [[0.5, np.nan, -1.0]])]
+)
+def test_genes_without_a_target_are_dropped(labelled: Callable, task: str, y: list) -> None:
+    rows = labelled_rows(labelled([[[1], [2], [3]]]), labelled(y), task)
+    assert (rows.x.tolist(), rows.y.tolist()) == ([[1], [3]], [y[0][0], y[0][2]])
+
+
+def test_labels_of_other_genes_or_cell_types_are_refused(labelled: Callable) -> None:
+    x, y = labelled([[[1], [2]]]), labelled([[1, 0]])
+    for other in (y.isel(gene=[1, 0]), y.assign_coords(cell_type=["E999"]), np.array([[1, 0, 1]])):
+        with pytest.raises(InputFormatError, match=r"shape .* not of the genes and cell types"):
+            labelled_rows(x, other, "classification")

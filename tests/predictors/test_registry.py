@@ -45,7 +45,7 @@ def test_its_section_is_read_written_and_sent_to_other_processes(tmp_path: Path)
 def test_its_options_are_validated() -> None:
     with pytest.raises(ConfigError, match="stubbornness"):
         make_config({"predictor": {"name": "stubborn", "stubbornness": 0}})
-    with pytest.raises(ConfigError, match=r"no option .*`stubborness`"):
+    with pytest.raises(ConfigError, match=r"no option .*stubborness`"):
         make_config({"predictor": {"name": "stubborn", "stubborness": 1}})
 
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
-from sklearn.utils.estimator_checks import check_estimator
 
-from simplechrome import AttentiveChrome, DeepChrome, RawWindow, from_arrays, load_predictor
+from simplechrome import AttentiveChrome, DeepChrome, RawWindow, from_arrays
 from simplechrome.errors import InputFormatError, ModelMismatchError
 from simplechrome.metrics import auroc, pearson
 from simplechrome.predictors import network
 from simplechrome.predictors.window_network import WindowPredictor
 
-EXPECTED_TO_FAIL = {
-    "check_classifiers_one_label": "a single class is an error with advice, not a constant",
-    "check_fit2d_1sample": "one sample is one class: the same error",
-    "check_methods_subset_invariance": "float32 matrix products differ in the last digit by rows",
-}
 SMALL: dict[type[WindowPredictor], dict[str, Any]] = {
     DeepChrome: {"filters": 8, "kernel": 4, "pool": 3, "hidden": (8,), "dropout": 0.0},
     AttentiveChrome: {"bin_hidden": 4, "mark_hidden": 3, "dropout": 0.0},
@@ -71,13 +62,6 @@ def labelled(x: np.ndarray, present: np.ndarray | None = None) -> xr.DataArray:
 
 def target(y: np.ndarray) -> xr.DataArray:
     return xr.DataArray(y[None], dims=("cell_type", "gene"))
-
-
-def test_is_an_ordinary_scikit_learn_estimator() -> None:
-    estimator = make(DeepChrome, kernel=1, pool=1, epochs=8, learning_rate=0.03, batch_size=32)
-    estimator.set_params(hold_out_from=20)
-    results = check_estimator(estimator, expected_failed_checks=EXPECTED_TO_FAIL, on_skip=None)
-    assert len(results) > 50
 
 
 @CLASSES
@@ -200,74 +184,6 @@ def test_predictions_take_bounded_memory(
     fitted.module_.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     np.testing.assert_allclose(fitted.decision_function(x), whole, atol=1e-6)
     assert sizes == [20, 20, 10]
-
-
-@CLASSES
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_saved_predictor_gives_identical_predictions(
-    kind: type[WindowPredictor], task: str, tmp_path: Path
-) -> None:
-    x, y = peaks(40)
-    windows = labelled(x, np.random.default_rng(0).random((40, 2)) > 0.3)
-    fitted = make(kind, task).fit(windows, target(y.astype(float)))
-    fitted.save(tmp_path / "model")
-    loaded: Any = load_predictor(tmp_path / "model")
-    assert isinstance(loaded, kind)
-    assert repr(loaded.module_) == repr(fitted.module_)
-    xr.testing.assert_identical(loaded.predict(windows), fitted.predict(windows))
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
-        "model.json",
-        "model.safetensors",
-    ]
-
-
-@CLASSES
-def test_same_seed_gives_the_same_bits_and_another_seed_other_weights(
-    kind: type[WindowPredictor],
-) -> None:
-    x, y = peaks(50)
-    before = torch.get_rng_state(), torch.get_num_threads()
-    one, again, other = (
-        make(kind, random_state=seed, dropout=0.3, threads=2).fit(x, y).predict_proba(x)
-        for seed in (0, 0, 1)
-    )
-    np.testing.assert_array_equal(one, again)
-    assert not np.array_equal(one, other)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert torch.get_num_threads() == before[1]
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nobody catches it."""
-
-
-# Two folds of 30 rows are 2 batches an epoch, 6 in all each; the last training has 4 an epoch.
-@CLASSES
-@pytest.mark.parametrize("batch", [3, 9, 15])
-def test_fit_stopped_anywhere_ends_with_the_same_bits(
-    kind: type[WindowPredictor], batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    x, y = peaks(60)
-    x[:7, :, 0] = np.nan
-    options: dict[str, Any] = {"dropout": 0.3, "early_stopping": True}
-    expected = make(kind, **options).fit(x, y)
-    original, done = network.supervised_loss, 0
-
-    def supervised_loss(task: str) -> Any:
-        def loss(module: Any, rows: Any, warmth: float) -> Any:
-            nonlocal done
-            done += module.training
-            if done == batch and module.training:
-                raise Killed
-            return original(task)(module, rows, warmth)
-
-        return loss
-
-    with monkeypatch.context() as patch, contextlib.suppress(Killed):
-        patch.setattr(network, "supervised_loss", supervised_loss)
-        make(kind, **options).fit(x, y, checkpoints=tmp_path)
-    resumed = make(kind, **options).fit(x, y, checkpoints=tmp_path, resume=True)
-    np.testing.assert_array_equal(resumed.predict_proba(x), expected.predict_proba(x))
 
 
 @CLASSES

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState, PartialState
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
@@ -44,12 +42,6 @@ def rows(x: list[float], y: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
 def settings(**changed: object) -> TrainingSettings:
     defaults = {"epochs": 5, "batch_size": 2, "learning_rate": 0.1, "weight_decay": 0.0}
     return TrainingSettings(**{**defaults, "device": "cpu", **changed})  # type: ignore[arg-type]
-
-
-def test_slope_of_a_line_is_learned() -> None:
-    module = line()
-    train(module, squared_error, rows([1, 2, 3, 4], [2, 4, 6, 8]), settings(epochs=100))
-    assert module.weight.item() == pytest.approx(2, abs=0.01)
 
 
 def test_loss_is_the_mean_over_rows_whatever_the_last_batch() -> None:
@@ -201,12 +193,6 @@ def test_cosine_rises_over_a_tenth_and_falls_to_nothing() -> None:
     # 100 steps: the tenth step is at the full rate, half way down (step 10 + 45) at a half.
     rates = [_relative_rate("cosine", 100, step) for step in (0, 9, 10, 55, 99)]
     assert rates == pytest.approx([0.1, 1, 1, 0.5, 0], abs=1e-3)
-
-
-@given(st.integers(1, 500), st.integers(0, 499))
-def test_relative_rate_lies_between_none_and_full(steps: int, step: int) -> None:
-    assert 0 <= _relative_rate("cosine", steps, min(step, steps - 1)) <= 1
-    assert _relative_rate("constant", steps, step) == 1
 
 
 def test_checkpoints_hold_the_best_and_the_last_weights(tmp_path: Path) -> None:

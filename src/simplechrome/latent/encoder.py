@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from simplechrome.dataset.transforms.signal import SignalTransform, TransformFunction, Windows
 from simplechrome.dataset.transforms.tracks import TrackTransform
 from simplechrome.errors import ModelMismatchError
-from simplechrome.training.model_files import class_of, read_model, restoring, write_model
+from simplechrome.training.model_files import read_model, restoring, write_model
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +180,7 @@ class Encoder(BaseEstimator):
         ModelFormatError, ModelMismatchError
             If the folder is not a saved model, or one of another class.
         """
-        description, arrays = read_model(folder)
-        class_of(folder, description, {cls.__name__: cls})
+        description, arrays = read_model(folder, cls)
         with restoring(folder):
             return cls._rebuild(description, arrays)
 

@@ -49,14 +49,7 @@ class AttentiveChromeModule(nn.Module):
 
     A missing mark reads 0 and has no attention. In its place the LSTM over marks sees a learned
     vector, which starts at 0 and stays there as long as nothing is missing in training. A row
-    without any mark gets the linear unit's bias.
-
-    Parameters
-    ----------
-    n_bins, n_marks
-        Of the window.
-    bin_hidden, mark_hidden, dropout
-        See `AttentiveChrome`.
+    without any mark gets the linear unit's bias. For the parameters see `AttentiveChrome`.
     """
 
     def __init__(
@@ -171,28 +164,15 @@ class AttentiveChrome(WindowPredictor):
     module_: AttentiveChromeModule = field(init=False)
 
     def _make_network(self, n_bins: int, n_marks: int) -> nn.Module:
-        return AttentiveChromeModule(
-            n_bins,
-            n_marks,
-            bin_hidden=self.bin_hidden,
-            mark_hidden=self.mark_hidden,
-            dropout=self.dropout,
-        )
+        widths = self.bin_hidden, self.mark_hidden
+        return AttentiveChromeModule(n_bins, n_marks, *widths, self.dropout)
 
     def attention(self, x: xr.DataArray | np.ndarray) -> Attention:
         """Return the attention to the bins of each mark, and to the marks, of each gene.
 
-        Parameters
-        ----------
-        x
-            Windows, as for `predict`.
-
-        Raises
-        ------
-        ModelMismatchError
-            If the windows are not those that the predictor was fitted on.
+        It takes windows as `predict` does, and refuses the same.
         """
-        rows = self._rows(x)
+        _, rows = self._rows(x)
         bins = np.empty((len(rows), *self.window_shape_), np.float32)
         marks = np.empty((len(rows), bins.shape[2]), np.float32)
         with torch.inference_mode(), cpu_threads(self.threads):

@@ -12,7 +12,7 @@ from pydantic import Field
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import Rows, inner_folds
+from simplechrome.predictors.rows import Rows
 from simplechrome.work.settings import AtLeastTwo, Count, NotNegative, Positive
 
 log = logging.getLogger(__name__)
@@ -109,17 +109,7 @@ class BoostingPredictor(Predictor):
         return np.array([np.logaddexp(0, sign * values.ravel()).mean() for values in stages])
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
-        if validation is not None:
-            parts = [(rows, validation)]
-        else:
-            folds = inner_folds(
-                rows,
-                self.task,
-                n_folds=self.n_folds,
-                hold_out_from=self.hold_out_from,
-                seed=self.random_state,
-            )
-            parts = [(rows.at(inside), rows.at(out)) for inside, out in folds]
+        parts = [(rows, validation)] if validation else self._inner_folds(rows)
         curves = [self._losses(self._grow(inside, self.max_iter), out) for inside, out in parts]
         if curves:
             self.loss_ = np.mean(curves, axis=0)

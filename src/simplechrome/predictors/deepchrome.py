@@ -23,14 +23,8 @@ class DeepChromeModule(nn.Module):
 
     A missing mark reads 0, whatever its values are. Each filter has a weight per mark that is
     added where the mark is missing. These weights start at 0 and get no gradient as long as
-    nothing is missing in training: then a missing mark is simply 0.
-
-    Parameters
-    ----------
-    n_bins, n_marks
-        Of the window. There must be bins enough for one pooled position.
-    filters, kernel, pool, hidden, dropout
-        See `DeepChrome`.
+    nothing is missing in training: then a missing mark is simply 0. For the parameters see
+    `DeepChrome`.
 
     Raises
     ------
@@ -129,12 +123,5 @@ class DeepChrome(WindowPredictor):
     batch_size: Count = 32
 
     def _make_network(self, n_bins: int, n_marks: int) -> nn.Module:
-        return DeepChromeModule(
-            n_bins,
-            n_marks,
-            filters=self.filters,
-            kernel=self.kernel,
-            pool=self.pool,
-            hidden=tuple(self.hidden),
-            dropout=self.dropout,
-        )
+        shape = self.filters, self.kernel, self.pool
+        return DeepChromeModule(n_bins, n_marks, *shape, tuple(self.hidden), self.dropout)

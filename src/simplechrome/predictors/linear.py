@@ -11,7 +11,7 @@ from pydantic import Field
 
 from simplechrome.predictors.logistic import Line, solve_logistic
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import Rows, inner_folds
+from simplechrome.predictors.rows import Rows
 from simplechrome.work.settings import AtLeastTwo, Positive
 
 log = logging.getLogger(__name__)
@@ -155,16 +155,13 @@ class LinearPredictor(Predictor):
         self.loss_ = np.full(len(penalties), np.nan)
         if len(penalties) == 1:
             return penalties[0], penalties[0]
-        if validation is not None:
-            parts = [(self._fold(rows), validation)]
-        else:
-            folds = inner_folds(rows, self.task, n_folds=self.n_folds, seed=self.random_state)
-            if not folds:
-                log.warning(
-                    "Too few labels of one class to choose a penalty; taking C = %g", self.default_C
-                )
-                return self.default_C, self.default_C
-            parts = [(self._fold(rows.at(inside)), rows.at(out)) for inside, out in folds]
+        folds = [(rows, validation)] if validation else self._inner_folds(rows)
+        if not folds:
+            log.warning(
+                "Too few labels of one class to choose a penalty; taking C = %g", self.default_C
+            )
+            return self.default_C, self.default_C
+        parts = [(self._fold(inside), out) for inside, out in folds]
         errors = np.zeros(len(penalties))
         for step, penalty in enumerate(penalties):
             each = []

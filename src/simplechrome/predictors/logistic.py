@@ -28,12 +28,12 @@ def solve_logistic(
     start: Line | None = None,
     tolerance: float = 1e-8,
 ) -> Line:
-    """Which weights minimize the sum of the log losses and the ridge penalty?
+    """Return the weights with the least sum of log losses and ridge penalty.
 
-    ``C Σ log loss + ½ |weights|²``, the intercept free, as scikit-learn's `LogisticRegression`
-    has it. Newton's method on the whole Hessian; the problem is convex, so halving a step that
-    goes too far always ends. On 100 rows of 15 features scikit-learn takes twenty times as long,
-    nearly all of it for looking at its arguments; a benchmark of few labels fits little else.
+    ``C Σ log loss + ½ |weights|²``, the intercept free, as in scikit-learn's `LogisticRegression`.
+    Newton's method on the whole Hessian; the problem is convex, so halving a step that goes too far
+    always ends. On 100 rows of 15 features scikit-learn takes twenty times as long, nearly all of
+    it for checks of its arguments; a benchmark of few labels fits little else.
 
     Parameters
     ----------
@@ -41,10 +41,8 @@ def solve_logistic(
         Centered, or the first steps go far.
     y : (row,)
         1 or 0.
-    inverse_penalty
-        C.
-    start
-        Solution of a like problem.
+    inverse_penalty, start
+        C, and the solution of a similar problem.
     tolerance
         Largest derivative of the mean loss at which to stop. Weak penalties on separable labels
         may end at the largest number of steps instead.
@@ -77,7 +75,7 @@ def solve_logistic(
             break
         weight = probability * (1 - probability) / rows
         hessian = (design.T * weight) @ design
-        # The floor keeps the free intercept solvable where all rows are told apart with certainty.
+        # The floor keeps the free intercept solvable where all rows are separated with certainty.
         hessian[np.diag_indices_from(hessian)] += ridge + 1e-12
         step = cho_solve(cho_factor(hessian, check_finite=False), gradient, check_finite=False)
         slope, along = float(gradient @ step), design @ step

@@ -20,7 +20,7 @@ from simplechrome.predictors.neighborhood_features import NeighborhoodFeatures, 
 from simplechrome.predictors.network import NetworkPredictor
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.predictors.registry import PREDICTORS
-from simplechrome.predictors.rows import PAIR, Rows, inner_folds, known_targets, pair_coords
+from simplechrome.predictors.rows import PAIR, Rows, known_targets, pair_coords
 from simplechrome.work.settings import Count, Dropout, Positive, check_options
 
 Own = Literal["linear", "mlp", "boosting", "none"]
@@ -128,10 +128,8 @@ class NeighborhoodModule(nn.Module):
         key = self.key(other).view(shape)
         score = (query * key).sum(-1) / math.sqrt(self.width) + self.bias(edges)
         # The largest score is subtracted before the exponential; that of the empty neighbor is 0.
-        largest = torch.zeros(len(gene), self.heads, dtype=score.dtype, device=gene.device)
-        largest = largest.scatter_reduce(
-            0, row[:, None].expand_as(score), score.detach(), "amax", include_self=True
-        )
+        largest = score.new_zeros(len(gene), self.heads)
+        largest = largest.scatter_reduce(0, row[:, None].expand_as(score), score.detach(), "amax")
         weight = torch.exp(score - largest[row])
         total = torch.exp(-largest).index_add(0, row, weight)
         value = self.value(other).view(shape) * torch.sigmoid(self.gate(edges)).view(shape)
@@ -146,10 +144,8 @@ class NeighborhoodModule(nn.Module):
     def forward(self, index: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
         """Return the prediction (row,): the gene's own, `offset`, and its neighbors' change."""
         own, attended = self.attend(index)
-        pooled = torch.zeros(
-            len(index), self.heads * self.width, dtype=own.dtype, device=own.device
-        )
         weighted = (attended.share[..., None] * attended.value).flatten(1)
+        pooled = own.new_zeros(len(index), self.heads * self.width)
         pooled = pooled.index_add(0, attended.row, weighted)
         return offset + self.change(own, pooled)
 
@@ -177,12 +173,10 @@ def make_own_predictor(own: str, task: Any, seed: int, threads: int | None) -> P
     """Return the unfitted predictor of a gene from its own latents; a constant for `none`."""
     if own == "none":
         return ConstantPredictor(task)
-    predictor: Any = PREDICTORS.get(own)(task)
+    predictor: Predictor = PREDICTORS.get(own)(task)
+    known = predictor.get_params()
     changed = {"random_state": seed, "threads": threads}
-    made: Predictor = predictor.set_params(
-        **{name: value for name, value in changed.items() if name in predictor.get_params()}
-    )
-    return made
+    return predictor.set_params(**{name: v for name, v in changed.items() if name in known})
 
 
 def own_values(predictor: Predictor, latents: xr.DataArray) -> np.ndarray:
@@ -210,11 +204,8 @@ def cross_fitted_values(
         Fitted on all of these. It predicts genes without a label; copies of it, fitted on the
         other folds, predict those with one.
     latents : (cell_type, gene, latent)
-    y : (cell_type, gene)
-    validation
+    y, validation
         See `Predictor.fit`.
-    seed
-        Of the folds.
 
     Returns
     -------
@@ -305,18 +296,9 @@ class NeighborhoodPredictor(NetworkPredictor):
         checkpoints: str | Path | None = None,
         resume: bool = False,
     ) -> Self:
-        """Learn expression from genes and their neighbors; see `NetworkPredictor.fit`.
+        """Learn expression from `NeighborhoodFeatures` and labels; see `NetworkPredictor.fit`.
 
-        Parameters
-        ----------
-        x
-            `NeighborhoodFeatures` of the genes that are learned from.
-        y : (cell_type, gene)
-            Their labels; -1 (classification) or NaN (regression) where unknown.
-        validation
-            The same two of other genes: for choices, not for learning.
-        checkpoints, resume
-            Of the network; the predictor from a gene's own latents is fitted again.
+        Checkpoints are of the network; the predictor from own latents is fitted again on resuming.
         """
         check_options(self)
         features = _require_neighborhood_features(x)
@@ -342,42 +324,36 @@ class NeighborhoodPredictor(NetworkPredictor):
     def _set_table(self, features: NeighborhoodFeatures) -> None:
         of_edges = edge_features(features.graph, features.width)
         self.n_edge_features_ = of_edges.shape[1]
+        expression = features.expression
+        if expression is None:
+            expression = np.zeros((*features.latents.shape[:2], 0), np.float32)
         self._table = Table(
             torch.from_numpy(np.array(features.latents.values, np.float32)),
             torch.from_numpy(features.graph.offsets.copy()),
             torch.from_numpy(features.graph.neighbor.astype(np.int64)),
             torch.from_numpy(of_edges),
-            torch.from_numpy(
-                np.zeros((*features.latents.shape[:2], 0), np.float32)
-                if features.expression is None
-                else features.expression.copy()
-            ),
+            torch.from_numpy(expression.copy()),
         )
 
     def _fit_rows(self, rows: Rows, validation: Rows | None) -> None:
         super()._fit_rows(rows, validation)
         if validation is None and self.early_stopping:
-            folds = inner_folds(
-                rows,
-                self.task,
-                n_folds=self.n_folds,
-                hold_out_from=self.hold_out_from,
-                seed=self.random_state,
-            )
+            folds = self._inner_folds(rows)
             if len(folds) != 1:
                 return  # `_choose_epochs` has chosen, none at all perhaps
-            validation = rows.at(folds[0][1])
+            validation = folds[0][1]
         if validation is None or not self.early_stopping:
             return
         best = min(row["validation_loss"] for row in self.history_)
         if best >= self._loss_without_change(validation):
-            self._change_nothing()
+            self.epochs_ = 0
+            nn.init.zeros_(self.module_.out.weight)  # type: ignore[union-attr, arg-type]
 
-    def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
-        curve = self._held_out_losses(rows, folds)
+    def _choose_epochs(self, folds: list[tuple[Rows, Rows]]) -> int:
+        curve = self._held_out_losses(folds)
         if curve is None:
             return max(1, self.epochs // 4)
-        unchanged = np.mean([self._loss_without_change(rows.at(held)) for _, held in folds])
+        unchanged = np.mean([self._loss_without_change(held) for _, held in folds])
         return int(curve.argmin()) + 1 if curve.min() < unchanged else 0
 
     def _loss_without_change(self, rows: Rows) -> float:
@@ -386,17 +362,9 @@ class NeighborhoodPredictor(NetworkPredictor):
             return float(np.mean(np.logaddexp(0, offset) - y * offset))
         return float(np.mean(np.square((y - offset) / self.scale_)))
 
-    def _change_nothing(self) -> None:
-        self.epochs_ = 0
-        with torch.no_grad():
-            self.module_.out.weight.zero_()  # type: ignore[union-attr, operator]
-
     def _inputs(self, x: np.ndarray) -> tuple[torch.Tensor, ...]:
-        offset = (x[:, 2] - self.center_) / self.scale_
-        return (
-            torch.from_numpy(x[:, :2].astype(np.int64)),
-            torch.from_numpy(offset.astype(np.float32)),
-        )
+        offset = ((x[:, 2] - self.center_) / self.scale_).astype(np.float32)
+        return torch.from_numpy(x[:, :2].astype(np.int64)), torch.from_numpy(offset)
 
     def _see(self, x: Any) -> Any:
         if isinstance(x, xr.DataArray) and x.sizes.get("index") == 3:
@@ -406,8 +374,7 @@ class NeighborhoodPredictor(NetworkPredictor):
         if (kinds, n_latents) != (self.kinds_, self.n_latents_):
             raise ModelMismatchError(
                 f"Neighbors of the kinds {', '.join(kinds)} with {n_latents} latents are not those "
-                "of the fit: "
-                f"{', '.join(self.kinds_)} with {self.n_latents_} latents.",
+                f"of the fit: {', '.join(self.kinds_)} with {self.n_latents_} latents.",
                 "use the encoder and the neighbor graphs of the fit",
             )
         if _n_expression_features(features) != self.n_expression_:
@@ -419,18 +386,6 @@ class NeighborhoodPredictor(NetworkPredictor):
         self._set_table(features)
         self.module_.set_table(self._table)  # type: ignore[operator]
         return _index(features, own_values(self.own_, features.own))
-
-    def decision_function(self, x: Any) -> Any:
-        """Return the log odds of the higher class; see `Predictor.decision_function`."""
-        return super().decision_function(self._see(x))
-
-    def predict_proba(self, x: Any) -> Any:
-        """Return the probability of each class; see `Predictor.predict_proba`."""
-        return super().predict_proba(self._see(x))
-
-    def predict(self, x: Any) -> Any:
-        """Return the class or the expression of each gene; see `Predictor.predict`."""
-        return super().predict(self._see(x))
 
     def explain(self, x: NeighborhoodFeatures, gene_ids: list[str]) -> pd.DataFrame:
         """Return how much each neighbor moved the prediction of these genes.
@@ -480,31 +435,24 @@ class NeighborhoodPredictor(NetworkPredictor):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         numbers, arrays = super()._state()
         own_numbers, own_arrays = self.own_._state()
-        numbers |= {
-            "kinds": self.kinds_,
-            "n_latents": self.n_latents_,
-            "n_expression": self.n_expression_,
-            "n_edge_features": self.n_edge_features_,
-            "own": own_numbers,
-            "own_features": getattr(self.own_, "features_", None),
-        }
+        kept = ("kinds", "n_latents", "n_expression", "n_edge_features")
+        numbers |= {name: getattr(self, f"{name}_") for name in kept}
+        numbers |= {"own": own_numbers, "own_features": getattr(self.own_, "features_", None)}
         return numbers, arrays | {f"own.{name}": value for name, value in own_arrays.items()}
 
     def _restore(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.kinds_, self.n_latents_ = numbers["kinds"], numbers["n_latents"]
         self.n_edge_features_ = numbers["n_edge_features"]
         self.n_expression_ = numbers.get("n_expression", 0)
-        inside = {name: value for name, value in arrays.items() if name.startswith("own.")}
+        inside = {n.removeprefix("own."): v for n, v in arrays.items() if n.startswith("own.")}
         self.own_ = make_own_predictor(self.own, self.task, self.random_state, self.threads)
         if self.task == "classification":
             self.own_.classes_ = self.classes_
         self.own_.n_features_in_ = self.n_latents_
         if numbers["own_features"] is not None:
             self.own_.features_ = numbers["own_features"]
-        self.own_._restore(
-            numbers["own"], {name.removeprefix("own."): value for name, value in inside.items()}
-        )
-        super()._restore(numbers, {n: v for n, v in arrays.items() if n not in inside})
+        self.own_._restore(numbers["own"], inside)
+        super()._restore(numbers, {n: v for n, v in arrays.items() if not n.startswith("own.")})
 
 
 def _require_neighborhood_features(x: Any) -> NeighborhoodFeatures:

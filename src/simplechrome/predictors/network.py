@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from simplechrome.predictors.predictor import Predictor
-from simplechrome.predictors.rows import Rows, inner_folds
+from simplechrome.predictors.rows import Rows
 from simplechrome.training.loop import (
     Batch,
     Loss,
@@ -34,11 +34,8 @@ SCORED_AT_ONCE = 1024
 
 def supervised_loss(task: str) -> Loss:
     """Return the loss that a task minimizes: cross-entropy of the log odds, or squared error."""
-    function = (
-        nn.functional.binary_cross_entropy_with_logits
-        if task == "classification"
-        else nn.functional.mse_loss
-    )
+    classifies = task == "classification"
+    function = nn.BCEWithLogitsLoss() if classifies else nn.MSELoss()
 
     def loss(module: nn.Module, batch: Batch, warmth: float) -> Parts:
         *inputs, y = batch
@@ -56,8 +53,7 @@ class NetworkPredictor(NetworkSettings, Predictor):
     the network is then trained on all of them for as long. `early_stopping=False` does none of
     this: all labels are trained on for all `epochs`.
 
-    A subclass implements `_make_module`; where its network takes more than the features, `_inputs`
-    too.
+    A subclass implements `_make_module`, and `_inputs` where its network takes more than features.
 
     Parameters
     ----------
@@ -122,14 +118,10 @@ class NetworkPredictor(NetworkSettings, Predictor):
 
         Raises
         ------
-        UndefinedScoreError
-            If all labels are of one class.
-        MissingExpressionError
-            If no gene has a label.
-        TrainingError
-            If the loss is not finite.
-        ModelMismatchError, ModelFormatError
-            If what is to be resumed is another training, or damaged.
+        UndefinedScoreError, MissingExpressionError
+            See `Predictor.fit`.
+        TrainingError, ModelMismatchError, ModelFormatError
+            See `simplechrome.training.loop.train`.
         """
         self._checkpoints = None if checkpoints is None else Path(checkpoints)
         self._resume = resume
@@ -176,23 +168,12 @@ class NetworkPredictor(NetworkSettings, Predictor):
         if not self.early_stopping:
             self._keep(*self._train(rows, None, self.epochs, self.epochs, self._checkpoints))
             return
-        folds = []
-        if validation is None:
-            folds = inner_folds(
-                rows,
-                self.task,
-                n_folds=self.n_folds,
-                hold_out_from=self.hold_out_from,
-                seed=self.random_state,
-            )
-            if len(folds) == 1:
-                inside, out = folds[0]
-                rows, validation = rows.at(inside), rows.at(out)
-        if validation is not None:
-            trained = self._train(rows, validation, self.epochs, self.patience, self._checkpoints)
+        folds = [(rows, validation)] if validation else self._inner_folds(rows)
+        if len(folds) == 1:
+            trained = self._train(*folds[0], self.epochs, self.patience, self._checkpoints)
             self._keep(*trained)
             return
-        epochs = self._choose_epochs(rows, folds)
+        epochs = self._choose_epochs(folds)
         # A later run must not resume with what an interrupted search has chosen.
         checkpoints = None if self.interrupted_ else self._checkpoints
         self._keep(*self._train(rows, None, epochs, epochs, checkpoints))
@@ -201,23 +182,19 @@ class NetworkPredictor(NetworkSettings, Predictor):
         """Return what is subtracted from levels before they are learned."""
         return float(y.mean())
 
-    def _choose_epochs(self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]) -> int:
+    def _choose_epochs(self, folds: list[tuple[Rows, Rows]]) -> int:
         """Cross-validation: with few labels a single held-out part would decide by chance."""
-        curve = self._held_out_losses(rows, folds)
+        curve = self._held_out_losses(folds)
         # Ctrl-C ends the search, not the fit: the last training takes less than a fold's.
         return max(1, self.epochs // 4) if curve is None else int(curve.argmin()) + 1
 
-    def _held_out_losses(
-        self, rows: Rows, folds: list[tuple[np.ndarray, np.ndarray]]
-    ) -> np.ndarray | None:
+    def _held_out_losses(self, folds: list[tuple[Rows, Rows]]) -> np.ndarray | None:
         """(epoch,) mean loss of held-out rows; None if Ctrl-C came before any was there."""
         curves: list[list[float]] = []
         for number, (inside, out) in enumerate(folds, start=1):
             folder = self._checkpoints and self._checkpoints / f"fold_{number}"
             try:
-                _, result = self._train(
-                    rows.at(inside), rows.at(out), self.epochs, self.epochs, folder
-                )
+                _, result = self._train(inside, out, self.epochs, self.epochs, folder)
             except KeyboardInterrupt:
                 self.interrupted_ = True
                 break

@@ -20,12 +20,13 @@ from simplechrome.predictors.rows import (
     Rows,
     feature_names,
     flatten,
+    inner_folds,
     known_targets,
     labelled_rows,
     pair_coords,
     require_two_classes,
 )
-from simplechrome.training.model_files import class_of, read_model, restoring, write_model
+from simplechrome.training.model_files import read_model, restoring, write_model
 from simplechrome.work.settings import Task, check_options
 
 
@@ -170,11 +171,24 @@ class Predictor(BaseEstimator):
         require_two_classes(y)
         return encoded.astype(np.int8)
 
-    def _rows(self, x: xr.DataArray | np.ndarray) -> np.ndarray:
+    def _inner_folds(self, rows: Rows) -> list[tuple[Rows, Rows]]:
+        """Return the rows to learn from and those held out, of each fold; see `inner_folds`."""
+        options: Any = self
+        folds = inner_folds(
+            rows,
+            self.task,
+            n_folds=options.n_folds,
+            seed=options.random_state,
+            hold_out_from=getattr(self, "hold_out_from", np.inf),
+        )
+        return [(rows.at(inside), rows.at(out)) for inside, out in folds]
+
+    def _rows(self, x: Any) -> tuple[Any, np.ndarray]:
+        """Return what `_see` makes of the input, and its rows (row, feature), checked."""
         check_is_fitted(self)
         seen = self._see(x)
         if not isinstance(seen, xr.DataArray):
-            return np.asarray(validate_data(self, seen, reset=False, **self._checks(x)))
+            return seen, np.asarray(validate_data(self, seen, reset=False, **self._checks(x)))
         rows = flatten(seen)
         have, want = feature_names(seen), getattr(self, "features_", None)
         if rows.shape[1] != self.n_features_in_ or (want is not None and have != want):
@@ -184,34 +198,38 @@ class Predictor(BaseEstimator):
                 "fitted on.",
                 "transform the data with the encoder whose latents the predictor was fitted on",
             )
-        return rows
+        return seen, rows
+
+    def _predict(self, x: Any) -> tuple[Any, np.ndarray]:
+        seen, rows = self._rows(x)
+        return seen, self._predict_rows(rows)
 
     @available_if(_classifies)
     def decision_function(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
         """Return the log odds of the higher class, (cell_type, gene) or (row,)."""
-        return self._like(x, self._predict_rows(self._rows(x)))
+        return self._like(*self._predict(x))
 
     @available_if(_classifies)
     def predict_proba(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
         """Return the probability of each class, (cell_type, gene, label) or (row, class)."""
-        log_odds = np.asarray(self._predict_rows(self._rows(x)), dtype=np.float64)
-        high = 0.5 * (1 + np.tanh(0.5 * log_odds))  # the logistic function, without overflow
+        seen, log_odds = self._predict(x)
+        high = 0.5 * (1 + np.tanh(0.5 * np.asarray(log_odds, np.float64)))  # without overflow
         both = np.stack([1 - high, high], axis=1)
-        if not isinstance(x, xr.DataArray):
+        if not isinstance(seen, xr.DataArray):
             return both
         return xr.DataArray(
-            both.reshape(*x.shape[:2], 2),
+            both.reshape(*seen.shape[:2], 2),
             dims=(*PAIR, "label"),
-            coords=pair_coords(x) | {"label": self.classes_},
+            coords=pair_coords(seen) | {"label": self.classes_},
             name="probability",
         )
 
     def predict(self, x: xr.DataArray | np.ndarray) -> xr.DataArray | np.ndarray:
         """Return the class or the expression of each gene, (cell_type, gene) or (row,)."""
-        values = self._predict_rows(self._rows(x))
+        seen, values = self._predict(x)
         if self.task == "classification":
             values = self.classes_[(values > 0).astype(int)]
-        return self._like(x, values)
+        return self._like(seen, values)
 
     def score(self, x: xr.DataArray | np.ndarray, y: xr.DataArray | np.ndarray) -> float:
         """Return the accuracy, or R², which scikit-learn's model selection uses.
@@ -272,8 +290,7 @@ class Predictor(BaseEstimator):
         ModelFormatError, ModelMismatchError
             If the folder is not a saved model, or one of another class.
         """
-        description, arrays = read_model(folder)
-        class_of(folder, description, {cls.__name__: cls})
+        description, arrays = read_model(folder, cls)
         with restoring(folder):
             predictor = cls(**description["arguments"])
             if description["classes"] is not None:

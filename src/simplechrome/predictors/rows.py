@@ -35,12 +35,9 @@ def feature_names(x: xr.DataArray) -> list[str]:
     dims = x.dims[2:]
     names = [""]
     for dim in dims:
-        if dim in x.coords:
-            labels = [str(label) for label in x.coords[dim].values]
-        elif f"{dim}_start" in x.coords:
-            labels = [str(start) for start in x.coords[f"{dim}_start"].values]
-        else:
-            labels = [str(k) for k in range(x.sizes[dim])]
+        # Bins have no names, but starts.
+        named = next((x.coords[n].values for n in (dim, f"{dim}_start") if n in x.coords), None)
+        labels = [str(label) for label in (range(x.sizes[dim]) if named is None else named)]
         names = [f"{name}:{label}" if name else label for name in names for label in labels]
     return names
 
@@ -100,7 +97,7 @@ def flatten(x: xr.DataArray) -> np.ndarray:
 
 
 def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
-    """Return which rows have a label, or a finite expression.
+    """Return which rows have a label, or a finite expression, (row,) bool, one cell type by one.
 
     Parameters
     ----------
@@ -108,10 +105,6 @@ def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
         Labels with -1 for unknown (classification), or values with NaN for unknown.
     task
         `classification` or `regression`.
-
-    Returns
-    -------
-    (row,) bool; rows of one cell type after the other.
 
     Raises
     ------
@@ -141,7 +134,7 @@ def require_two_classes(y: np.ndarray) -> None:
     if classes.size < 2:
         only = ", ".join(map(str, classes))
         raise UndefinedScoreError(
-            f"All {y.size} labels are of one class ({only}); there is nothing to tell apart.",
+            f"All {y.size} labels are of one class ({only}); there is nothing to separate.",
             "draw more labels, or use another --seed",
         )
 
@@ -152,10 +145,8 @@ def labelled_rows(x: xr.DataArray, y: xr.DataArray | np.ndarray, task: str) -> R
     Parameters
     ----------
     x : (cell_type, gene, …)
-    y : (cell_type, gene)
-        Labels with -1 for unknown (classification), or values with NaN for unknown.
-    task
-        `classification` or `regression`.
+    y, task
+        See `known_targets`.
 
     Raises
     ------

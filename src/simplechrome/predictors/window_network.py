@@ -81,10 +81,8 @@ class WindowPredictor(NetworkPredictor):
 
         Raises
         ------
-        ModelMismatchError
-            If the features have no bins, as latents.
-        InputFormatError
-            If only some bins of a mark are NaN.
+        ModelMismatchError, InputFormatError
+            If the features have no bins, as latents, or only some bins of a mark are NaN.
         ConfigError
             If the network does not fit into the window, or an argument is out of bounds.
         """

@@ -21,7 +21,7 @@ from simplechrome.errors import ModelFormatError
 from simplechrome.work.files import whole_file
 
 LAST, BEST = "last.safetensors", "best.safetensors"
-_WEIGHTS, _BEST, _OPTIMIZER, _RANDOM = "weights/", "best/", "optimizer/", "random/"
+_PARTS = ("weights", "best", "optimizer", "random")  # of `State`, after `progress`
 
 
 class Progress(NamedTuple):
@@ -87,39 +87,25 @@ def restore_optimizer(
         parameter = parameters[int(position)]
         # Averages lie in memory as their parameter does (channels-last): in another order,
         # vectorized arithmetic may round the last digit otherwise.
-        same = value.shape == parameter.shape
-        optimizer.state[parameter][name] = (
-            torch.empty_like(parameter).detach().copy_(value) if same else value
-        )
-
-
-def _prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {prefix + name: tensor for name, tensor in tensors.items()}
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter).detach().copy_(value)
+        optimizer.state[parameter][name] = value
 
 
 def write_state(folder: str | Path, state: State) -> None:
     """Write the state of a training, whole or not at all."""
-    tensors = {
-        **_prefixed(_WEIGHTS, state.weights),
-        **_prefixed(_BEST, state.best_weights),
-        **_prefixed(_OPTIMIZER, state.optimizer),
-        **_prefixed(_RANDOM, state.random),
-    }
+    parts = zip(_PARTS, state[1:], strict=True)
+    tensors = {f"{part}/{name}": tensor for part, held in parts for name, tensor in held.items()}
     # Python's repr of a float reads back to the same float.
     header = {"progress": json.dumps(state.progress._asdict(), allow_nan=False)}
-    _write(tensors, Path(folder) / LAST, header)
-    if state.best_weights:
-        _write(state.best_weights, Path(folder) / BEST)
-
-
-def _write(
-    tensors: dict[str, torch.Tensor], target: Path, header: dict[str, str] | None = None
-) -> None:
-    with whole_file(target) as path:
-        try:
-            save_file(tensors, path, metadata=header)
-        except SafetensorError as error:  # as on a full disk; it is no OSError
-            raise OSError(str(error)) from error
+    for file, held, metadata in ((LAST, tensors, header), (BEST, state.best_weights, None)):
+        if not held:
+            continue
+        with whole_file(Path(folder) / file) as path:
+            try:
+                save_file(held, path, metadata=metadata)
+            except SafetensorError as error:  # as on a full disk; it is no OSError
+                raise OSError(str(error)) from error
 
 
 def read_state(folder: str | Path) -> State | None:
@@ -143,14 +129,11 @@ def read_state(folder: str | Path) -> State | None:
             "start again with --overwrite",
         ) from error
 
-    def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {
-            name.removeprefix(prefix): tensor
-            for name, tensor in tensors.items()
-            if name.startswith(prefix)
-        }
-
-    return State(progress, part(_WEIGHTS), part(_BEST), part(_OPTIMIZER), part(_RANDOM))
+    parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in _PARTS}
+    for key, tensor in tensors.items():
+        part, name = key.split("/", 1)
+        parts[part][name] = tensor
+    return State(progress, *parts.values())
 
 
 def epochs_done(folder: str | Path) -> int:

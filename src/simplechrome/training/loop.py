@@ -59,8 +59,7 @@ class TrainingResult(NamedTuple):
 def cpu_threads(threads: int | None) -> Iterator[None]:
     """Run with this number of CPU threads, and restore it afterwards; None changes nothing.
 
-    On cores that others use as well, more than one thread may be ten times slower: threads wait
-    for each other spinning.
+    On shared cores more than one thread may be ten times slower: threads wait for each other.
     """
     before = torch.get_num_threads()
     if threads is not None:
@@ -91,12 +90,8 @@ def _seed(seed: int) -> None:
 
 def devices() -> list[str]:
     """Return the devices that are available, the fastest first."""
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    return [name for name, has in there.items() if has]
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return [*(name for name, has in there.items() if has), "cpu"]
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
@@ -123,11 +118,6 @@ def make_accelerator(settings: TrainingSettings) -> Accelerator:
     # Precision is set by autocast below, not here: Accelerate keeps it for the whole process,
     # and two models of one process may differ in it.
     return Accelerator(cpu=settings.device == "cpu", mixed_precision="no")
-
-
-def _batches(n: int, size: int, order: torch.Tensor) -> Iterator[torch.Tensor]:
-    for start in range(0, n, size):
-        yield order[start : start + size]
 
 
 def _relative_rate(schedule: str, steps: int, step: int) -> float:
@@ -166,9 +156,7 @@ class _Training:
         # The whole set fits any device (18,421 windows: 37 MB), so batches are cut there rather
         # than collated row by row by a DataLoader.
         self.rows = tuple(tensor.to(device) for tensor in rows)
-        self.validation = (
-            None if validation is None else tuple(tensor.to(device) for tensor in validation)
-        )
+        self.validation = validation and tuple(tensor.to(device) for tensor in validation)
         self.order = torch.Generator().manual_seed(int(settings.seed))
         self.history: list[dict[str, float]] = []
         self.best_loss, self.best_epoch = math.inf, 0
@@ -193,11 +181,11 @@ class _Training:
         n = len(self.rows[0])
         # All processes draw the same order; each takes every k-th batch of it.
         order = torch.randperm(n, generator=self.order).to(self.accelerator.device)
-        batches = list(_batches(n, self.settings.batch_size, order))
+        batches = order.split(self.settings.batch_size)
         here, of = self.accelerator.process_index, self.accelerator.num_processes
         total = torch.zeros((), device=self.accelerator.device)
         seen = 0
-        for step, index in enumerate(batches[here::of] if of > 1 else batches):
+        for step, index in enumerate(batches[here::of]):
             done = (epoch - 1) + (step * of) / len(batches)
             warmth = min(1.0, done / self.settings.warm_up) if self.settings.warm_up else 1.0
             batch = tuple(tensor[index] for tensor in self.rows)
@@ -224,7 +212,7 @@ class _Training:
         n = len(rows[0])
         # Else a lucky draw of the noise would choose the epoch.
         with seeded(self.settings.seed):
-            for index in _batches(n, 4 * self.settings.batch_size, torch.arange(n)):
+            for index in torch.arange(n).split(4 * self.settings.batch_size):
                 for name, value in self.parts(tuple(t[index] for t in rows), 1.0).items():
                     totals[name] = totals.get(name, 0.0) + float(value) * len(index) / n
         return totals
@@ -254,11 +242,11 @@ class _Training:
         return waited or epoch >= self.settings.epochs
 
     def task(self) -> str:
-        settings = asdict(self.settings)
         # With another device or other threads the training resumes with a warning: it is then
         # equal but for the last digits.
-        for name in ("device", "threads"):
-            del settings[name]
+        settings = {
+            k: v for k, v in asdict(self.settings).items() if k not in ("device", "threads")
+        }
         settings["weights"] = {name: list(w.shape) for name, w in self.weights().items()}
         return describe_task(settings, (*self.rows, *(self.validation or ())))
 
@@ -270,14 +258,9 @@ class _Training:
         random = {"order": self.order.get_state(), "cpu": torch.get_rng_state()}
         if self._device_random() is not None:
             random["device"] = self._device_random().get_rng_state()
-        progress = Progress(
-            task,
-            self.history,
-            self.best_epoch,
-            self.best_loss if self.best_epoch else None,
-            self.steps_done,
-            torch.get_num_threads(),
-        )
+        best = self.best_loss if self.best_epoch else None
+        threads = torch.get_num_threads()
+        progress = Progress(task, self.history, self.best_epoch, best, self.steps_done, threads)
         optimizer = optimizer_arrays(self.module, self.optimizer)
         return State(progress, self.weights(), self.best_weights, optimizer, random)
 
@@ -303,13 +286,10 @@ def _resume(training: _Training, folder: Path, task: str, name: str) -> None:
             f"The checkpoint in {folder} is of another training: of other settings or other rows.",
             "repeat the first call's options on the same data, or start again with --overwrite",
         )
-    if state.progress.threads != torch.get_num_threads():
+    if (before := state.progress.threads) != (now := torch.get_num_threads()):
         log.warning(
-            "%s began with %d CPU threads and resumes with %d: sums are taken in another order, "
-            "and the result will differ in the last digits",
-            name,
-            state.progress.threads,
-            torch.get_num_threads(),
+            f"{name} began with {before} CPU threads and resumes with {now}: sums are taken in "
+            "another order, and the result will differ in the last digits"
         )
     training.resume_from(state)
     log.info("%s resumes after epoch %d", name, len(training.history))
@@ -342,14 +322,10 @@ def train(
 
     Parameters
     ----------
-    module
-        Any module.
-    loss
-        See `Loss`.
+    loss, settings
+        See `Loss` and `TrainingSettings`.
     rows, validation
         Tensors whose first dimension is the row. Without validation the last epoch counts.
-    settings
-        See `TrainingSettings`.
     checkpoints
         Folder for `best.safetensors` and `last.safetensors`, written between epochs, once a
         second at most, and at the end.
@@ -396,7 +372,7 @@ def train(
                 log.warning("%s was interrupted in its first epoch: there is nothing to keep", name)
                 raise
             interrupted = True
-    # After Ctrl-C the weights are those of half an epoch, which no state describes.
+    # After Ctrl-C the weights are those within an epoch, which no state describes.
     if kept_in and not interrupted and n_kept < len(training.history):
         write_state(kept_in, training.state(task))
     best_epoch = training.best_epoch or len(training.history)

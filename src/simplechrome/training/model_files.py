@@ -66,35 +66,28 @@ def write_model(
             f"{path} is not a saved model (it has no {DESCRIPTION}), and is not overwritten.",
             "choose another folder, or an empty one",
         )
-    text = {
-        "class": class_name,
-        "model_version": MODEL_VERSION,
-        "versions": {
-            "simplechrome": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-        **description,
-    }
+    python, numpy = platform.python_version(), np.__version__
+    versions = {"simplechrome": __version__, "python": python, "numpy": numpy}
+    text = {"class": class_name, "model_version": MODEL_VERSION, "versions": versions}
     with whole_folder(folder, overwrite=overwrite) as temporary:
         contiguous = {name: np.require(value, requirements="C") for name, value in arrays.items()}
         save_file(contiguous, temporary / ARRAYS)
         # Python's repr of a float reads back to the same float.
-        lines = json.dumps(text, indent=1, allow_nan=False, default=_plain)
+        lines = json.dumps({**text, **description}, indent=1, allow_nan=False, default=_plain)
         (temporary / DESCRIPTION).write_text(lines + "\n")
 
 
-def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the description and arrays of a saved model.
-
-    Returns
-    -------
-    The description (with `class` and `arguments`), and the arrays.
+def read_model(
+    folder: str | Path, cls: type[Any] | None = None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the description (with `class` and `arguments`) and the arrays of a saved model.
 
     Raises
     ------
     ModelFormatError
         If the folder is not a model, is incomplete, or was written by a newer version.
+    ModelMismatchError
+        If the model is not of the class `cls`, where one is given.
     """
     path = Path(folder)
     try:
@@ -112,6 +105,11 @@ def read_model(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray
             f"{path} was written by a newer version of SimpleChrome: model_version {version}, "
             f"this version reads {MODEL_VERSION} or lower.",
             "pip install --upgrade simplechrome",
+        )
+    if cls is not None and description["class"] != cls.__name__:
+        raise ModelMismatchError(
+            f"{folder} holds a model of the class {description['class']}, not {cls.__name__}.",
+            "name the folder of a model of this class",
         )
     return description, arrays
 
@@ -155,20 +153,3 @@ def load_model(folder: str | Path, *registries: Registry[Any]) -> Any:
         f"{folder} holds a model of the class {saved}, not one of {known}.",
         "name a folder with a model of this kind, or import the package that defines the class",
     )
-
-
-def class_of(folder: str | Path, description: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-    """Return the known class that a saved model is of.
-
-    Raises
-    ------
-    ModelMismatchError
-        If it is of another kind, as a predictor where an encoder is wanted.
-    """
-    name = description["class"]
-    if name not in known:
-        raise ModelMismatchError(
-            f"{folder} holds a model of the class {name}, not {' or '.join(known)}.",
-            "name the folder of a model of this class",
-        )
-    return known[name]
