@@ -1,7 +1,6 @@
 """Compare latents with the raw window under the SimpleChrome paper's own settings.
 
-    python benchmarks/paper.py e012.zarr [--labels 100,1000,all] [--draws 10] [--threads 1]
-        [--longer 50] [--permutations 50] [-o scores.csv]
+    python benchmarks/paper.py e012.zarr [--labels 100,1000,all] [--draws 10] [-o scores.csv]
 
 Test AUROC (chr1, chr8, chr21) of the paper's perceptron on the raw window and on the latents of the
 paper's autoencoder (`PaperVAE`, seed 0, all training windows), and of this program's defaults, on
@@ -13,7 +12,6 @@ epochs. Controls: permuted test labels, and labels permuted before training (100
 from __future__ import annotations
 
 import argparse
-import functools
 from typing import Any
 
 import numpy as np
@@ -25,8 +23,6 @@ from simplechrome.config.options import merge_options
 from simplechrome.metrics import auroc
 
 RAW, LATENTS = "paper MLP, raw window", "paper MLP, paper VAE"
-Methods = dict[str, tuple[str, Any]]
-"""Name of the features, and seed → unfitted predictor, of each row of the table."""
 
 
 def paper(**options: Any) -> Any:
@@ -38,15 +34,13 @@ def describe(encoder: Any, train: Any, test: Any) -> None:
     seen, windows = (encoder.transform_windows(part).values for part in (test, train))
     back = encoder._decode(encoder.transform(test).values[0])[np.newaxis]
     lost, total = (np.square(seen - b).sum((0, 1, 2)) for b in (back, windows.mean((0, 1))))
-    explained = dict(zip(encoder.marks_, (1 - lost / total).round(3), strict=True))
     print(f"\npaper VAE, {encoder.epochs} epochs: {encoder.elbo(test):.1f} nats per test gene")
-    print(f"  mean squared error {lost.sum() / seen.size:.5f}")
-    print(f"  fraction explained {1 - lost.sum() / total.sum():.3f}: {explained}")
+    print(f"  fraction explained {1 - lost.sum() / total.sum():.3f}; {(1 - lost / total).round(3)}")
     print(f"  activity {encoder.activity_.round(3)}, KL {encoder.kl_.round(2)}", flush=True)
 
 
-def prepare(split: Any, longer: int, threads: int) -> tuple[dict[str, Any], Methods]:
-    """Return train and test features by name, and the methods."""
+def prepare(split: Any, longer: int, threads: int) -> dict[str, tuple[Any, Any]]:
+    """Return each method's features (train, test), and seed → unfitted predictor."""
     encoders = {
         "paper raw": make_encoder(paper(encoder="none")),
         "paper": make_encoder(paper(threads=threads)),
@@ -67,7 +61,7 @@ def prepare(split: Any, longer: int, threads: int) -> tuple[dict[str, Any], Meth
     paper_mlp = lambda seed: make_predictor(paper(threads=threads, seed=seed))  # noqa: E731
     mlp = lambda seed: simplechrome.MLPPredictor(random_state=seed, threads=threads)  # noqa: E731
     linear = lambda seed: simplechrome.LinearPredictor(random_state=seed)  # noqa: E731
-    methods: Methods = {
+    methods = {
         RAW: ("paper raw", paper_mlp),
         LATENTS: ("paper", paper_mlp),
         "paper MLP, paper VAE standardized": ("standardized", paper_mlp),
@@ -79,7 +73,7 @@ def prepare(split: Any, longer: int, threads: int) -> tuple[dict[str, Any], Meth
         "linear, PCA": ("PCA", linear),
         f"{LATENTS} {longer} epochs": ("longer", paper_mlp),
     }
-    return features, methods
+    return {name: (features[kind], make) for name, (kind, make) in methods.items()}
 
 
 def main() -> None:
@@ -91,7 +85,7 @@ def main() -> None:
     parser.add_argument("-o", "--output")
     given = parser.parse_args()
     split = simplechrome.split_by_chromosome(simplechrome.open_dataset(given.dataset))
-    features, methods = prepare(split, given.longer, given.threads)
+    methods = prepare(split, given.longer, given.threads)
     truth, labels = split.test["label"].values.ravel(), split.train["label"]
 
     def score(name: str, count: str, seed: int, permute: bool = False) -> dict[str, Any]:
@@ -101,7 +95,7 @@ def main() -> None:
         y = labels.isel(gene=genes)
         if permute:
             y = y.copy(data=np.random.default_rng([seed, 1]).permutation(y.values, axis=1))
-        (train, test), make = features[methods[name][0]], methods[name][1]
+        (train, test), make = methods[name]
         values = np.ravel(make(seed).fit(train.isel(gene=genes), y).decision_function(test))
         chance = auroc(np.random.default_rng([seed, 2]).permutation(truth), values)
         row = {"method": name, "n_labels": len(genes), "seed": seed}
@@ -112,19 +106,19 @@ def main() -> None:
     if given.output:
         scores.to_csv(given.output, index=False)
     wide = scores.pivot(index=["n_labels", "seed"], columns="method", values="auroc")[list(methods)]
-    show = functools.partial(pd.DataFrame.to_string, float_format="{:.4f}".format)
+    pd.set_option("display.float_format", "{:.4f}".format, "display.width", 200)
     print("\ntest AUROC: mean and standard deviation over draws (all labels: over weight seeds)")
-    print(show(wide.groupby("n_labels").agg(["mean", "std"]).T))
+    print(wide.groupby("n_labels").agg(["mean", "std"]).T)
     for base in (RAW, "linear, PCA"):
         paired = wide.sub(wide[base], axis=0).groupby("n_labels").agg(["mean", "sem"])
-        print(f"\npaired difference to {base}: mean and standard error\n{show(paired.T)}")
+        print(f"\npaired difference to {base}: mean and standard error\n{paired.T}")
     control = scores.groupby("method")["permuted_test"].agg(["mean", "sem", "size"])
-    print(f"\ncontrol: the same scores, test labels permuted\n{show(control.loc[list(methods)])}")
+    print(f"\ncontrol: the same scores, test labels permuted\n{control.loc[list(methods)]}")
     seeds = range(given.permutations)
     rows = [score(name, "100", seed, permute=True) for seed in seeds for name in (RAW, LATENTS)]
     if rows:
         control = pd.DataFrame(rows).groupby("method")["auroc"].agg(["mean", "sem", "std", "size"])
-        print(f"\ncontrol: labels permuted before training, 100 labels\n{show(control)}")
+        print(f"\ncontrol: labels permuted before training, 100 labels\n{control}")
 
 
 if __name__ == "__main__":

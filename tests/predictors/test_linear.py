@@ -160,13 +160,8 @@ def test_class_with_a_single_member_gets_the_default_penalty(
     head = LinearPredictor(default_C=0.25).fit(x, np.array([0, 0, 0, 0, 0, 1]))
     assert head.C_ == 0.25
     assert "Too few labels of one class" in caplog.text
-
-
-@pytest.mark.parametrize("members", [2, 3])
-def test_class_with_few_members_gets_as_few_folds(members: int) -> None:
-    x, _ = toy(12)
-    head = LinearPredictor(Cs=(0.1, 1.0)).fit(x, (np.arange(12) < members).astype(int))
-    assert np.isfinite(head.loss_).all()
+    two = LinearPredictor(Cs=(0.1, 1.0)).fit(x, np.array([0, 0, 0, 0, 1, 1]))  # two folds
+    assert np.isfinite(two.loss_).all()
 
 
 def test_three_classes_are_refused() -> None:

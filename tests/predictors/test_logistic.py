@@ -20,12 +20,6 @@ def make(rows: int, features: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return x - x.mean(axis=0), y
 
 
-def test_without_features_the_share_of_the_classes_is_left() -> None:
-    weights, intercept = solve_logistic(np.zeros((4, 1)), np.array([1, 1, 1, 0]), 1.0)
-    assert weights.tolist() == [0]
-    assert intercept == pytest.approx(np.log(3))
-
-
 def test_two_points_by_hand() -> None:
     """Rows at -1 and 1: the weight w holds w = 2 C / (1 + exp(w)), the intercept is 0."""
     (w,), intercept = solve_logistic(np.array([[-1.0], [1.0]]), np.array([0, 1]), 0.5)

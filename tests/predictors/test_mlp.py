@@ -145,13 +145,6 @@ def test_dropout_is_off_when_predicting() -> None:
     np.testing.assert_array_equal(head.predict_proba(x), head.predict_proba(x))
 
 
-def test_no_hidden_layer_is_logistic_regression() -> None:
-    x, y = circle(50)
-    head = MLPPredictor(epochs=1, hidden=()).fit(x, y)
-    weight, bias = (p.detach().numpy() for p in head.module_.parameters())
-    np.testing.assert_allclose(head.decision_function(x), x @ weight[0] + bias, atol=1e-5)
-
-
 def test_labelled_arrays_are_stacked_and_unknown_labels_dropped(labelled: Callable) -> None:
     x, y = circle(60)
     y[:6] = -1
@@ -215,10 +208,6 @@ def test_interrupt_of_a_long_training_keeps_the_best_epoch(monkeypatch: pytest.M
     assert head.interrupted_
     assert len(head.history_) == 3
     assert 1 <= head.epochs_ <= 3
-
-
-def test_training_to_the_end_is_not_interrupted() -> None:
-    assert not MLPPredictor(epochs=1, **SMALL).fit(*circle(30)).interrupted_
 
 
 def test_search_that_ctrl_c_cut_short_is_finished_on_resume(

@@ -28,7 +28,7 @@ def test_encoder_is_none_where_none_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text(f'[predictor]\nname = "{name}"\nepochs = 3\n')
     config = merge_options(tmp_path / "run.toml", {"seed": 1})
     assert (config.encoder, config.predictor.model_dump()["epochs"]) == (encoder_config("none"), 3)
-    assert RunConfig(predictor=predictor_config("deepchrome")).encoder == encoder_config("none")
+    assert RunConfig(predictor=predictor_config(name)).encoder == encoder_config("none")
     assert merge_options(None, {}).encoder.name == "consensus"
 
 
@@ -47,7 +47,7 @@ def test_encoder_that_a_file_names_is_not_overruled(tmp_path: Path) -> None:
     assert merge_options(tmp_path / "run.toml", options).encoder.name == "none"
 
 
-def test_preset_of_the_simplechrome_paper_has_both() -> None:
+def test_presets_of_papers() -> None:
     config = merge_options(None, {"preset": "paper", "predictor": "deepchrome"})
     assert config.encoder == encoder_config("none", transform_function="maximum")
     made: Any = make_predictor(config)
@@ -58,12 +58,9 @@ def test_preset_of_the_simplechrome_paper_has_both() -> None:
     made = make_predictor(config)
     assert (made.bin_hidden, made.mark_hidden, made.dropout) == (32, 16, 0.5)
     assert (made.batch_size, made.learning_rate) == (16, 1e-4)
-
-
-def test_preset_of_the_deepchrome_paper() -> None:
     config = merge_options(None, {"preset": "deepchrome-paper", "seed": 3})
     assert config.encoder.name == "none"
-    made: Any = make_predictor(config)
+    made = make_predictor(config)
     assert (made.filters, made.kernel, made.pool, made.hidden) == (50, 10, 5, (625, 125))
     assert (made.dropout, made.random_state) == (0.5, 3)
 
@@ -83,9 +80,8 @@ def test_run_with_a_cell_type_that_lacks_marks(
 ) -> None:
     short = partial(block_bootstrap, n_resamples=30)
     monkeypatch.setattr("simplechrome.evaluation.scores.block_bootstrap", short)
-    simulation = simulate(
-        150, 2, n_bins=20, bin_size=500, missing_marks={"SIM002": ["H3K4me1", "H3K9me3"]}
-    )
+    missing = {"SIM002": ["H3K4me1", "H3K9me3"]}
+    simulation = simulate(60, 2, n_bins=20, bin_size=500, missing_marks=missing)
     dataset = from_arrays(
         simulation.signal,
         marks=simulation.marks,
@@ -100,7 +96,7 @@ def test_run_with_a_cell_type_that_lacks_marks(
     head = {"name": name, "epochs": 2, "n_folds": 2, "batch_size": 32, **small}
     config = make_config({"predictor": head, "labels": 40, "device": "cpu"})
     run = fit_run(dataset, config, tmp_path / "run")
-    assert len(run.predictions) == 300
+    assert len(run.predictions) == 120
     assert np.isfinite(run.predictions["probability"]).all()
     again = predict_with_run(run.folder, dataset)
     np.testing.assert_array_equal(again["probability"], run.predictions["probability"])

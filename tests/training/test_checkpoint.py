@@ -91,11 +91,7 @@ def test_finished_training_is_not_repeated(tmp_path: Path) -> None:
     again, repeated = run(tmp_path, resume=True, stop_at=0)
     assert repeated == result
     assert all(torch.equal(weights[name], again[name]) for name in weights)
-
-
-def test_without_resume_a_training_begins_anew(tmp_path: Path) -> None:
-    run(tmp_path)
-    with pytest.raises(Killed):
+    with pytest.raises(Killed):  # without `resume` it starts again
         run(tmp_path, stop_at=0)
 
 
@@ -106,7 +102,9 @@ def test_other_settings_are_refused(tmp_path: Path, changed: dict) -> None:
         run(tmp_path, resume=True, **changed)
 
 
-def test_other_number_of_threads_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_number_of_threads_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run(tmp_path)
     state = read_state(tmp_path)
     assert state is not None

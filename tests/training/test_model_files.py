@@ -29,10 +29,6 @@ def test_model_reads_back_as_it_was_written(model: Path) -> None:
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype
         np.testing.assert_array_equal(arrays[name], array)
-
-
-def test_model_says_what_wrote_it(model: Path) -> None:
-    description, _ = read_model(model)
     assert description["versions"]["simplechrome"] == simplechrome.__version__
     assert description["versions"]["numpy"] == np.__version__
 
@@ -55,20 +51,12 @@ def test_transposed_arrays_keep_their_order(tmp_path: Path) -> None:
 
 
 def test_numpy_numbers_in_a_description_become_plain_ones(tmp_path: Path) -> None:
-    values = {"seed": np.int64(3), "share": np.float32(0.5), "Cs": np.array([1.0, 2.0])}
+    exact = [0.1 + 0.2, 1 / 3, 5e-324, -1.7976931348623157e308]  # to the same bits
+    values = {"seed": np.int64(3), "share": np.float32(0.5), "Cs": np.array([1.0]), "exact": exact}
     write_model(tmp_path / "model", "Toy", values, ARRAYS)
     description, _ = read_model(tmp_path / "model")
-    assert {name: description[name] for name in values} == {
-        "seed": 3,
-        "share": 0.5,
-        "Cs": [1.0, 2.0],
-    }
-
-
-def test_floats_of_a_description_read_back_to_the_same_bits(tmp_path: Path) -> None:
-    values = [0.1 + 0.2, 1 / 3, 5e-324, -1.7976931348623157e308]
-    write_model(tmp_path / "model", "Toy", {"values": values}, ARRAYS)
-    assert read_model(tmp_path / "model")[0]["values"] == values
+    expected = {"seed": 3, "share": 0.5, "Cs": [1.0], "exact": exact}
+    assert {name: description[name] for name in values} == expected
 
 
 def test_object_that_is_no_number_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
@@ -106,11 +94,6 @@ def test_description_of_something_else_is_refused(model: Path, text: str) -> Non
     (model / "model.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelFormatError, match="not a whole saved model"):
         read_model(model)
-
-
-def test_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelFormatError, match="nowhere is not a whole saved model"):
-        read_model(tmp_path / "nowhere")
 
 
 def test_newer_version_is_refused_with_the_way_out(model: Path) -> None:

@@ -35,17 +35,15 @@ class BoostingPredictor(Predictor):
     max_iter
         The most trees that are tried.
     learning_rate
-        Share of each tree's prediction that is added.
-    max_leaf_nodes
-        Of each tree.
+        Fraction of each tree's prediction that is added.
+    max_leaf_nodes, max_bins
+        Of each tree, and of each feature's histogram, at most.
     min_samples_leaf
         Labels in a leaf, at least; a tenth of the labels where that is fewer.
     l2_regularization
         Of the leaves.
     max_features
-        Share of the features that each split may choose from.
-    max_bins
-        Of each feature's histogram, at most.
+        Fraction of the features that each split may choose from.
     n_folds, hold_out_from
         See above.
     random_state
@@ -80,11 +78,8 @@ class BoostingPredictor(Predictor):
     random_state: int = 0
 
     def _grow(self, rows: Rows, n_trees: int) -> Any:
-        kind = (
-            HistGradientBoostingClassifier
-            if self.task == "classification"
-            else HistGradientBoostingRegressor
-        )
+        classifies = self.task == "classification"
+        kind = HistGradientBoostingClassifier if classifies else HistGradientBoostingRegressor
         model = kind(
             max_iter=n_trees,
             learning_rate=self.learning_rate,

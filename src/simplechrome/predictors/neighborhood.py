@@ -274,15 +274,11 @@ class NeighborhoodPredictor(NetworkPredictor):
     learning_rate: Positive = 5e-3
 
     def _make_module(self) -> nn.Module:
-        module = NeighborhoodModule(
-            self.n_latents_,
-            self.n_edge_features_,
-            heads=self.heads,
-            width=self.width,
-            dropout=self.dropout,
-            n_expression=self.n_expression_,
-            see_own=self.own != "none",
-        )
+        sizes: dict[str, Any] = {
+            name: getattr(self, name) for name in ("heads", "width", "dropout")
+        }
+        sizes |= {"n_expression": self.n_expression_, "see_own": self.own != "none"}
+        module = NeighborhoodModule(self.n_latents_, self.n_edge_features_, **sizes)
         if getattr(self, "_table", None) is not None:
             module.set_table(self._table)
         return module
@@ -390,12 +386,7 @@ class NeighborhoodPredictor(NetworkPredictor):
     def explain(self, x: NeighborhoodFeatures, gene_ids: list[str]) -> pd.DataFrame:
         """Return how much each neighbor moved the prediction of these genes.
 
-        Parameters
-        ----------
-        x
-            NeighborhoodFeatures of all genes.
-        gene_ids
-            Of the genes to explain.
+        It takes NeighborhoodFeatures of all genes.
 
         Returns
         -------

@@ -50,17 +50,8 @@ def pair_coords(x: xr.DataArray) -> dict[Any, Any]:
 def pair_features(first: xr.DataArray, second: xr.DataArray, name: str) -> xr.DataArray:
     """Return the latents of each gene in two cell types, those of the first before the second's.
 
-    Parameters
-    ----------
-    first, second : (cell_type, gene, latent)
-        Of the same genes, in one cell type each.
-    name
-        Of the pair, which takes the place of the cell type.
-
-    Raises
-    ------
-    ConfigError
-        If there are no latents, but windows.
+    Both are (cell_type, gene, latent) of the same genes, in one cell type each; `name` is that of
+    the pair, which takes the place of the cell type. Windows are a ConfigError.
     """
     if first.dims[-1] != "latent" or first.ndim != 3:
         raise ConfigError(
@@ -123,13 +114,7 @@ def known_targets(y: xr.DataArray | np.ndarray, task: str) -> np.ndarray:
 
 
 def require_two_classes(y: np.ndarray) -> None:
-    """Refuse labels of a single class.
-
-    Raises
-    ------
-    UndefinedScoreError
-        If all labels are of one class.
-    """
+    """Raise an UndefinedScoreError if all labels are of one class."""
     classes = np.unique(y)
     if classes.size < 2:
         only = ", ".join(map(str, classes))

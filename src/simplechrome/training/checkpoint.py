@@ -109,13 +109,7 @@ def write_state(folder: str | Path, state: State) -> None:
 
 
 def read_state(folder: str | Path) -> State | None:
-    """Return the state that was written last; None if there is none.
-
-    Raises
-    ------
-    ModelFormatError
-        If the file is damaged.
-    """
+    """Return the state that was written last, None if there is none; refuse a damaged one."""
     path = Path(folder) / LAST
     if not path.is_file():
         return None

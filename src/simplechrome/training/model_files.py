@@ -44,16 +44,12 @@ def write_model(
 
     Parameters
     ----------
-    folder
-        Written whole or not at all.
+    folder, overwrite
+        Written whole or not at all; a model that is there is replaced only with `overwrite`.
     class_name
         Looked up among the registered classes when it is loaded.
-    description
-        Plain JSON: arguments, marks, bins, statistics.
-    arrays
-        Fitted arrays by name.
-    overwrite
-        Replace a model that is there.
+    description, arrays
+        Plain JSON (arguments, marks, bins, statistics), and fitted arrays by name.
 
     Raises
     ------
@@ -116,13 +112,7 @@ def read_model(
 
 @contextmanager
 def restoring(folder: str | Path) -> Iterator[None]:
-    """Rebuild a model from what was read; parts that do not match become one clear error.
-
-    Raises
-    ------
-    ModelFormatError
-        If the description lacks a part, or the arrays are those of another model.
-    """
+    """Rebuild a model from what was read; parts that do not match become one ModelFormatError."""
     try:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

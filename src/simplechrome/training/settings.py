@@ -18,16 +18,12 @@ class TrainingSettings:
 
     Attributes
     ----------
-    epochs
-        At most.
+    epochs, patience
+        At most; and those without a better validation loss before training stops.
     batch_size
         Rows per step; the last, shorter batch of an epoch is used too.
-    learning_rate, weight_decay
-        Of AdamW.
-    patience
-        Epochs without a better validation loss before training stops.
-    max_gradient_norm
-        Gradients longer than this are shortened to it.
+    learning_rate, weight_decay, max_gradient_norm
+        Of AdamW; gradients longer than the norm are shortened to it.
     warm_up
         Epochs over which the loss may phase parts in (KL), and before which no epoch counts as
         the best.
@@ -36,12 +32,10 @@ class TrainingSettings:
         falls to 0 along a cosine.
     seed
         Of weights, order and noise.
-    device
-        `auto` takes a GPU where there is one.
+    device, threads
+        `auto` takes a GPU where there is one; None leaves PyTorch's own number of CPU threads.
     precision
         `bfloat16` computes matrix products in bf16; weights and losses stay float32.
-    threads
-        CPU threads; None leaves PyTorch's own number.
     """
 
     epochs: int = 30
