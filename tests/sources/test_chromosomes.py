@@ -19,55 +19,20 @@ from simplechrome.sources.genome.chromosomes import (
     translate_to_ucsc,
 )
 
-
-@pytest.mark.parametrize(
-    ("name", "ucsc"),
-    [
-        ("1", "chr1"),
-        ("22", "chr22"),
-        ("X", "chrX"),
-        ("W", "chrW"),
-        ("MT", "chrM"),
-        ("Mito", "chrM"),
-        ("MtDNA", "chrM"),
-        ("2L", "chr2L"),
-        ("3R", "chr3R"),
-        ("2B", "chr2B"),
-        ("IV", "chrIV"),
-        ("XVI", "chrXVI"),
-        ("Chr1", "chr1"),
-        ("CHRX", "chrX"),
-        ("ChrM", "chrM"),
-    ],
-)
-def test_short_names_become_ucsc(name, ucsc):
-    assert translate_to_ucsc([name]) == {name: ucsc}
+UCSC = {
+    **{"1": "chr1", "22": "chr22", "X": "chrX", "W": "chrW", "2L": "chr2L", "2B": "chr2B"},
+    **{"MT": "chrM", "Mito": "chrM", "MtDNA": "chrM", "IV": "chrIV", "XVI": "chrXVI"},
+    **{"Chr1": "chr1", "CHRX": "chrX", "ChrM": "chrM"},
+}
+OTHERS = ["chr1", "chrM", "chrUn_gl000220", "GL000191.1", "KI270728.1", "NC_000001.10"]
+OTHERS += ["HSCHR6_MHC_APD", "scaffold_12", "0", "100", "IIII", "Pt", ""]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "chr1",
-        "chrM",
-        "chrUn_gl000220",
-        "GL000191.1",
-        "KI270728.1",
-        "NC_000001.10",
-        "HSCHR6_MHC_APD",
-        "scaffold_12",
-        "0",
-        "100",
-        "IIII",
-        "Pt",
-        "",
-    ],
-)
-def test_other_names_stay_as_they_are(name):
-    assert translate_to_ucsc([name]) == {name: name}
-
-
-def test_translation_has_one_entry_per_distinct_name_in_order():
-    assert list(translate_to_ucsc(["X", "1", "X", "MT"])) == ["X", "1", "MT"]
+def test_short_names_become_ucsc_and_others_stay() -> None:
+    expected = UCSC | {name: name for name in OTHERS}
+    found = translate_to_ucsc([*expected, "1", "X"])
+    assert found == expected
+    assert list(found) == list(expected)  # one entry per name, in order
 
 
 @given(st.lists(st.text("chrCHR123XVIMLTt._", max_size=6)))
@@ -96,26 +61,19 @@ def match(wanted, available, **options):
     return match_names(wanted, available, wanted_in="genes.gtf.gz", available_in="a.bw", **options)
 
 
-def test_names_match_across_styles_in_both_directions():
-    assert match(["1", "MT"], ["chr1", "chrM"]) == {"1": "chr1", "MT": "chrM"}
-    assert match(["chr1", "chrM"], ["1", "MT"]) == {"chr1": "1", "chrM": "MT"}
-
-
-def test_same_name_wins_over_translation():
-    assert match(["1"], ["chr1", "1"]) == {"1": "1"}
-
-
-def test_names_without_match_are_left_out():
-    assert match(["1", "GL000191.1"], ["chr1", "chr2"]) == {"1": "chr1"}
-
-
-def test_exact_matches_equal_names_only():
-    assert match(["chr1", "2"], ["chr1", "chr2"], mode="exact") == {"chr1": "chr1"}
-
-
-def test_exact_without_match_points_to_auto():
-    with pytest.raises(GenomeMismatchError, match='"auto" in place of "exact"'):
-        match(["1"], ["chr1"], mode="exact")
+@pytest.mark.parametrize(
+    ("wanted", "available", "mode", "found"),
+    [
+        (["1", "MT"], ["chr1", "chrM"], "auto", {"1": "chr1", "MT": "chrM"}),
+        (["chr1", "chrM"], ["1", "MT"], "auto", {"chr1": "1", "chrM": "MT"}),
+        (["1"], ["chr1", "1"], "auto", {"1": "1"}),  # the same name wins
+        (["1", "GL000191.1"], ["chr1", "chr2"], "auto", {"1": "chr1"}),
+        (["chr1", "2"], ["chr1", "chr2"], "exact", {"chr1": "chr1"}),
+        ([], ["chr1"], "auto", {}),
+    ],
+)
+def test_names_match(wanted, available, mode, found):
+    assert match(wanted, available, mode=mode) == found
 
 
 def test_accessions_without_match_are_named_with_both_styles():
@@ -128,25 +86,20 @@ def test_accessions_without_match_are_named_with_both_styles():
     assert "accession" in message
 
 
-def test_different_genomes_are_named_as_the_cause():
-    with pytest.raises(GenomeMismatchError, match="same species and assembly"):
-        match(["chr1"], ["chr2L"])
-    with pytest.raises(GenomeMismatchError, match="no chromosomes at all"):
-        match(["chr1"], [])
-
-
-def test_two_available_names_for_one_chromosome_are_refused():
-    with pytest.raises(GenomeMismatchError, match="M, MT"):
-        match(["chrM"], ["M", "MT"])
-
-
-def test_nothing_wanted_matches_nothing():
-    assert match([], ["chr1"]) == {}
-
-
-def test_unknown_mode_is_refused():
+@pytest.mark.parametrize(
+    ("wanted", "available", "mode", "message"),
+    [
+        (["chr1"], ["chr2L"], "auto", "same species and assembly"),
+        (["chr1"], [], "auto", "no chromosomes at all"),
+        (["chrM"], ["M", "MT"], "auto", "M, MT"),
+        (["1"], ["chr1"], "exact", '"auto" in place of "exact"'),
+    ],
+)
+def test_names_that_do_not_match_are_refused(wanted, available, mode, message):
+    with pytest.raises(GenomeMismatchError, match=message):
+        match(wanted, available, mode=mode)
     with pytest.raises(ConfigError, match="'auto' or 'exact'"):
-        match(["1"], ["1"], mode="fuzzy")
+        match(wanted, available, mode="fuzzy")
 
 
 def test_aliases_match_accessions(tmp_path):
@@ -154,24 +107,11 @@ def test_aliases_match_accessions(tmp_path):
     path.write_text("# ucsc\tncbi\trefseq\nchr1\t1\tNC_000001.10\nchr2\t2\tNC_000002.11\n")
     aliases = read_aliases(path)
     assert aliases["NC_000002.11"] == "chr2"
-    found = match_names(
-        ["NC_000001.10", "NC_000002.11"],
-        ["chr1", "chr2"],
-        aliases=aliases,
-        wanted_in="genes",
-        available_in="track",
-    )
+    found = match(["NC_000001.10", "NC_000002.11"], ["chr1", "chr2"], aliases=aliases)
     assert found == {"NC_000001.10": "chr1", "NC_000002.11": "chr2"}
     # The other way round, to Ensembl's names, and by aliases alone.
     for mode in ("auto", "exact"):
-        found = match_names(
-            ["chr1"],
-            ["NC_000001.10"],
-            mode=mode,
-            aliases=aliases,
-            wanted_in="genes",
-            available_in="track",
-        )
+        found = match(["chr1"], ["NC_000001.10"], mode=mode, aliases=aliases)
         assert found == {"chr1": "NC_000001.10"}
 
 
@@ -179,7 +119,7 @@ def test_aliases_match_accessions(tmp_path):
     ("text", "message"),
     [("chr1\n", "single name"), ("a\tb\nc\tb\n", "two chromosomes"), ("# x\n", "holds no names")],
 )
-def test_tables_of_aliases_that_without_aliases_are_refused(tmp_path, text, message):
+def test_tables_without_aliases_are_refused(tmp_path, text, message):
     (tmp_path / "aliases.tsv").write_text(text)
     with pytest.raises(InputFormatError, match=message):
         read_aliases(tmp_path / "aliases.tsv")
@@ -189,11 +129,17 @@ HG19 = {"chr1": 249_250_621, "chr2": 243_199_373}
 HG38 = {"chr1": 248_956_422, "chr2": 242_193_529}
 
 
-def test_lengths_tell_the_assembly_under_any_name() -> None:
-    assert guess_assembly(HG19) == "hg19"
-    assert guess_assembly({"1": 248_956_422}) == "hg38"
-    assert guess_assembly({"chr1": 1000}) == ""
-    assert guess_assembly({"chr21": 48_129_895, "chrUn": 5}) == "hg19"
+@pytest.mark.parametrize(
+    ("sizes", "assembly"),
+    [
+        (HG19, "hg19"),
+        ({"1": 248_956_422}, "hg38"),
+        ({"chr1": 1000}, ""),
+        ({"chr21": 48_129_895, "chrUn": 5}, "hg19"),
+    ],
+)
+def test_assembly_by_the_lengths_of_chromosomes(sizes: dict[str, int], assembly: str) -> None:
+    assert guess_assembly(sizes) == assembly
 
 
 def test_no_two_assemblies_share_a_chromosome_of_one_length() -> None:

@@ -106,9 +106,7 @@ def test_chosen_cell_types_come_in_the_order_asked_for(expression_from):
 
 
 def test_chosen_cell_types_of_a_long_table_keep_all_genes(expression_from):
-    expression = expression_from(LONG, cell_types=["E003"])
-    assert expression.index.tolist() == ["g1", "g2"]
-    np.testing.assert_array_equal(expression["E003"], np.float32([1.5, NAN]))
+    np.testing.assert_array_equal(expression_from(LONG, cell_types=["E003"])["E003"], [1.5, NAN])
 
 
 @pytest.mark.parametrize("content", [WIDE, LONG])
@@ -160,7 +158,7 @@ def test_duplicates_of_a_long_table_are_pairs(expression_from, caplog):
         ("gene_id\ng1\n", "one column only"),
         ("g1\t1.5\t2.0\ng2\t3.5\t4.0\n", "has no header"),
         ("gene_id\tE1\tE1\ng1\t1\t2\n", "more than once in the header: E1"),
-        ("gene_id\tE1\t\ng1\t1\t2\n", "column 3 has no name"),
+        ("gene_id\tE1\t\ng1\t1\t2\n", "no name for column 3"),
         (WIDE + "\ng3\tabc\t1\n", "line 5: column 'E003' holds 'abc', not a number"),
         ("gene_id\tE1\tname\ng1\t1\tA\n", "'name' holds 'A'(.|\n)*column of text"),
         ("gene_id;E1\ng1;1,5\n", "holds '1,5'(.|\n)*decimal commas"),

@@ -70,10 +70,6 @@ def test_bed_is_half_open_and_minus_strand_tss_is_last_base(genes_from):
     assert genes["strand"].tolist() == ["+", "-", "."]
 
 
-def test_bed_may_be_separated_by_spaces(genes_from):
-    assert genes_from("chr1 10 20 g1 0 -\n")["tss"].tolist() == [19]
-
-
 @pytest.mark.parametrize("content", [TABLE, BED, GTF])
 def test_format_is_recognized_by_content_whatever_the_name(genes_from, content):
     for name in ("genes.bed", "genes.gtf.gz", "genes"):
@@ -92,12 +88,6 @@ def test_ensembl_names_are_translated_and_logged(genes_from, caplog):
 def test_exact_leaves_names(genes_from, caplog):
     with caplog.at_level(logging.INFO):
         assert genes_from(GTF, chrom_style="exact")["chrom"].tolist() == ["1"]
-    assert not caplog.records
-
-
-def test_nothing_is_logged_of_a_file_in_order(genes_from, caplog):
-    with caplog.at_level(logging.INFO):
-        genes_from(TABLE)
     assert not caplog.records
 
 

@@ -67,17 +67,16 @@ def read_arrays(path: str | Path) -> ArrayCounts:
     arrays = _load(path, data)
     counts, marks, gene_id = (arrays[key] for key in KEYS)
     found = ", ".join(f"{key} {arrays[key].shape}" for key in KEYS)
+    problem = ""
     if (counts.ndim, marks.ndim, gene_id.ndim) != (3, 1, 1):
-        problem = f"{path}: an array has a wrong number of dimensions ({found})."
+        problem = "an array has a wrong number of dimensions"
     elif counts.shape != (gene_id.size, counts.shape[1], marks.size):
-        problem = f"{path}: the shapes of the arrays do not fit together ({found})."
+        problem = "the shapes of the arrays do not fit together"
     elif counts.size == 0:
-        problem = f"{path} holds no counts ({found})."
-    else:
-        problem = ""
+        problem = "it holds no counts"
     if problem:
         raise InputFormatError(
-            problem,
+            f"{path}: {problem} ({found}).",
             "store counts (gene, bin, mark), marks (mark,) and gene_id (gene,); numpy.transpose "
             "changes the order of dimensions",
         )
@@ -93,13 +92,9 @@ def read_arrays(path: str | Path) -> ArrayCounts:
 def _load(path: Path, data: bytes) -> dict[str, np.ndarray]:
     """The three arrays; nothing is unpickled."""
     how = f"write it by numpy.savez with {', '.join(KEYS)}"
-    if not data:
-        raise InputFormatError(f"{path} is empty.", how)
     if not data.startswith(b"PK"):
         raise InputFormatError(
-            f"{path} is not a .npz file: it begins with {data[:8]!r}, as a single array (.npy) or "
-            "another format.",
-            how,
+            f"{path} is {'not a .npz file' if data else 'empty'}: it begins with {data[:8]!r}.", how
         )
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -161,7 +156,7 @@ def _compact(counts: np.ndarray, path: Path) -> np.ndarray:
             f"{path}: counts does not hold numbers but {counts.dtype}.", "store integers or floats"
         )
     is_float = counts.dtype.kind == "f"
-    n_bad = int((~np.isfinite(counts)).sum()) if is_float else 0
+    n_bad = int((~np.isfinite(counts)).sum())
     if n_bad:
         raise InputFormatError(
             f"{path}: {n_bad:,} of {counts.size:,} counts are not finite.",

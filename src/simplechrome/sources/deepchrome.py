@@ -165,11 +165,7 @@ def read_changed(
     Files that were read before are only compared by their checksums, which takes a tenth of the
     time. All else is as for `read_deepchrome`.
 
-    Parameters
-    ----------
-    known
-        Cell types that were read before, each with its `sources` (see `CellTypeCounts`).
-
+    `known` holds cell types that were read before, each with its `sources`.
     """
     wanted = [cell_types] if isinstance(cell_types, str) else cell_types
     if wanted is not None and len(wanted) == 0:
@@ -311,16 +307,8 @@ def _report_balance(counts: CellTypeCounts) -> None:
 def parse_counts(data: bytes, name: str) -> SplitCounts:
     """Return the counts and labels of a CSV.
 
-    Parameters
-    ----------
-    data
-        The whole file. Empty lines, CRLF line ends and a byte-order mark are harmless.
-    name
-        Its name, for messages.
-
-    Returns
-    -------
-    Genes in the file's order; counts in uint16, or float32 where one is above 65,535.
+    Genes are in the file's order; counts in uint16, or float32 where one is above 65,535. Empty
+    lines, CRLF line ends and a byte-order mark are harmless.
 
     Raises
     ------
@@ -351,11 +339,6 @@ def read_columns(data: bytes, name: str) -> Columns:
 
     A first line that names gene, bin or label is a header, and names the marks.
     Without one the columns are gene, bin, the five published marks and label.
-
-    Raises
-    ------
-    InputFormatError
-        If the file is empty, or the header lacks a column or names one twice.
     """
     if not data:
         raise InputFormatError(

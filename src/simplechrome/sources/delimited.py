@@ -6,6 +6,7 @@ import csv
 import logging
 import re
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,17 +59,10 @@ def tidy_gene_ids(gene_ids: list[str], source: str, *, strip_version: bool) -> l
 class DelimitedTable:
     """The columns and rows of a text.
 
-    Attributes
-    ----------
-    name
-        The file's name, for messages.
-    columns
-        One name per column that has a meaning; a column that is empty because rows end in
-        a delimiter is not among them. "" for row names that have no header.
-    rows, line_numbers
-        The lines that hold data, and where they stand in the file, from 1.
-    n_fields
-        Number of fields in every row, at least that of the columns.
+    columns : one name per column that has a meaning, "" for row names that have no header; a
+        column that is empty because rows end in a delimiter is not among them
+    rows, line_numbers : the lines that hold data, and where they stand in the file, from 1
+    n_fields : in every row, at least as many as columns
     """
 
     name: str
@@ -89,12 +83,7 @@ class DelimitedTable:
     def read(
         self, texts: Sequence[int], numbers: Sequence[int] = ()
     ) -> tuple[list[Any], NDArray[np.float32]]:
-        """Return the values of some columns.
-
-        Parameters
-        ----------
-        texts, numbers
-            Positions of columns to read as text and as numbers.
+        """Return the columns at these positions, read as text and as numbers.
 
         Returns
         -------
@@ -126,17 +115,14 @@ class DelimitedTable:
                     strings_can_be_null=False,
                 ),
             )
+            n_rows, reason = len(table), "a quotation mark is not closed"
         except pa.ArrowInvalid as error:
             self._raise_first_non_number(numbers)
+            n_rows, reason = 0, str(error)
+        if n_rows != len(self.rows):
             raise InputFormatError(
-                f"{self.name} cannot be read as a table: {error}.",
+                f"{self.name} cannot be read as a table of {len(self.rows)} rows: {reason}.",
                 "look for a damaged line, or a quotation mark that is not closed",
-            ) from error
-        if len(table) != len(self.rows):
-            raise InputFormatError(
-                f"{self.name} has {len(table)} rows in {len(self.rows)} lines: a quotation mark "
-                "is not closed.",
-                "close or remove it",
             )
         strings = [pc.utf8_trim_whitespace(table[str(position)]) for position in texts]
         values = np.empty((len(self.rows), len(numbers)), dtype=np.float32)
@@ -146,21 +132,17 @@ class DelimitedTable:
 
     def _raise_first_non_number(self, numbers: Sequence[int]) -> None:
         for row in range(len(self.rows)):
-            fields = _fields(self.rows[row], self.delimiter)
             for position in numbers:
-                text = fields[position].strip()
-                try:
+                text = self.field(row, position).strip()
+                with suppress(ValueError):
                     _ = text in _MISSING or float(text)
-                except ValueError:
-                    comma = re.fullmatch(r"[+-]?\d+,\d+", text)
-                    raise InputFormatError(
-                        f"{self.place(row)}: column {self.columns[position]!r} holds {text!r}, "
-                        "not a number.",
-                        "write decimal points, not decimal commas"
-                        if comma
-                        else "correct the field (NA or nothing where missing), remove a column of "
-                        "text among the numbers, or name the columns to read",
-                    ) from None
+                    continue
+                raise InputFormatError(
+                    f"{self.place(row)}: column {self.columns[position]!r} holds {text!r}, not a "
+                    "number.",
+                    "write decimal points, not decimal commas; NA or nothing where missing; and "
+                    "remove a column of text among the numbers, or name the columns to read",
+                )
 
 
 def _fields(line: str, delimiter: str) -> list[str]:
@@ -217,41 +199,39 @@ def _name_columns(
     if len(_fields(rows[0], delimiter)) == len(columns):
         return columns[:-1] if last_is_empty and not columns[-1] else columns
     known = [normalize_header(column) in id_columns for column in columns]
-    problem = f"{name}: the rows have one field more than the header ({first_names(columns, 4)})"
     if last_is_empty and any(known):
         return columns
-    if last_is_empty:
+    if last_is_empty or known[0]:
         raise InputFormatError(
-            f"{problem}, and the last of every row is empty: rows that end in a delimiter and row "
-            "names without a header look the same here.",
-            "name the first column gene_id",
-        )
-    if known[0]:
-        raise InputFormatError(
-            f"{problem}, and the last is not empty.",
-            "complete the header (in R: write.table(…, row.names = FALSE))",
+            f"{name}: the rows have one field more than the header ({first_names(columns, 4)}), "
+            + (
+                "and end in a delimiter or begin with a row name, which look the same here."
+                if last_is_empty
+                else "and the last is not empty."
+            ),
+            "name the first column gene_id"
+            if last_is_empty
+            else "complete the header (in R: write.table(…, row.names = FALSE))",
         )
     return ["", *columns]
 
 
 def _check_field_counts(table: DelimitedTable, header: str) -> None:
     n_header = len(_fields(header, table.delimiter))
-    if table.n_fields - n_header not in (0, 1):
-        raise _odd_line(table, 0, table.n_fields, f"{n_header}, as the header has")
+    fits = table.n_fields - n_header in (0, 1)
     for number, row in enumerate(table.rows):
         count = row.count(table.delimiter) + 1
-        if count != table.n_fields or '"' in row:
+        if '"' in row:
             count = len(_fields(row, table.delimiter))
-            if count != table.n_fields:
-                raise _odd_line(table, number, count, f"{table.n_fields}, as the rows before have")
-
-
-def _odd_line(table: DelimitedTable, row: int, count: int, expected: str) -> InputFormatError:
-    return InputFormatError(
-        f"{table.place(row)} has {count} fields ({_DELIMITERS[table.delimiter]}-separated), not "
-        f"{expected}.",
-        "mend a damaged or cut-off line, or put a field that holds the delimiter into quotes",
-    )
+        if count != table.n_fields or not fits:
+            expected = (
+                f"{table.n_fields}, as the rows before" if fits else f"{n_header}, as the header"
+            )
+            raise InputFormatError(
+                f"{table.place(number)} has {count} fields ({_DELIMITERS[table.delimiter]}-"
+                f"separated), not {expected} has.",
+                "correct a damaged or cut-off line, or quote a field that holds the delimiter",
+            )
 
 
 def parse_delimited(lines: Iterable[str], name: str, id_columns: Collection[str]) -> DelimitedTable:
@@ -263,10 +243,6 @@ def parse_delimited(lines: Iterable[str], name: str, id_columns: Collection[str]
 
     Parameters
     ----------
-    lines
-        From the first line of the file, with or without their ends.
-    name
-        The file's name, for messages.
     id_columns
         Normalized names that a column of gene ids may have; they help to separate the two
         reasons for rows with one field more than the header.

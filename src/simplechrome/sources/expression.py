@@ -55,7 +55,7 @@ def read_expression(
     Parameters
     ----------
     path
-        The file. Values are RPKM, TPM or the like: not logarithms, never negative.
+        Values are RPKM, TPM or the like: not logarithms, never negative.
     cell_types
         Those to read, in this order; all by default. Other columns of a wide table may then
         hold anything.
@@ -68,17 +68,19 @@ def read_expression(
 
     Raises
     ------
-    MissingInputError
-        If the file is not there or cannot be opened.
     InputFormatError
-        If it is damaged or ambiguous, or a value is not a number, negative or infinite.
+        If the file is damaged or ambiguous, or a value is not a number, negative or infinite.
     UnknownGeneError
-        If the file lacks a cell type that was asked for.
+        If it lacks a cell type that was asked for.
     ConfigError
         If `cell_types` is empty.
     """
     path = Path(path)
-    wanted = _check_wanted(cell_types)
+    # A single name is a sequence too, of letters.
+    one = [cell_types] if isinstance(cell_types, str) else cell_types
+    wanted = None if one is None else list(dict.fromkeys(one))
+    if wanted == []:
+        raise ConfigError("cell_types is empty.", "give at least one name, or None for all")
     with open_text(path) as stream:
         table = parse_delimited(stream, path.name, _INDEX_COLUMNS)
     headers = [normalize_header(column) for column in table.columns]
@@ -87,21 +89,10 @@ def read_expression(
     return _read_wide(table, wanted, strip_version)
 
 
-def _check_wanted(cell_types: Sequence[str] | None) -> list[str] | None:
-    if cell_types is None:
-        return None
-    # A single name is a sequence too, of letters.
-    wanted = [cell_types] if isinstance(cell_types, str) else list(dict.fromkeys(cell_types))
-    if not wanted:
-        raise ConfigError("cell_types is empty.", "give at least one name, or None for all")
-    return wanted
-
-
 def _choose(available: list[str], wanted: list[str] | None, name: str) -> list[str]:
     if wanted is None:
         return available
-    present = set(available)
-    absent = [cell_type for cell_type in wanted if cell_type not in present]
+    absent = [cell_type for cell_type in wanted if cell_type not in available]
     if absent:
         raise UnknownGeneError(
             f"{name} lacks the cell type{'s' * (len(absent) > 1)} {', '.join(absent)}: it has "
@@ -113,27 +104,22 @@ def _choose(available: list[str], wanted: list[str] | None, name: str) -> list[s
 
 def _check_cell_type_names(table: DelimitedTable) -> list[str]:
     names = table.columns[1:]
-    if not names:
-        raise InputFormatError(
-            f"{table.name} has one column only, {table.columns[0]!r}.",
-            "give it gene ids, and a column per cell type",
-        )
-    is_named = normalize_header(table.columns[0]) in _INDEX_COLUMNS
-    if not is_named and all(_NUMERIC_NAME.fullmatch(name) for name in names):
-        raise InputFormatError(
-            f"{table.name} has no header: its first line is {first_names(table.columns, 4)}.",
-            "add a header line with gene_id and the names of the cell types",
-        )
     repeated = [name for name, count in Counter(names).items() if count > 1]
-    if "" in names:
+    is_named = normalize_header(table.columns[0]) in _INDEX_COLUMNS
+    fault = ""
+    if not names:
+        fault = f"has one column only, {table.columns[0]!r}"
+    elif not is_named and all(_NUMERIC_NAME.fullmatch(name) for name in names):
+        fault = f"has no header: its first line is {first_names(table.columns, 4)}"
+    elif "" in names:
+        fault = f"has no name for column {names.index('') + 2}"
+    elif repeated:
+        fault = f"has cell types more than once in the header: {first_names(repeated)}"
+    if fault:
         raise InputFormatError(
-            f"{table.name}: column {names.index('') + 2} has no name.", "name each cell type"
-        )
-    if repeated:
-        raise InputFormatError(
-            f"{table.name}: cell types occur more than once in the header: "
-            f"{first_names(repeated)}.",
-            "name each cell type once",
+            f"{table.name} {fault}.",
+            "give it gene ids and a column per cell type, with a header line that names gene_id "
+            "and each cell type once",
         )
     return names
 
@@ -180,14 +166,8 @@ def _keep_first(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
     """Find the rows that come first under their key, and the keys that repeat.
 
-    Parameters
-    ----------
-    keys : (row,)
-    values : (row, column), NaN equals NaN
-
-    Returns
-    -------
-    (row,) True for the first under each key; keys that repeat; those of them whose rows differ.
+    Of keys (row,) and values (row, column): (row,) True for the first under each key; keys that
+    repeat; those of them whose rows differ, where NaN equals NaN.
     """
     _, first, group = np.unique(keys, return_index=True, return_inverse=True)
     is_first = np.zeros(len(keys), dtype=bool)

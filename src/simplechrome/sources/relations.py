@@ -7,6 +7,7 @@ import importlib
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,8 @@ def read_pairs(path: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    MissingInputError
-        If the file cannot be opened.
     InputFormatError
-        If it is empty, a line has one field only, or a weight is not a finite number.
+        If the file is empty, a line has one field only, or a weight is not a finite number.
     """
     file = Path(path)
     rows: list[tuple[str, str, float]] = []
@@ -78,10 +77,10 @@ def read_pairs(path: str | Path) -> pd.DataFrame:
 
 
 def _number(text: str) -> float:
-    try:
+    """Return a finite number, or NaN."""
+    value = math.nan
+    with suppress(ValueError):
         value = float(text)
-    except ValueError:
-        return math.nan
     return value if math.isfinite(value) else math.nan
 
 
@@ -99,10 +98,8 @@ def read_gene_sets(path: str | Path) -> dict[str, list[str]]:
 
     Raises
     ------
-    MissingInputError
-        If the file cannot be opened.
     InputFormatError
-        If it is empty, or a line has less than three fields.
+        If the file is empty, or a line has less than three fields.
     """
     file = Path(path)
     sets: dict[str, list[str]] = {}
@@ -144,10 +141,8 @@ def read_contacts(path: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    MissingInputError
-        If the file cannot be opened.
     InputFormatError
-        If it is empty, or a line is not a pair of fragments.
+        If the file is empty, or a line is not a pair of fragments.
     """
     file = Path(path)
     rows: list[tuple[Any, ...]] = []
@@ -233,10 +228,8 @@ def read_matrix(
     ------
     MissingInputError
         If the file or the package cooler is not there.
-    InputFormatError
-        If it is not a contact matrix.
-    ConfigError
-        If it has no bins of this size.
+    InputFormatError, ConfigError
+        If it is not a contact matrix, or has no bins of this size.
     """
     matrix = _open_matrix(path, resolution)
     names = list(matrix.chromnames)
@@ -266,15 +259,9 @@ def read_matrix(
             f"{path} holds no contacts between the bins of the genes, of {total} entries in all.",
             "check that it is of the same genome, and its bins are not too large",
         )
-    ends: dict[str, np.ndarray] = {}
-    for end, key in ((1, "one"), (2, "other")):
-        rows = bins.iloc[found[key].to_numpy()]
-        ends |= {
-            f"chrom_{end}": rows["chrom"].astype(str).to_numpy(),
-            f"start_{end}": rows["start"].to_numpy(),
-            f"end_{end}": rows["end"].to_numpy(),
-        }
-    return pd.DataFrame({**ends, "score": found["score"]})[COLUMNS]
+    bins = bins[["chrom", "start", "end"]].astype({"chrom": str})
+    both = [bins.iloc[found[key].to_numpy()].reset_index(drop=True) for key in ("one", "other")]
+    return pd.concat([*both, found["score"]], axis=1).set_axis(COLUMNS, axis=1)
 
 
 def matrix_chromosomes(path: str | Path, *, resolution: int | None = None) -> list[str]:

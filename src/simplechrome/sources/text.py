@@ -66,15 +66,7 @@ def foreign_content(head: bytes) -> tuple[str, str]:
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first 64 KiB of a file, unpacked; of a damaged file what can be unpacked.
-
-    Raises
-    ------
-    MissingInputError
-        If it is not there or cannot be opened.
-    InputFormatError
-        If it is empty.
-    """
+    """Return the first 64 KiB of a file, unpacked; of a damaged file what can be unpacked."""
     with _open_binary(path) as raw:
         head = raw.read(_HEAD)
     if not head:
@@ -119,10 +111,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     Lines end in `\\n` for the reader, however they end in the file; a byte order mark is dropped.
     Damage that shows only while the body of the `with` reads is raised as an error from there.
 
-    Parameters
-    ----------
-    path
-        File or pipe; it is read once, from start to end.
+    The file, or pipe, is read once, from start to end.
 
     Raises
     ------

@@ -48,25 +48,26 @@ def track(tmp_path: Path) -> Path:
     return write(tmp_path / "t.bw", places)
 
 
-def test_mean_counts_bases_without_data_as_zero(track: Path) -> None:
-    found = bin_bigwig(track, windows(("chr1", 100)), gaps="missing")
-    # 10 bases of 2; 5 bases of 4 and 5 without data: 20 / 10.
-    assert found.values.tolist() == [[2.0, 2.0]]
-    assert found.observed.tolist() == [0.75]
-    assert found.units == "mean_signal"
-
-
-def test_depth_is_the_signal_of_the_whole_track(track: Path) -> None:
-    # 10 * 2 + 5 * 4 + 10 * 1
-    assert bin_bigwig(track, windows(("chr2", 0))).depth == 50.0
-
-
-def test_bases_outside_of_the_chromosome_count_as_zero_and_as_unobserved(track: Path) -> None:
-    found = bin_bigwig(track, windows(("chr1", 985), ("chr1", -5), ("chr1", 5000)), gaps="missing")
-    # 985-995: 5 bases of 1; 995-1005: 5 bases of 1 and 5 behind the end.
-    assert found.values.tolist() == [[0.5, 0.5], [0, 0], [0, 0]]
-    assert found.observed.tolist() == [0.5, 0, 0]
+@pytest.mark.parametrize(
+    ("starts", "values", "observed"),
+    [
+        # 10 bases of 2; 5 bases of 4 and 5 without data: 20 / 10.
+        ([100], [[2, 2]], [0.75]),
+        # 985-995: 5 bases of 1; 995-1005: 5 bases of 1 and 5 behind the end.
+        ([985, -5, 5000], [[0.5, 0.5], [0, 0], [0, 0]], [0.5, 0, 0]),
+        # 95-105: 5 of 2. 105-115: 5 of 2 and 5 of 4. 115-125: none.
+        ([105, 100, 95], [[3, 0], [2, 2], [1, 3]], [0.5, 0.75, 0.75]),
+    ],
+)
+def test_mean_counts_bases_without_data_as_zero(
+    track: Path, starts: list[int], values: list[list[float]], observed: list[float]
+) -> None:
+    found = bin_bigwig(track, windows(*[("chr1", at) for at in starts]), gaps="missing")
+    assert found.values.tolist() == values
+    assert found.observed.tolist() == observed
     assert found.observed.dtype == np.float32
+    assert found.units == "mean_signal"
+    assert found.depth == 50.0  # of the whole track: 10 * 2 + 5 * 4 + 10 * 1
 
 
 def test_gaps_taken_for_zeros_are_observed_inside_of_the_chromosome(
@@ -78,12 +79,6 @@ def test_gaps_taken_for_zeros_are_observed_inside_of_the_chromosome(
     assert found.observed.tolist() == [0.75, 0.75, 1, 0, 0]
     assert len(caplog.messages) == 1
     assert "t.bw: bases without data are taken for zeros; 1 of the 1 windows" in caplog.text
-
-
-def test_windows_may_overlap_and_come_in_any_order(track: Path) -> None:
-    found = bin_bigwig(track, windows(("chr1", 105), ("chr1", 100), ("chr1", 95)))
-    # 95-105: 5 of 2. 105-115: 5 of 2 and 5 of 4. 115-125: none.
-    assert found.values.tolist() == [[3, 0], [2, 2], [1, 3]]
 
 
 def test_nan_values_are_no_data(tmp_path: Path) -> None:
@@ -254,16 +249,16 @@ def test_damaged_data_are_an_error_though_the_library_panics(
 
 
 @pytest.mark.parametrize(
-    ("place", "meaning"),
-    [(55, "length of a block"), (363, "length of names"), (368, "chromosomes")],
+    "place",
+    # The length of a block; in the list of chromosomes, the length of names and their number.
+    [(0, 55), (8, 11), (8, 22)],
 )
 def test_absurd_lengths_do_not_end_the_process(
-    larger: Path, tmp_path: Path, place: int, meaning: str
+    larger: Path, tmp_path: Path, place: tuple[int, int]
 ) -> None:
     data = bytearray(larger.read_bytes())
-    tree = int.from_bytes(data[8:16], "little")
-    at = place if place < 64 else tree + {363: 11, 368: 22}[place]
-    data[at] = 0xF7
+    base, offset = place
+    data[(int.from_bytes(data[base : base + 8], "little") if base else 0) + offset] = 0xF7
     path = tmp_path / "absurd.bw"
     path.write_bytes(data)
     with pytest.raises(InputFormatError, match=r"invalid lengths|list of chromosomes"):

@@ -38,31 +38,30 @@ def test_edges_run_from_the_window_start() -> None:
     assert edges(-5, 100).tolist() == [[-5, 5, 15, 25], [100, 110, 120, 130]]
 
 
-def test_read_counts_in_each_bin_it_touches() -> None:
-    # [9, 21) has its first base in bin 0, its last, 20, in bin 2.
-    assert count_reads(reads((9, 21, "+")), ReadRule(), edges(0)).tolist() == [[1, 1, 1]]
-
-
-def test_read_that_ends_where_a_bin_starts_does_not_touch_it() -> None:
-    assert count_reads(reads((5, 10, "+")), ReadRule(), edges(0)).tolist() == [[1, 0, 0]]
-
-
-def test_read_counts_in_each_of_overlapping_windows() -> None:
-    counts = count_reads(reads((12, 14, "+")), ReadRule(), edges(0, 10, 13))
-    assert counts.tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
-
-
-def test_five_prime_end_is_the_last_base_on_the_minus_strand() -> None:
-    both = reads((5, 25, "+"), (5, 25, "-"))  # bases 5 and 24
-    assert count_reads(both, ReadRule("five-prime"), edges(0)).tolist() == [[1, 0, 1]]
-
-
-def test_shift_runs_in_the_read_s_own_direction() -> None:
-    both = reads((5, 25, "+"), (5, 25, "-"))  # 5 + 7 = 12, 24 - 7 = 17
-    rule = ReadRule("five-prime", shift=7)
-    assert count_reads(both, rule, edges(0)).tolist() == [[0, 2, 0]]
-    rule = ReadRule("five-prime", shift=-6)  # 5 - 6 = -1: off the chromosome; 24 + 6 = 30
-    assert count_reads(both, rule, edges(-10, 10)).tolist() == [[0, 0, 0], [0, 0, 1]]
+@pytest.mark.parametrize(
+    ("drawn", "rule", "starts", "counts"),
+    [
+        # [9, 21) has its first base in bin 0, its last, 20, in bin 2.
+        ([(9, 21, "+")], ReadRule(), [0], [[1, 1, 1]]),
+        ([(5, 10, "+")], ReadRule(), [0], [[1, 0, 0]]),  # ends where bin 1 starts
+        ([(12, 14, "+")], ReadRule(), [0, 10, 13], [[0, 1, 0], [1, 0, 0], [1, 0, 0]]),
+        # Bases 5 and 24; moved by 7, 12 and 17; by -6, off the chromosome and 30.
+        ([(5, 25, "+"), (5, 25, "-")], ReadRule("five-prime"), [0], [[1, 0, 1]]),
+        ([(5, 25, "+"), (5, 25, "-")], ReadRule("five-prime", shift=7), [0], [[0, 2, 0]]),
+        (
+            [(5, 25, "+"), (5, 25, "-")],
+            ReadRule("five-prime", shift=-6),
+            [-10, 10],
+            [[0, 0, 0], [0, 0, 1]],
+        ),
+        # 5 + 9 // 2 = 9 and 5 + 10 // 2 = 10
+        ([(5, 14, "+"), (5, 15, "-")], ReadRule("midpoint"), [0], [[1, 1, 0]]),
+    ],
+)
+def test_counts_by_each_rule(
+    drawn: list[tuple[int, int, str]], rule: ReadRule, starts: list[int], counts: list[list[int]]
+) -> None:
+    assert count_reads(reads(*drawn), rule, edges(*starts)).tolist() == counts
 
 
 def test_end_shifted_behind_the_chromosome_counts_nowhere() -> None:
@@ -70,12 +69,6 @@ def test_end_shifted_behind_the_chromosome_counts_nowhere() -> None:
     rule = ReadRule("five-prime", shift=10)
     assert count_reads(one, rule, edges(0), size=15).sum() == 0
     assert count_reads(one, rule, edges(0), size=16).sum() == 1
-
-
-def test_midpoint_is_start_plus_half_the_length_rounded_down() -> None:
-    # 5 + 9 // 2 = 9 and 5 + 10 // 2 = 10
-    both = reads((5, 14, "+"), (5, 15, "-"))
-    assert count_reads(both, ReadRule("midpoint"), edges(0)).tolist() == [[1, 1, 0]]
 
 
 intervals = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 40)), max_size=25)

@@ -57,7 +57,7 @@ def test_all_missing_files_are_named_at_once(folder: Path) -> None:
 
 
 def test_a_column_under_another_name_is_guessed_in_the_advice(folder: Path) -> None:
-    with pytest.raises(InputFormatError, match="lacks the columns cell_type, path") as caught:
+    with pytest.raises(InputFormatError, match="lacks cell_type, path") as caught:
         read_sheet(sheet(folder, "X\tM\ta.bw", header="sample\tmark\tfile"))
     assert "sample may be cell_type" in caught.value.remedy
     assert "file may be path" in caught.value.remedy

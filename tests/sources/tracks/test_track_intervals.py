@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -74,21 +73,15 @@ def test_mean_is_weighted_by_overlap(tmp_path: Path, text: str) -> None:
     assert found.depth == 50.0
 
 
-def test_unknown_chromosomes_are_unobserved(tmp_path: Path) -> None:
+def test_observed_is_what_lies_on_the_chromosome_as_far_as_known(tmp_path: Path) -> None:
+    places = around(("chr1", -5), ("chr1", 985), ("chr1", 995), ("chr2", 0), ("", 0))
     path = write(tmp_path, TEXT)
-    found = bin_bedgraph(path, around(("chr1", 0), ("chr2", 0), ("", 0)), gaps="zero")
-    assert found.observed.tolist() == [1, 0, 0]
-
-
-def test_without_sizes_only_the_start_of_a_chromosome_is_known(tmp_path: Path) -> None:
-    places = around(("chr1", -5), ("chr1", 985), ("chr1", 995))
-    path = write(tmp_path, TEXT)
-    assert bin_bedgraph(path, places, gaps="zero").observed.tolist() == [0.75, 1, 1]
+    assert bin_bedgraph(path, places, gaps="zero").observed.tolist() == [0.75, 1, 1, 0, 0]
     known = bin_bedgraph(path, places, gaps="zero", sizes={"chr1": 1000})
-    assert known.observed.tolist() == [0.75, 0.75, 0.25]
+    assert known.observed.tolist() == [0.75, 0.75, 0.25, 0, 0]
 
 
-def test_what_lies_behind_a_chromosomes_end_is_left_out_and_said(
+def test_what_lies_behind_a_chromosomes_end_is_dropped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(tmp_path, TEXT + "chr1\t1000\t1010\t7\n")
@@ -100,16 +93,6 @@ def test_what_lies_behind_a_chromosomes_end_is_left_out_and_said(
     (message,) = [text for text in caplog.messages if "reach over" in text]
     assert "2 intervals" in message
     assert "chr1:990-1000, where the chromosome has 995 bases" in message
-
-
-def test_gaps_taken_for_zeros_are_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    found = bin_bedgraph(write(tmp_path, TEXT), around(("chr1", 100), ("chr1", 300)))
-    assert found.observed.tolist() == [1, 1]
-    assert len(caplog.messages) == 1
-    assert "taken for zeros; 1 of the 1 windows" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -133,21 +116,16 @@ def test_bad_lines_are_named_by_number(tmp_path: Path, line: str, message: str) 
         bin_bedgraph(path, around(("chr1", 0)))
 
 
-def test_overlaps_are_named_by_line(tmp_path: Path) -> None:
-    path = write(tmp_path, "# x\nchr1\t0\t10\t1\nchr2\t0\t5\t1\nchr1\t9\t12\t1\n")
-    with pytest.raises(
-        InputFormatError, match=r"(?s)two values.*chr1:0-10 and chr1:9-12 in lines 2 and 4"
-    ):
-        bin_bedgraph(path, around(("chr9", 0)))
-
-
-def test_overlaps_of_lines_far_apart_are_named_by_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("chunk", "found"), [(1 << 23, "chr1:0-10 and chr1:9-12 in lines 2 and 4"), (16, "chr1:9")]
+)
+def test_overlaps_are_named_by_line_or_by_place_where_lines_are_far_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, found: str
 ) -> None:
-    monkeypatch.setattr(intervals, "_CHUNK", 16)
-    path = write(tmp_path, "chr1\t0\t10\t1\nchr2\t0\t5\t1\nchr1\t9\t12\t1\n")
-    with pytest.raises(InputFormatError, match=r"(?s)two values.*chr1:9"):
-        bin_bedgraph(path, around(("chr1", 0)))
+    monkeypatch.setattr(intervals, "_CHUNK", chunk)
+    path = write(tmp_path, "# x\nchr1\t0\t10\t1\nchr2\t0\t5\t1\nchr1\t9\t12\t1\n")
+    with pytest.raises(InputFormatError, match=f"two values.*{found}"):
+        bin_bedgraph(path, around(("chr9", 0), ("chr1", 0)))
 
 
 def test_a_file_without_intervals_is_an_error(tmp_path: Path) -> None:
@@ -175,11 +153,6 @@ def test_an_interval_may_cover_many_windows(
     found = bin_bedgraph(write(tmp_path, "chr1\t0\t1000\t1.5\n"), places)
     assert (found.values == 1.5).all()
     assert (found.observed == 1).all()
-
-
-def test_small_values_beside_huge_ones_are_not_lost(tmp_path: Path) -> None:
-    path = write(tmp_path, "chr1\t0\t10\t1e30\nchr1\t10\t20\t0.5\n")
-    assert bin_bedgraph(path, around(("chr1", 10))).values.tolist() == [[0.5, 0]]
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -317,7 +290,7 @@ def test_reads_on_unknown_chromosomes_are_not_observed(tmp_path: Path) -> None:
     assert track.depth == 3
 
 
-def test_known_lengths_say_which_bases_lie_outside(tmp_path: Path) -> None:
+def test_known_lengths_bound_the_chromosome(tmp_path: Path) -> None:
     path = write(tmp_path, TWO_READS)
     rule = ReadRule("five-prime", shift=-1)  # 994 and 1025
     track = bin_read_intervals(path, AT_1000, rule, sizes={"chr1": 1025})
@@ -336,38 +309,31 @@ def test_scores_are_no_mapping_qualities(tmp_path: Path) -> None:
     assert "samtools view -q" in caught.value.remedy
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (TWO_READS + "chr1\t5\n", r"t\.bedGraph, line 3 .*2 columns: 'chr1\\t5'"),
-        (TWO_READS + "\n#\nchr1\tfive\t9\n", r"line 5 .*text in columns 2 and 3"),
-        (TWO_READS + "chr1\t9\t9\tr\t0\t+\n", r"line 3 .*start 9 and end 9"),
-        ("chr1\t-5\t9\n", r"line 1 .*start -5"),
-        ("chr1\t5\t99999999999\n", r"line 1 .*end 99999999999"),
-        ("chr1\n", r"line 1 .*1 columns"),
-        ("chr1,5,9\n", r"line 1 .*1 columns"),
-        (b"chr1\t5\t\xff\n", r"line 1 .*text in columns 2 and 3"),
-        ("chr1\t5\t9007199254740993.0\n", r"line 1 .*text in columns 2 and 3"),
-    ],
-)
-def test_line_that_is_no_read_is_named(tmp_path: Path, text: str | bytes, message: str) -> None:
-    with pytest.raises(InputFormatError, match=f"(?s){message}"):
-        bin_read_intervals(write(tmp_path, text), AT_1000, ReadRule())
+FIVE_PRIME = ReadRule("five-prime")
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "message", "rule"),
     [
-        ("chr1\t5\t9\n", "line 1.*'nothing' in column 6"),
-        ("chr1\t5\t9\tAAAC-1\t7\n", "line 1.*'nothing' in column 6"),
-        (TWO_READS.replace("-", "."), "line 2.*'.' in column 6"),
-        (TWO_READS + "chr1\t5\t9\n", "line 3.*'nothing' in column 6"),
+        (TWO_READS + "chr1\t5\n", r"t\.bedGraph, line 3 .*2 columns: 'chr1\\t5'", ReadRule()),
+        (TWO_READS + "\n#\nchr1\tfive\t9\n", "line 5 .*text in columns 2 and 3", ReadRule()),
+        (TWO_READS + "chr1\t9\t9\tr\t0\t+\n", "line 3 .*start 9 and end 9", ReadRule()),
+        ("chr1\t-5\t9\n", "line 1 .*start -5", ReadRule()),
+        ("chr1\t5\t99999999999\n", "line 1 .*end 99999999999", ReadRule()),
+        ("chr1,5,9\n", "line 1 .*1 columns", ReadRule()),
+        (b"chr1\t5\t\xff\n", "line 1 .*text in columns 2 and 3", ReadRule()),
+        ("chr1\t5\t9007199254740993.0\n", "line 1 .*text in columns 2 and 3", ReadRule()),
+        ("chr1\t5\t9\n", "line 1.*'nothing' in column 6(.|\n)*overlap", FIVE_PRIME),
+        ("chr1\t5\t9\tAAAC-1\t7\n", "line 1.*'nothing' in column 6", FIVE_PRIME),
+        (TWO_READS.replace("-", "."), r"line 2.*'\.' in column 6", FIVE_PRIME),
+        (TWO_READS + "chr1\t5\t9\n", "line 3.*'nothing' in column 6", FIVE_PRIME),
     ],
 )
-def test_five_prime_ends_need_strands(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(InputFormatError, match=f"(?s){message}") as caught:
-        bin_read_intervals(write(tmp_path, text), AT_1000, ReadRule("five-prime"))
-    assert "overlap" in caught.value.remedy
+def test_line_that_is_no_read_or_lacks_its_strand_is_named(
+    tmp_path: Path, text: str | bytes, message: str, rule: ReadRule
+) -> None:
+    with pytest.raises(InputFormatError, match=message):
+        bin_read_intervals(write(tmp_path, text), AT_1000, rule)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

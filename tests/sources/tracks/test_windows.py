@@ -115,11 +115,6 @@ def test_gaps_are_zeros_where_most_windows_have_some(
     assert found.tolist() == pytest.approx(observed)
 
 
-def test_window_over_the_end_of_its_chromosome_has_no_gap() -> None:
-    found = settle_gaps(np.array([15]), on_one_chromosome([0]), {"c": 15}, "auto", "t.bw")
-    assert found.tolist() == [0.75]
-
-
 def on_one_chromosome(starts: list[int]) -> Windows:
     n = len(starts)
     return Windows(
@@ -140,11 +135,6 @@ def test_blacklisted_fraction_is_that_of_the_bases(
     np.testing.assert_allclose(
         blacklisted_share(on_one_chromosome(starts), table), expected, atol=1e-6
     )
-
-
-def test_regions_elsewhere_touch_nothing() -> None:
-    table = pd.DataFrame([("d", 0, 100)], columns=["chrom", "start", "end"])
-    assert blacklisted_share(on_one_chromosome([0]), table).tolist() == [0]
 
 
 def test_bed_is_read_past_its_comments(tmp_path: Path) -> None:

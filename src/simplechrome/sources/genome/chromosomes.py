@@ -54,9 +54,7 @@ def translate_to_ucsc(names: Iterable[str]) -> dict[str, str]:
     are. Only names are translated: in hg19, UCSC's own chrM is another sequence (NC_001807)
     than Ensembl's MT (NC_012920), so windows there may be off by a few bases.
 
-    Returns
-    -------
-    One entry per distinct name, in order of first appearance.
+    There is one entry per distinct name, in order of first appearance.
     """
     return {name: _to_ucsc(name) for name in dict.fromkeys(names)}
 
@@ -64,8 +62,6 @@ def translate_to_ucsc(names: Iterable[str]) -> dict[str, str]:
 def detect_style(names: Iterable[str]) -> Style:
     """Return whose naming these chromosomes follow.
 
-    Returns
-    -------
     "UCSC", "Ensembl" or "RefSeq", where all names that are recognized are of one kind, "mixed"
     where they are of several. GenBank accessions of scaffolds occur next to Ensembl's short names
     in one file and count only where nothing else does. "unknown" where nothing is recognized.
@@ -104,8 +100,6 @@ def match_names(
     ----------
     wanted, available
         The names in the two inputs, in any order, repeats allowed.
-    mode
-        "auto" or "exact".
     aliases
         Name → the name that it stands for; see `read_aliases`.
     wanted_in, available_in
@@ -126,20 +120,19 @@ def match_names(
     check_match_mode(mode, "mode")
     wanted_names = list(dict.fromkeys(wanted))
     available_names = list(dict.fromkeys(available))
-    present = set(available_names)
+    aliases = aliases or {}
     by_ucsc: dict[str, list[str]] = {}
-    for name, ucsc in _common_names(available_names, aliases or {}).items():
+    for name, ucsc in _common_names(available_names, aliases).items():
         by_ucsc.setdefault(ucsc, []).append(name)
 
     matched: dict[str, str] = {}
     translatable = False
-    for name, ucsc in _common_names(wanted_names, aliases or {}).items():
-        candidates = [name] if name in present else by_ucsc.get(ucsc, [])
-        if name not in present and mode == "exact":
-            by_alias = (aliases or {}).get(name, name)
-            aliased = [
-                other for other in candidates if (aliases or {}).get(other, other) == by_alias
-            ]
+    for name, ucsc in _common_names(wanted_names, aliases).items():
+        same_name = name in available_names
+        candidates = [name] if same_name else by_ucsc.get(ucsc, [])
+        if not same_name and mode == "exact":
+            by_alias = aliases.get(name, name)
+            aliased = [other for other in candidates if aliases.get(other, other) == by_alias]
             translatable |= bool(candidates) and not aliased
             candidates = aliased
         if len(candidates) > 1:
@@ -163,22 +156,13 @@ def _common_names(names: Iterable[str], aliases: Mapping[str, str]) -> dict[str,
 
 
 def read_aliases(path: str | Path) -> dict[str, str]:
-    """Read a table of names that stand for the same chromosome.
+    """Return each name of a table → the first name of its line, which stands for all of them.
 
-    Parameters
-    ----------
-    path
-        Tab-separated: in each line names of one chromosome, as in UCSC's chromAlias.txt or in a
-        table of two columns. Lines that begin with # are skipped.
-
-    Returns
-    -------
-    Each name → the first name of its line.
+    The table is tab-separated: in each line names of one chromosome, as in UCSC's chromAlias.txt
+    or in a table of two columns. Lines that begin with # are skipped.
 
     Raises
     ------
-    MissingInputError
-        If the file cannot be opened.
     InputFormatError
         If a line has a single name, or a name stands in two lines.
     """
@@ -215,11 +199,7 @@ def _examples(names: list[str]) -> str:
 
 
 def _raise_mismatch(
-    wanted: list[str],
-    available: list[str],
-    wanted_in: str,
-    available_in: str,
-    translatable: bool,
+    wanted: list[str], available: list[str], wanted_in: str, available_in: str, translatable: bool
 ) -> None:
     if translatable:
         remedy = 'use "auto" in place of "exact": it translates between Ensembl and UCSC names'
@@ -259,24 +239,11 @@ _LENGTHS: dict[str, dict[str, int]] = {
     "sacCer3": {"chrI": 230218, "chrIV": 1531933},
 }
 _SYNONYMS = {
-    "grch37": "hg19",
-    "b37": "hg19",
-    "hs37d5": "hg19",
-    "grch38": "hg38",
-    "ncbi36": "hg18",
-    "t2t-chm13v2.0": "hs1",
-    "chm13": "hs1",
-    "ncbim37": "mm9",
-    "grcm38": "mm10",
-    "grcm39": "mm39",
-    "rnor_6.0": "rn6",
-    "mratbn7.2": "rn7",
-    "grcz10": "danRer10",
-    "grcz11": "danRer11",
-    "bdgp5": "dm3",
-    "bdgp6": "dm6",
-    "wbcel235": "ce11",
-    "r64-1-1": "sacCer3",
+    **dict.fromkeys(("grch37", "b37", "hs37d5"), "hg19"),
+    **dict.fromkeys(("t2t-chm13v2.0", "chm13"), "hs1"),
+    **{"grch38": "hg38", "ncbi36": "hg18", "ncbim37": "mm9", "grcm38": "mm10", "grcm39": "mm39"},
+    **{"rnor_6.0": "rn6", "mratbn7.2": "rn7", "grcz10": "danRer10", "grcz11": "danRer11"},
+    **{"bdgp5": "dm3", "bdgp6": "dm6", "wbcel235": "ce11", "r64-1-1": "sacCer3"},
 }
 _MANY = 0.01
 
@@ -292,13 +259,7 @@ def canonical_assembly(name: str) -> str:
 
 
 def guess_assembly(sizes: Mapping[str, int]) -> str:
-    """Return the assembly with chromosomes of these lengths; empty if none is known.
-
-    Parameters
-    ----------
-    sizes
-        By UCSC's or Ensembl's names.
-    """
+    """Return the assembly with chromosomes of these lengths; empty if none is known."""
     names = translate_to_ucsc(sizes)
     lengths = {names[name]: size for name, size in sizes.items()}
     for assembly, known in _LENGTHS.items():
@@ -311,16 +272,8 @@ def guess_assembly(sizes: Mapping[str, int]) -> str:
 def check_assembly(stated: str, sizes_by_file: Mapping[str, Mapping[str, int]]) -> str:
     """Return the assembly that all these files are of.
 
-    Parameters
-    ----------
-    stated
-        By the user; empty if unknown.
-    sizes_by_file
-        Lengths of chromosomes, by file, under the same names in all of them.
-
-    Returns
-    -------
-    What was stated, or else what the lengths show; empty if neither is known.
+    That is what the user stated, or else what the lengths show; empty if neither is known.
+    Chromosomes go by the same names in all files.
 
     Raises
     ------
@@ -366,15 +319,6 @@ def _named(sizes: Mapping[str, int]) -> str:
 
 def check_fit(genes: pd.DataFrame, sizes: Mapping[str, int], *, genes_in: str) -> None:
     """Check that genes lie on chromosomes of these lengths; warn of a few beyond the end.
-
-    Parameters
-    ----------
-    genes
-        With chrom and tss.
-    sizes
-        By the genes' chromosome names.
-    genes_in
-        The file's name, for the message.
 
     Raises
     ------

@@ -92,20 +92,16 @@ def _columns(table: DelimitedTable) -> dict[str, int]:
     known = (*REQUIRED, *OPTIONAL)
     missing = [name for name in REQUIRED if name not in headers]
     repeated = [name for name in known if headers.count(name) > 1]
-    if repeated:
-        raise InputFormatError(
-            f"{table.name} has the column {repeated[0]} more than once.", "rename or remove one"
-        )
-    if missing:
+    if missing or repeated:
         meant = [
             f"{table.columns[headers.index(other)]} may be {name}"
             for name in missing
             for other in _OTHERS[name]
             if other in headers
         ]
+        problem = f"lacks {', '.join(missing)}" if missing else f"has {repeated[0]} more than once"
         raise InputFormatError(
-            f"{table.name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: it has "
-            f"{first_names(table.columns, 12)}.",
+            f"{table.name} {problem}: its columns are {first_names(table.columns, 12)}.",
             "rename the columns" + (f": {', '.join(meant)}" if meant else ""),
         )
     ignored = [
