@@ -76,7 +76,6 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label=xr.full_like(one["label"], -1), expression=xr.full_like(one["expression"], np.nan)
     )
     save_dataset(unknown, folder / "unlabelled.zarr")
-    save_dataset(one.assign(label=xr.full_like(one["label"], 1)), folder / "all_high.zarr")
     other = [f"other {k}" for k in range(5)]
     save_dataset(one.assign_coords(mark=other), folder / "other_marks.zarr")
     save_dataset(one.isel(bin=slice(0, 10)), folder / "other_bins.zarr")

@@ -68,29 +68,18 @@ def test_from_files_to_predictions(call: Call, workshop: Path, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("no_drawing")
-@pytest.mark.usefixtures("no_drawing")
 @pytest.mark.parametrize(
     ("encoder", "predictor", "task"),
     [
-        ("vae", "linear", "classification"),
         ("vae", "mlp", "regression"),
-        ("pca", "linear", "regression"),
-        ("pca", "mlp", "classification"),
-        ("log_means", "linear", "classification"),
-        ("log_means", "mlp", "regression"),
+        ("log_means", "mlp", "classification"),
         ("none", "linear", "regression"),
-        ("none", "mlp", "classification"),
     ],
 )
-def test_every_encoder_goes_with_every_predictor(
-    encoder: str,
-    predictor: str,
-    task: str,
-    call: Call,
-    workshop: Path,
-    tmp_path: Path,
+def test_configuration_of_a_run_repeats_it(
+    encoder: str, predictor: str, task: str, call: Call, workshop: Path, tmp_path: Path
 ) -> None:
-    """…with few labels and with all; the configuration repeats the run to the bit."""
+    """With few labels and with all; the result is bit-identical."""
     config = tmp_path / "small.toml"
     lines = [f"task = '{task}'", "seed = 3", "device = 'cpu'"]
     if predictor == "mlp":
@@ -113,18 +102,6 @@ def test_every_encoder_goes_with_every_predictor(
         assert (again / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_predictions_and_metrics_have_the_promised_names(finished: Path) -> None:
-    table = pd.read_parquet(finished / "predictions.parquet")
-    assert {
-        *("gene_id", "gene_name", "chrom", "cell_type", "split"),
-        *("probability", "label", "expression"),
-    } <= set(table.columns)
-    metrics = json.loads((finished / "metrics.json").read_text())
-    for part in ("test", "validation"):
-        promised = {"auroc", "auroc_low", "auroc_high", "auprc", "accuracy", "n_genes"}
-        assert promised <= set(metrics[part])
-
-
 @pytest.mark.usefixtures("no_drawing")
 def test_options_win_over_the_configuration(
     call: Call, finished: Path, workshop: Path, tmp_path: Path
@@ -141,54 +118,6 @@ def test_options_win_over_the_configuration(
     assert set(table.loc[table["split"] == "test", "chrom"]) == {"chr3", "chr4"}
     assert set(table.loc[table["split"] == "excluded", "chrom"]) == {"chrX"}
     assert json.loads((run / "metrics.json").read_text())["n_labels"] > 60
-
-
-@pytest.mark.usefixtures("no_drawing")
-@pytest.mark.parametrize("split", [["--split", "random"], ["--fold", "1", "--n-folds", "4"]])
-def test_other_splits(call: Call, workshop: Path, tmp_path: Path, split: list[str]) -> None:
-    options = ["--encoder", "log_means", *split]
-    assert call("fit", workshop / "one.zarr", "-o", tmp_path / "run", *options)[0] == 0
-
-
-@pytest.mark.usefixtures("no_drawing")
-def test_second_run_is_refused_and_overwrite_replaces_it(
-    call: Call, finished: Path, workshop: Path, tmp_path: Path, contents: Callable
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
-    before = contents(run)
-    options = ["fit", workshop / "one.zarr", "-o", run, "--encoder", "log_means"]
-    code, out, err = call(*options)
-    assert (code, out) == (1, "")
-    assert "exists already" in err
-    assert "--overwrite" in err
-    assert contents(run) == before
-    assert call(*options, "--overwrite")[0] == 0
-    assert 'name = "log_means"' in (run / "config.toml").read_text()
-
-
-def test_failing_overwrite_keeps_the_old_run(
-    call: Call, finished: Path, workshop: Path, tmp_path: Path, contents: Callable
-) -> None:
-    shutil.copytree(finished, tmp_path / "run")
-    before = contents(tmp_path)
-    wrong = ["--encoder", "pca", "--n-latent", "5000", "--overwrite"]
-    assert call("fit", workshop / "one.zarr", "-o", tmp_path / "run", *wrong)[0] == 1
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet"])
-def test_ending_of_the_output_says_the_format(
-    call: Call, finished: Path, workshop: Path, tmp_path: Path, name: str
-) -> None:
-    output = tmp_path / name
-    assert call("predict", finished, workshop / "one.zarr", "-o", output)[0] == 0
-    if name.endswith("parquet"):
-        table = pd.read_parquet(output)
-    else:
-        table = pd.read_csv(output, sep="\t" if name.endswith("tsv") else ",")
-    assert len(table) == 300
-    assert table["probability"].between(0, 1).all()
 
 
 def test_inspect_writes_a_page_on_request(call: Call, workshop: Path, tmp_path: Path) -> None:
@@ -332,11 +261,6 @@ def test_results_go_to_stdout_and_talk_to_stderr(
     assert "! Without a gene table" in loud[2]
 
 
-def test_quiet_and_verbose_may_stand_in_any_order(call: Call, workshop: Path) -> None:
-    for flags in (["-q"], ["-v"], ["-qq"], ["-v", "-v"]):
-        assert call("inspect", workshop / "one.zarr", *flags)[0] == 0
-
-
 def test_demo_hands_its_options_on_and_prints_the_table(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,13 +291,6 @@ def test_installed_command_answers(workshop: Path) -> None:
     done = command("inspect", workshop / "one.zarr", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["sizes"]["gene"] == 300
-
-
-def test_installed_command_fails_with_one_message(tmp_path: Path) -> None:
-    done = command("inspect", tmp_path / "nothing.zarr")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("MissingInputError: There is no dataset at")
-    assert "Traceback" not in done.stderr
 
 
 def test_reader_that_has_seen_enough_is_no_error(workshop: Path) -> None:

@@ -34,17 +34,6 @@ def test_onnx(call: Call, finished: Path, tmp_path: Path) -> None:
     assert call("export", finished, "-o", folder, "--format", "onnx", "--overwrite")[0] == 0
 
 
-def test_a_folder_that_is_no_run(call: Call, workshop: Path, tmp_path: Path) -> None:
-    code, _, err = call("export", workshop / "folder", "-o", tmp_path / "out", "--format", "onnx")
-    assert (code, err.startswith("ModelFormatError: ")) == (1, True)
-    assert not (tmp_path / "out").exists()
-
-
-def test_unknown_format(call: Call, finished: Path, tmp_path: Path) -> None:
-    code, _, err = call("export", finished, "-o", tmp_path / "out", "--format", "tflite")
-    assert (code, "tflite" in err) == (2, True)
-
-
 @pytest.mark.tensorflow
 @pytest.mark.skipif(
     importlib.util.find_spec("keras") is None,

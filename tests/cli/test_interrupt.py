@@ -101,7 +101,11 @@ def test_run_cut_short_is_trained_to_its_end(
     predictor: str,
 ) -> None:
     fit = ["fit", workshop / "one.zarr", "--encoder", "vae", "--epochs", "4", "--threads", "1"]
-    fit += ["--predictor", predictor, "--labels", "60"]
+    config = tmp_path / "small.toml"  # a network that is trained in a moment
+    config.write_text(
+        "[predictor]\nname = 'mlp'\nhidden = [4]\nepochs = 2\nearly_stopping = false\n"
+    )
+    fit += ["--predictor", predictor, "--labels", "60", "--config", config]
     assert call(*fit, "-o", tmp_path / "undisturbed")[0] == 0
     with monkeypatch.context() as patch:
         cut_in_third_epoch(patch)
@@ -156,7 +160,7 @@ def stop(*arguments: object, **options: object) -> None:
 
 
 @pytest.mark.usefixtures("no_drawing")
-def test_interrupt_that_leaves_no_predictor_says_how_to_go_on(
+def test_interrupt_without_a_predictor_is_resumed(
     call: Call, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = ["fit", workshop / "one.zarr", "-o", tmp_path / "run"]
@@ -225,11 +229,7 @@ def test_dataset_in_the_output_is_not_overwritten(
 
 
 def test_interrupted_table_is_not_left_half_written(
-    call: Call,
-    finished: Path,
-    workshop: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    call: Call, finished: Path, workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyarrow.parquet.write_table", stop)
     output = tmp_path / "p.parquet"

@@ -12,7 +12,6 @@ import pytest
 import xarray as xr
 
 import simplechrome
-from simplechrome.dataset.neighbors.graph import describe_graph
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -62,18 +61,6 @@ def test_graphs_are_made_kept_and_shown(call: Call, dataset: Path, tmp_path: Pat
     assert (code, "has no neighbors" in err) == (1, True)
 
 
-def test_graphs_are_not_replaced_unasked(call: Call, dataset: Path) -> None:
-    assert call("neighbors", "genomic", dataset)[0] == 0
-    code, _, err = call("neighbors", "genomic", dataset, "-n", 3)
-    assert (code, "exists already" in err) == (1, True)
-    assert call("neighbors", "genomic", dataset, "-n", 3, "--overwrite")[0] == 0
-    graph = simplechrome.open_neighbors(dataset, "genomic")
-    described = describe_graph(graph)["genomic"]
-    assert described["most_neighbors"] == 3
-    assert described["share_on_same_chromosome"] == 1
-    assert sum(described["bands"].values()) == pytest.approx(1)
-
-
 def test_a_graph_serves_one_gene_at_a_time(call: Call, dataset: Path) -> None:
     assert call("neighbors", "genomic", dataset, "-n", 6)[0] == 0
     data = simplechrome.open_dataset(dataset)
@@ -83,13 +70,6 @@ def test_a_graph_serves_one_gene_at_a_time(call: Call, dataset: Path) -> None:
     by_place = simplechrome.get_neighbors_data(data, gene, 3)
     assert by_graph.gene_id.tolist() == by_place.gene_id.tolist()
     np.testing.assert_array_equal(by_graph.windows.values, by_place.windows.values)
-
-
-@pytest.mark.parametrize("kind", ["genomic", "contact", "coexpression", "listed", "sets", "show"])
-def test_help_has_an_example(call: Call, kind: str) -> None:
-    code, out, _ = call("neighbors", kind, "--help")
-    assert code == 0
-    assert f"simplechrome neighbors {kind} e012.zarr" in out
 
 
 @pytest.mark.parametrize("predictor", ["linear", "neighborhood"])

@@ -13,7 +13,8 @@ from simulated_dataset import simulated_dataset
 from simplechrome.errors import InputFormatError
 from simplechrome.report.figures.signal import correlation_figure, coverage_figure
 from simplechrome.report.figures.style import inline_svg
-from simplechrome.report.quality_page import inspect_command, write_quality_page
+from simplechrome.report.page import shown_command
+from simplechrome.report.quality_page import write_quality_page
 
 MARKS = ["H3K4me3", "H3K9me3"]
 
@@ -89,5 +90,5 @@ def test_page_of_a_single_track_without_labels(dataset: xr.Dataset, tmp_path: Pa
 
 
 def test_command_is_without_the_folders_of_one_machine() -> None:
-    command = inspect_command("/a/b/my data.zarr", "/c/q.html")
+    command = shown_command(["/bin/simplechrome", "inspect", "/a/my data.zarr", "-o", "/c/q.html"])
     assert command == "simplechrome inspect 'my data.zarr' -o q.html"

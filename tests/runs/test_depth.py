@@ -39,10 +39,6 @@ def test_levels_are_quantiles_of_window_means_and_bins_of_bins() -> None:
     assert track.depth == 7
 
 
-def test_half_the_reads_need_a_factor_of_two() -> None:
-    assert depth_factor(profile_track(ramp(0.5)), profile_track(ramp())) == pytest.approx(2)
-
-
 def test_some_windows_with_very_much_do_not_change_the_factor() -> None:
     loud = ramp()
     loud[-4:] *= 1000  # their share of the mean is more than nine tenths
@@ -106,10 +102,6 @@ def test_profile_comes_back_from_its_file(tmp_path: Path) -> None:
         np.testing.assert_allclose(read["A"][mark].bins, track.bins, rtol=1e-5)
     assert np.isnan(read["A"]["H3K4me3"].depth)
     assert read["A"]["H3K9me3"].depth == 5
-
-
-def test_run_without_a_profile_has_none(tmp_path: Path) -> None:
-    assert read_signal_profile(tmp_path) is None
 
 
 @pytest.mark.parametrize(

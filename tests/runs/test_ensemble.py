@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from simplechrome import LinearPredictor, MLPPredictor
-from simplechrome.errors import ConfigError, ModelFormatError
+from simplechrome.errors import ModelFormatError
 from simplechrome.runs.ensemble import (
     Ensemble,
     fit_ensemble,
@@ -43,11 +43,6 @@ def test_log_odds_of_members_are_averaged() -> None:
 def test_levels_of_members_are_averaged() -> None:
     ensemble = Ensemble([line(1, "regression"), line(3, "regression")])
     np.testing.assert_allclose(ensemble.predict(X), [-2, 0, 2, 4])
-
-
-def test_ensemble_of_nobody_is_refused() -> None:
-    with pytest.raises(ConfigError, match="has no members"):
-        Ensemble([])
 
 
 def features(n: int = 40) -> tuple[xr.DataArray, xr.DataArray]:

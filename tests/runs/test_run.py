@@ -11,15 +11,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from simplechrome.config.models import make_encoder, make_predictor
 from simplechrome.config.run import RunConfig, make_config, read_config
 from simplechrome.dataset.splits import draw_labels, split_by_chromosome
 from simplechrome.errors import (
     ConfigError,
     MissingExpressionError,
-    MissingInputError,
     ModelFormatError,
-    OutputError,
     OutputExistsError,
     TrainingError,
     UndefinedScoreError,
@@ -27,7 +24,7 @@ from simplechrome.errors import (
 )
 from simplechrome.runs import fit as run_module
 from simplechrome.runs.apply import encode_with_run, predict_with_run
-from simplechrome.runs.fit import Run, fit_run, target_of
+from simplechrome.runs.fit import Run, fit_run
 from simplechrome.runs.load import load_run
 
 LEVELS = {"encoder": {"name": "log_means"}}
@@ -157,11 +154,6 @@ def test_regression_predicts_expression(one: xr.Dataset, tmp_path: Path) -> None
     assert finished.metrics["test"]["pearson_low"] < finished.metrics["test"]["pearson"]
 
 
-def test_target_of_regression_is_the_logarithm() -> None:
-    values = xr.Dataset({"expression": ("gene", [0.0, 1, 3, np.nan])})
-    np.testing.assert_array_equal(target_of(values, "regression"), [0, 1, 2, np.nan])
-
-
 def test_number_of_labels_counts_genes_that_have_one(one: xr.Dataset, tmp_path: Path) -> None:
     some = one.copy(deep=True)
     train = np.flatnonzero(~np.isin(one["chrom"].values, ["chr1", "chr8", "chr21"]))
@@ -248,11 +240,7 @@ def test_overwriting_replaces_the_whole_folder(run: Run, one: xr.Dataset, tmp_pa
 
 @pytest.mark.parametrize("error", [TrainingError("broke down"), KeyboardInterrupt()])
 def test_failing_overwrite_keeps_the_old_run(
-    run: Run,
-    one: xr.Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    error: BaseException,
+    run: Run, one: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     shutil.copytree(run.folder, tmp_path / "run")
     before = snapshot(tmp_path / "run")
@@ -265,27 +253,6 @@ def test_failing_overwrite_keeps_the_old_run(
         fit_run(one, config(), tmp_path / "run", overwrite=True)
     assert snapshot(tmp_path / "run") == before
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_folder_that_is_no_run_is_not_overwritten(one: xr.Dataset, tmp_path: Path) -> None:
-    precious = tmp_path / "thesis"
-    precious.mkdir()
-    (precious / "chapter1.tex").write_text("years of work")
-    with pytest.raises(OutputExistsError, match="not a run folder and is not overwritten"):
-        fit_run(one, config(), precious, overwrite=True)
-    assert snapshot(precious) == {"chapter1.tex": b"years of work"}
-
-
-def test_empty_folder_is_as_good_as_none(one: xr.Dataset, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    fit_run(one, config(), tmp_path / "empty")
-    assert (tmp_path / "empty" / "metrics.json").is_file()
-
-
-def test_path_beneath_a_file_is_refused(one: xr.Dataset, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"cannot be written: .*file is a file"):
-        fit_run(one, config(), tmp_path / "file" / "run")
 
 
 def test_first_run_that_learned_nothing_leaves_nothing(one: xr.Dataset, tmp_path: Path) -> None:
@@ -347,11 +314,6 @@ def test_labels_that_cannot_be_learned_from_are_found_before_the_long_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_run_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="no run folder"):
-        load_run(tmp_path / "nowhere")
-
-
 @pytest.mark.parametrize(
     "name", ["config.toml", "encoder", "predictor", "split.parquet", "metrics.json"]
 )
@@ -370,21 +332,6 @@ def test_damaged_split_is_said(run: Run, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelFormatError, match=r"split\.parquet cannot be read"):
         load_run(tmp_path / "run")
-
-
-@pytest.mark.parametrize("name", ["vae", "pca", "log_means", "none"])
-def test_configuration_makes_its_encoder(name: str) -> None:
-    made = make_encoder(make_config({"encoder": {"name": name}, "seed": 4, "threads": 1}))
-    expected = {"vae": "VAE", "pca": "PCA", "log_means": "LogMeans", "none": "RawWindow"}
-    assert type(made).__name__ == expected[name]
-    assert made.get_params().get("random_state", 4) == 4
-
-
-@pytest.mark.parametrize("name", ["linear", "mlp", "boosting"])
-def test_configuration_makes_its_predictor(name: str) -> None:
-    options = {"predictor": {"name": name, "n_folds": 3}, "seed": 4, "task": "regression"}
-    made = make_predictor(make_config(options)).get_params()
-    assert (made["task"], made["n_folds"], made["random_state"]) == ("regression", 3, 4)
 
 
 def test_overwrite_refuses_a_project_that_has_a_config_of_its_own(

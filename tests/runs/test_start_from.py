@@ -1,4 +1,4 @@
-"""A run that starts from another: what it takes over, and what the labels of the new data add."""
+"""Fine-tuned runs: what they take over, and what the labels of the new data add."""
 
 from __future__ import annotations
 
@@ -101,6 +101,8 @@ def test_source_stands_before_the_latents() -> None:
 def test_genes_that_the_source_learned_from_cannot_be_tested(
     three: xr.Dataset, source: Run, tmp_path: Path
 ) -> None:
+    with pytest.raises(SplitError, match=r"has learned from \d+ of \d+ validation genes"):
+        fit_from(three, source, tmp_path / "run", split={"validation_chroms": ["chr3"]})
     other = {"test_chroms": ["chr3"], "validation_chroms": ["chr4"]}
     with pytest.raises(SplitError, match=r"has learned from \d+ of \d+ test genes") as caught:
         fit_from(three, source, tmp_path / "run", split=other)
@@ -111,9 +113,10 @@ def test_genes_that_the_source_learned_from_cannot_be_tested(
 def test_options_are_those_of_the_source(source: Run) -> None:
     merged = merge_options(None, {"init_from": str(source.folder), "labels": 9})
     assert (merged.encoder.name, merged.labels, merged.predictor.name) == ("consensus", 9, "linear")
-    with pytest.raises(ConfigError, match="keeps the task") as caught:
-        merge_options(None, {"init_from": str(source.folder), "encoder": "pca"})
-    assert caught.value.remedy == "omit --encoder"
+    for name, value in (("encoder", "pca"), ("epochs", 7)):
+        with pytest.raises(ConfigError, match="keeps the task") as caught:
+            merge_options(None, {"init_from": str(source.folder), name: value})
+        assert caught.value.remedy == f"omit --{name}"
     with pytest.raises(MissingInputError, match="There is no run folder"):
         merge_options(None, {"init_from": str(source.folder / "nowhere")})
 
@@ -184,14 +187,6 @@ def test_file_of_options_that_asks_for_another_encoder_is_refused(
         merge_options(tmp_path / "options.toml", {"init_from": str(source.folder)})
 
 
-def test_genes_that_the_source_learned_from_cannot_calibrate(
-    three: xr.Dataset, source: Run, tmp_path: Path
-) -> None:
-    other = {"validation_chroms": ["chr3"]}
-    with pytest.raises(SplitError, match=r"has learned from \d+ of \d+ validation genes"):
-        fit_from(three, source, tmp_path / "run", split=other)
-
-
 def test_random_split_of_another_seed_is_told_the_seed(three: xr.Dataset, tmp_path: Path) -> None:
     chosen = {"encoder": {"name": "consensus", "n_latent": 8}, "split": {"kind": "random"}}
     run = fit_run(three.isel(cell_type=[0, 1]), make_config(chosen), tmp_path / "source")
@@ -200,16 +195,7 @@ def test_random_split_of_another_seed_is_told_the_seed(three: xr.Dataset, tmp_pa
     assert caught.value.remedy.startswith("--seed 0, as in that run")
 
 
-def test_genes_that_the_source_does_not_know_are_said(
-    three: xr.Dataset, source: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ids = [f"gene{k}" for k in range(three.sizes["gene"])]
-    named = three.assign_coords(gene_id=("gene", np.asarray(ids, dtype=object)))
-    fit_from(named, source, tmp_path / "run", labels=30)
-    assert "The run knows none of the 600 genes by its id" in caplog.text
-
-
-def test_source_that_knows_its_genes_by_heart_is_said(
+def test_pretrained_run_that_memorized_its_genes_is_warned_of(
     three: xr.Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     two = three.isel(cell_type=[0, 1])
@@ -217,7 +203,7 @@ def test_source_that_knows_its_genes_by_heart_is_said(
     source = fit_run(two, few, tmp_path / "source")
     table = source.predictions
     learned = pd.read_parquet(source.folder / "split.parquet").query("labelled")["gene_id"]
-    # A predictor that has learned them by heart says nothing but their labels.
+    # A predictor that has memorized them predicts their labels.
     mine = table["gene_id"].isin(learned)
     table.loc[mine, "probability"] = table["label"][mine].clip(0, 1)
     table.loc[~mine, "probability"] = np.tile([0.2, 0.8, 0.5], len(table))[: (~mine).sum()]
@@ -259,12 +245,6 @@ def test_other_models_than_those_of_the_source_are_refused(
 def test_run_does_not_replace_its_source(three: xr.Dataset, source: Run) -> None:
     with pytest.raises(ConfigError, match="cannot replace the one"):
         fit_from(three, source, source.folder)
-
-
-def test_epochs_are_those_of_the_source(source: Run) -> None:
-    with pytest.raises(ConfigError, match="keeps the task") as caught:
-        merge_options(None, {"init_from": str(source.folder), "epochs": 7})
-    assert caught.value.remedy == "omit --epochs"
 
 
 def test_signal_in_other_units_is_matched_when_asked(

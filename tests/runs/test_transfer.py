@@ -86,9 +86,7 @@ def test_marks_are_matched_by_name_and_unknown_ones_left_to_the_encoder(
     assert "H3K4me3" not in caplog.text
 
 
-def test_mark_that_no_training_window_had_is_not_compared(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_mark_that_no_training_window_had_is_not_compared(caplog: pytest.LogCaptureFixture) -> None:
     warn_of_transfer(tracks(), PCA(1).fit(tracks(present=(True, False))))
     assert caplog.text == ""
 

@@ -8,15 +8,7 @@ from typing import Any
 import click
 
 from simplechrome.cli.fit import CHROMOSOMES
-from simplechrome.cli.options import (
-    NameOf,
-    SettingsCommand,
-    given,
-    log_options,
-    output_option,
-    overwrite_option,
-    resume_option,
-)
+from simplechrome.cli.options import NameOf, SettingsCommand, given, work_options
 
 SETTINGS = {
     "simplechrome.benchmark.config:BenchmarkConfig": {
@@ -44,7 +36,7 @@ SETTINGS = {
 
 @click.command("benchmark", cls=SettingsCommand, settings=SETTINGS)
 @click.argument("dataset", type=click.Path())
-@output_option
+@work_options
 @click.option("--config", type=click.Path(), help="TOML file of options; options here win.")
 @click.option(
     "--preset",
@@ -59,9 +51,6 @@ SETTINGS = {
     help="RPKM of further cell types, for the gene-mean prior and for co-expressed neighbors.",
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [default: one a core]")
-@overwrite_option
-@resume_option
-@log_options
 def command(
     dataset: str,
     output: str,

@@ -6,14 +6,7 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import (
-    SettingsCommand,
-    given,
-    log_options,
-    output_option,
-    overwrite_option,
-    resume_option,
-)
+from simplechrome.cli.options import SettingsCommand, given, work_options
 
 ANNOTATION = {
     "label_rule": "median, mean, tertiles, quantile:Q or threshold:VALUE, in each cell type.",
@@ -74,7 +67,7 @@ def _print_sizes(output: str) -> None:
     sizes = stored_sizes(output)
     click.echo(
         f"{output}: {sizes['cell_type']} cell types, {sizes['gene']} genes, {sizes['bin']} bins, "
-        f"{sizes['mark']} marks",
+        f"{sizes['mark']} marks"
     )
 
 
@@ -90,10 +83,7 @@ def _print_sizes(output: str) -> None:
 )
 @genes_option
 @expression_option
-@output_option
-@overwrite_option
-@resume_option
-@log_options
+@work_options
 def deepchrome(path: str, output: str, cell_types: tuple[str, ...], **options: Any) -> None:
     """Read the published DeepChrome layout from a folder or .tar.gz.
 
@@ -116,10 +106,7 @@ def deepchrome(path: str, output: str, cell_types: tuple[str, ...], **options: A
 @click.argument("paths", nargs=-1, required=True, type=click.Path())
 @genes_option
 @expression_option
-@output_option
-@overwrite_option
-@resume_option
-@log_options
+@work_options
 def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
     """Read .npz files, one per cell type, with counts, marks and gene_id.
 
@@ -157,10 +144,7 @@ def arrays(paths: tuple[str, ...], output: str, **options: Any) -> None:
 @click.option(
     "--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Tracks at a time."
 )
-@output_option
-@overwrite_option
-@resume_option
-@log_options
+@work_options
 def tracks(sheet: str, output: str, **options: Any) -> None:
     """Count or average signal tracks (bigWig, BAM, CRAM, BED, bedGraph) around each gene.
 

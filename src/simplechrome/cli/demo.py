@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import log_options, output_option, overwrite_option
+from simplechrome.cli.options import result_options
 
 
 @click.command("demo")
-@output_option
+@result_options
 @click.option("--genes", "n_genes", default=4000, show_default=True, help="Genes to simulate.")
 @click.option("--seed", default=0, show_default=True, help="Of simulation, weights and draws.")
-@overwrite_option
-@log_options
 def command(output: str, n_genes: int, seed: int, overwrite: bool) -> None:
     """Simulate data, build, fit, compare representations, and write a report.
 

@@ -6,20 +6,18 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import log_options, output_option, overwrite_option, transfer_options
+from simplechrome.cli.options import result_options, transfer_options
 
 
 @click.command("encode")
 @click.argument("run", type=click.Path())
 @click.argument("dataset", type=click.Path())
-@output_option
-@overwrite_option
+@result_options
 @transfer_options
-@log_options
 def command(run: str, dataset: str, output: str, overwrite: bool, **depth: Any) -> None:
     """Write the latents of every gene of DATASET under the encoder of RUN.
 
-    The ending of the output says the format: .parquet, .csv or .tsv. Each mark is brought to the
+    The ending of the output is its format: .parquet, .csv or .tsv. Each mark is brought to the
     depth of training, as `simplechrome predict` does.
 
     \b

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from simplechrome.cli.options import log_options, output_option, overwrite_option
+from simplechrome.cli.options import result_options
 
 if TYPE_CHECKING:
     from simplechrome.export.run import Format
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("run", type=click.Path())
-@output_option
+@result_options
 @click.option(
     "--format",
     "form",
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     help="keras: encoder, predictor and both together as Keras 3 files of standard layers. "
     "onnx: both together in one file.",
 )
-@overwrite_option
-@log_options
 def command(run: str, output: str, form: str, overwrite: bool) -> None:
     """Write the models of RUN so that they run without this package.
 

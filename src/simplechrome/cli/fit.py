@@ -6,15 +6,7 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import (
-    NameOf,
-    SettingsCommand,
-    given,
-    log_options,
-    output_option,
-    overwrite_option,
-    resume_option,
-)
+from simplechrome.cli.options import NameOf, SettingsCommand, given, work_options
 
 CHROMOSOMES = {
     "test_chroms": "Chromosomes whose genes are scored.",
@@ -60,7 +52,7 @@ SETTINGS = {
 
 @click.command("fit", cls=SettingsCommand, settings=SETTINGS)
 @click.argument("dataset", type=click.Path())
-@output_option
+@work_options
 @click.option("--config", type=click.Path(), help="TOML file of options; options here win.")
 @click.option(
     "--preset",
@@ -82,9 +74,6 @@ SETTINGS = {
 @click.option("--labels", help="Number of labelled training genes, or all. [default: all]")
 @click.option("--n-latent", type=int, help="Number of latents, of encoders that have this option.")
 @click.option("--epochs", type=int, help="Epochs of the encoder, of those that have this option.")
-@overwrite_option
-@resume_option
-@log_options
 def command(
     dataset: str, output: str, config: str | None, overwrite: bool, resume: bool, **options: Any
 ) -> None:

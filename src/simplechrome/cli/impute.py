@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import log_options, output_option, overwrite_option
+from simplechrome.cli.options import result_options
 
 
 @click.command("impute")
 @click.argument("run", type=click.Path())
 @click.argument("dataset", type=click.Path())
-@output_option
+@result_options
 @click.option(
     "--coverage",
     type=float,
     default=0.9,
     show_default=True,
-    help="Share of the bins whose signal the intervals shall hold.",
+    help="Nominal coverage of the intervals: fraction of bins.",
 )
-@overwrite_option
-@log_options
 def command(run: str, dataset: str, output: str, coverage: float, overwrite: bool) -> None:
     """Fill in the marks that cell types of DATASET lack, with mean and interval.
 
-    A mark is told from the same genes in the dataset's other cell types that have it, and from the
-    marks of its own cell type. RUN is one with the encoder consensus. Measured signal stays as it
-    is; in the output, `imputed` says which is not, and `imputed_low` and `imputed_high` are the
-    ends of the interval.
+    A mark is predicted from the same genes in the dataset's other cell types that have it, and
+    from the marks of its own cell type. RUN is one with the encoder consensus. Measured signal
+    stays as it is; in the output, `imputed` names the tracks that were not measured, and
+    `imputed_low` and `imputed_high` are the ends of the interval.
 
-    Printed with each track: what it is told from, and the correlation of truth and prediction
-    (median and range) in the cell types of the run that have the mark, each left out in turn.
+    Printed with each track: what it is predicted from, and the correlation with the measured
+    signal (median and range) in the cell types of the run that have the mark, each held out.
 
     \b
     Examples:

@@ -16,7 +16,7 @@ from simplechrome.cli.options import log_options, overwrite_option
 @overwrite_option
 @log_options
 def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) -> None:
-    """Say what is in a dataset: sizes, class balance, mark levels, warnings.
+    """Describe a dataset: sizes, class balance, mark levels, warnings.
 
     Warnings come with advice: tracks that are empty, of another kind than the units say, or whose
     shape at promoters or likeness to other cell types is that of another mark, as after a mix-up
@@ -28,6 +28,7 @@ def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) ->
       simplechrome inspect e012.zarr -o quality.html
     """
     import json
+    import sys
     from pathlib import Path
 
     from simplechrome.cli.options import check_page_path
@@ -40,8 +41,9 @@ def command(dataset: str, as_json: bool, output: str | None, overwrite: bool) ->
     description = describe(data)
     click.echo(json.dumps(description, indent=1) if as_json else format_description(description))
     if output is not None:
-        from simplechrome.report.quality_page import inspect_command, write_quality_page
+        from simplechrome.report.page import shown_command
+        from simplechrome.report.quality_page import write_quality_page
 
-        name = Path(dataset).name
-        write_quality_page(data, output, name=name, command=inspect_command(dataset, output))
+        name, command_line = Path(dataset).name, shown_command(sys.argv)
+        write_quality_page(data, output, name=name, command=command_line)
         click.echo(f"page: {output}", err=as_json)

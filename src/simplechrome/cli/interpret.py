@@ -44,12 +44,13 @@ def command(
       simplechrome interpret runs/atlas atlas.zarr -o latents.html
       simplechrome interpret runs/vae e012.zarr -o latents.html --against runs/vae_seed1
     """
-    import shlex
+    import sys
     from pathlib import PurePath
 
     from simplechrome.cli.options import check_page_path
     from simplechrome.dataset.store import open_dataset
     from simplechrome.report.latent_page import write_latent_page
+    from simplechrome.report.page import shown_command
     from simplechrome.runs.apply import latents_with_run
     from simplechrome.runs.predictions import check_table_path, write_table
     from simplechrome.work.files import check_free
@@ -66,13 +67,11 @@ def command(
         name if last.count(name) == 1 else path: latents_with_run(path, data, **depth)
         for name, path in zip(last, against, strict=True)
     }
-    names = [PurePath(path).name for path in (run, dataset, output)]
-    command = ["simplechrome", "interpret", *names[:2], "-o", names[2]]
     rows = write_latent_page(
         *(latents, data, output),
-        run=names[0],
+        run=PurePath(run).name,
         against=others,
-        command=shlex.join(command + [f"--against={name}" for name in others]),
+        command=shown_command(sys.argv),
     )
     if table is not None:
         write_table(rows, table, data.attrs.get("note", ""))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from simplechrome.cli.options import log_options, output_option, overwrite_option
+from simplechrome.cli.options import result_options
 
 
 @click.command("merge")
 @click.argument("datasets", nargs=-1, required=True, type=click.Path())
-@output_option
-@overwrite_option
-@log_options
+@result_options
 def command(datasets: tuple[str, ...], output: str, overwrite: bool) -> None:
     """Join datasets of different cell types; marks and genes may differ.
 

@@ -1,4 +1,4 @@
-"""`simplechrome neighbors`: who is whose neighbor, kept with a dataset."""
+"""`simplechrome neighbors`: neighbor graphs of genes, stored with a dataset."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
-from simplechrome.cli.options import log_options, overwrite_option
+from simplechrome.cli.options import log_options, overwrite_option, together
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group("neighbors")
 def command() -> None:
-    """Make neighbor graphs of a dataset's genes, and look at them.
+    """Make neighbor graphs of a dataset's genes, and describe them.
 
     \b
     Examples:
@@ -26,43 +26,32 @@ def command() -> None:
 
 
 def _shared(name: str, n: int | None) -> Callable[[F], F]:
-    """Options of all graphs: how many, under which name."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(
-            [
-                click.argument("dataset", type=click.Path()),
-                click.option(
-                    *("-n", "number"),
-                    type=click.IntRange(0),
-                    default=n,
-                    show_default=n is not None,
-                    help="Neighbors of a gene, at most.",
-                ),
-                click.option(
-                    "--name", default=name, show_default=True, help="Of the graph in the dataset."
-                ),
-                overwrite_option,
-                log_options,
-            ]
-        ):
-            function = option(function)
-        return function
-
-    return decorate
+    """Return the options of all graphs: dataset, number of neighbors, name."""
+    return together(
+        click.argument("dataset", type=click.Path()),
+        click.option(
+            *("-n", "number"),
+            type=click.IntRange(0),
+            default=n,
+            show_default=True,
+            help="Neighbors of a gene, at most.",
+        ),
+        click.option("--name", default=name, show_default=True, help="Of the graph."),
+        overwrite_option,
+        log_options,
+    )
 
 
-def _keep(
-    dataset: str, name: str, overwrite: bool, make: Callable[[Any], Any], **about: Any
+def _save(
+    make: Callable[[Any], Any], *, dataset: str, name: str, overwrite: bool, **about: Any
 ) -> None:
-    """Open the dataset, make the graph, keep it, say what it is."""
+    """Make a graph of the dataset's genes, write it, and print its description."""
     from simplechrome.dataset.neighbors.graph import format_graph
     from simplechrome.dataset.neighbors.stored import graph_file, save_graph
     from simplechrome.dataset.store import open_outline
     from simplechrome.work.files import check_free
 
-    # Of the windows nothing is needed.
-    data = open_outline(dataset, ["signal", "observed"])
+    data = open_outline(dataset, ["signal", "observed"])  # windows are not needed
     check_free(graph_file(dataset, name), overwrite=overwrite)
     graph = make(data)
     save_graph(graph, dataset, name, about={"kind": name, **about}, overwrite=overwrite)
@@ -73,7 +62,7 @@ def _keep(
 @command.command("genomic")
 @_shared("genomic", 20)
 @click.option("--within", type=click.FloatRange(0), help="bp; only genes up to so far away.")
-def genomic(dataset: str, number: int, name: str, overwrite: bool, within: float | None) -> None:
+def genomic(number: int, within: float | None, **place: Any) -> None:
     """Nearest genes on the chromosome, by distance between TSSs.
 
     \b
@@ -82,12 +71,10 @@ def genomic(dataset: str, number: int, name: str, overwrite: bool, within: float
     """
     from simplechrome.dataset.neighbors.genomic import genomic_neighbors
 
-    _keep(
-        *(dataset, name, overwrite),
-        lambda data: genomic_neighbors(data, number, within=within),
-        n=number,
-        within=within,
-    )
+    def make(data: Any) -> Any:
+        return genomic_neighbors(data, number, within=within)
+
+    _save(make, n=number, within=within, **place)
 
 
 @command.command("contact")
@@ -95,15 +82,11 @@ def genomic(dataset: str, number: int, name: str, overwrite: bool, within: float
 @click.option(
     "--contacts",
     type=click.Path(),
-    help="BEDPE, or a .cool or .mcool matrix. Without it, distance alone says how often two genes "
-    "touch.",
+    help="BEDPE, or a .cool or .mcool matrix. Without it, contacts follow from distance alone.",
 )
 @click.option("--resolution", type=int, help="bp per bin of a .mcool. [default: finest from 5000]")
 @click.option(
-    "--reach",
-    default=1000,
-    show_default=True,
-    help="bp around a TSS within which a fragment is the gene's.",
+    "--reach", default=1000, show_default=True, help="bp around a TSS that are the gene's."
 )
 @click.option(
     "--within",
@@ -113,16 +96,14 @@ def genomic(dataset: str, number: int, name: str, overwrite: bool, within: float
     help="bp; without --contacts.",
 )
 def contact(
-    dataset: str,
     number: int,
-    name: str,
-    overwrite: bool,
     contacts: str | None,
     resolution: int | None,
     reach: int,
     within: float,
+    **place: Any,
 ) -> None:
-    """Genes in 3D contact, over what their distance makes one expect.
+    """Genes in 3D contact, relative to what is expected at their distance.
 
     \b
     Examples:
@@ -138,7 +119,7 @@ def contact(
         return neighbors_of_file(data, contacts, number, reach=reach, resolution=resolution)
 
     source = contacts and PurePath(contacts).name
-    _keep(dataset, name, overwrite, make, n=number, contacts=source, reach=reach)
+    _save(make, n=number, contacts=source, reach=reach, **place)
 
 
 @command.command("coexpression")
@@ -152,18 +133,11 @@ def contact(
 @click.option(
     "--leave-out",
     multiple=True,
-    help="Cell type that is to be predicted, and that correlations must not know; may be "
-    "repeated. [default: all of the dataset]",
+    help="Cell type that is to be predicted, held out from the correlations; may be repeated. "
+    "[default: all of the dataset]",
 )
-def coexpression(
-    dataset: str,
-    number: int,
-    name: str,
-    overwrite: bool,
-    expression: str,
-    leave_out: tuple[str, ...],
-) -> None:
-    """Genes that rise and fall together over other cell types.
+def coexpression(number: int, expression: str, leave_out: tuple[str, ...], **place: Any) -> None:
+    """Genes whose expression correlates over other cell types.
 
     \b
     Example:
@@ -178,7 +152,7 @@ def coexpression(
             data, read_expression(expression), number, leave_out=predicted
         )
 
-    _keep(dataset, name, overwrite, make, n=number, left_out=list(leave_out) or "all")
+    _save(make, n=number, left_out=list(leave_out) or "all", **place)
 
 
 @command.command("listed")
@@ -189,8 +163,8 @@ def coexpression(
     type=click.Path(),
     help="Two gene ids or names and, if there, a weight on each line, as from STRING or BioGRID.",
 )
-def listed(dataset: str, number: int, name: str, overwrite: bool, pairs: str) -> None:
-    """Genes that a list names in pairs.
+def listed(number: int, pairs: str, **place: Any) -> None:
+    """Pairs of genes in a file.
 
     \b
     Example:
@@ -199,20 +173,16 @@ def listed(dataset: str, number: int, name: str, overwrite: bool, pairs: str) ->
     from simplechrome.dataset.neighbors.functional import listed_neighbors
     from simplechrome.sources.relations import read_pairs
 
-    _keep(
-        *(dataset, name, overwrite),
-        lambda data: listed_neighbors(data, read_pairs(pairs), number),
-        n=number,
-    )
+    _save(lambda data: listed_neighbors(data, read_pairs(pairs), number), n=number, **place)
 
 
 @command.command("sets")
 @_shared("sets", 50)
 @click.option("--gmt", required=True, type=click.Path(), help="Gene sets, as from MSigDB.")
 @click.option(
-    "--largest", default=500, show_default=True, help="Genes in a set; larger ones are left out."
+    "--largest", default=500, show_default=True, help="Genes in a set; larger ones are not used."
 )
-def sets(dataset: str, number: int, name: str, overwrite: bool, gmt: str, largest: int) -> None:
+def sets(number: int, gmt: str, largest: int, **place: Any) -> None:
     """Genes in the same gene sets.
 
     \b
@@ -222,12 +192,10 @@ def sets(dataset: str, number: int, name: str, overwrite: bool, gmt: str, larges
     from simplechrome.dataset.neighbors.functional import set_neighbors
     from simplechrome.sources.relations import read_gene_sets
 
-    _keep(
-        *(dataset, name, overwrite),
-        lambda data: set_neighbors(data, read_gene_sets(gmt), number, largest=largest),
-        n=number,
-        largest=largest,
-    )
+    def make(data: Any) -> Any:
+        return set_neighbors(data, read_gene_sets(gmt), number, largest=largest)
+
+    _save(make, n=number, largest=largest, **place)
 
 
 @command.command("show")
@@ -237,7 +205,7 @@ def sets(dataset: str, number: int, name: str, overwrite: bool, gmt: str, larges
 @overwrite_option
 @log_options
 def show(dataset: str, output: str | None, names: tuple[str, ...], overwrite: bool) -> None:
-    """Say what is in a dataset's neighbor graphs.
+    """Describe the neighbor graphs of a dataset.
 
     \b
     Example:

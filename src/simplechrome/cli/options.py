@@ -156,12 +156,13 @@ def _set_up_log(context: click.Context, parameter: click.Parameter, value: int) 
     logger.setLevel(level)
 
 
-def _together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return a decorator that adds all of these options."""
     return lambda function: reduce(lambda made, option: option(made), reversed(options), function)
 
 
 _log: dict[str, Any] = {"count": True, "expose_value": False, "callback": _set_up_log}
-log_options = _together(
+log_options = together(
     click.option("-v", "--verbose", help="More detail, and a traceback with errors.", **_log),
     click.option("-q", "--quiet", help="Warnings only; -qq: errors only.", **_log),
 )
@@ -169,8 +170,11 @@ output_option = click.option(
     "-o", "--output", required=True, type=click.Path(), help="Path of the result."
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing result.")
-resume_option = click.option("--resume", is_flag=True, help="Resume interrupted work.")
-transfer_options = _together(
+result_options = together(output_option, overwrite_option, log_options)
+work_options = together(
+    result_options, click.option("--resume", is_flag=True, help="Resume interrupted work.")
+)
+transfer_options = together(
     click.option(
         "--depth-scaling/--no-depth-scaling",
         default=True,

@@ -6,27 +6,21 @@ from typing import Any
 
 import click
 
-from simplechrome.cli.options import (
-    log_options,
-    output_option,
-    overwrite_option,
-    split_list,
-    transfer_options,
-)
+from simplechrome.cli.options import result_options, split_list, transfer_options
 
 
 @click.command("predict")
 @click.argument("run", type=click.Path())
 @click.argument("dataset", type=click.Path())
-@output_option
+@result_options
 @click.option("--report", type=click.Path(), help="A page about the predictions (.html).")
 @click.option(
     "--explain-neighbors",
     "explained",
     multiple=True,
     metavar="GENE",
-    help="Which neighbors moved the prediction of this gene, by attention and by knock-out: a "
-    "table and a figure beside OUTPUT; may be repeated.",
+    help="Which neighbors changed the prediction of this gene, by attention and by knock-out: a "
+    "table and a figure next to OUTPUT; may be repeated.",
 )
 @click.option(
     "--pair",
@@ -35,9 +29,7 @@ from simplechrome.cli.options import (
     metavar="A,B",
     help="Two cell types of DATASET, for a run that predicts differences. [default: the run's]",
 )
-@overwrite_option
 @transfer_options
-@log_options
 def command(
     run: str,
     dataset: str,
@@ -50,14 +42,14 @@ def command(
 ) -> None:
     """Predict the expression of every gene of DATASET with the model of RUN.
 
-    The column `split` says on which side each gene was when the model was fitted; only `test`
-    and `new` genes are fair to score. `probability` is calibrated, and `label_set` (in regression
-    the interval from `interval_low` to `interval_high`) holds the truth as often as the run
-    promised, for data like those that it was fitted on. The ending of the output says the format:
+    The column `split` is the part that each gene was in when the model was fitted; only `test`
+    and `new` genes give unbiased scores. `probability` is calibrated, and `label_set` (in
+    regression the interval from `interval_low` to `interval_high`) has the nominal coverage of the
+    run, for data like those that it was fitted on. The ending of the output is its format:
     .parquet, .csv or .tsv.
 
-    Each mark is brought to the depth of training, and the column `signal_changed` says by which
-    factor; a run on the data that it was fitted on changes nothing.
+    Each mark is brought to the depth of training, and the column `signal_changed` has the factor;
+    nothing changes in the data that the run was fitted on.
 
     Where DATASET has expression, genes that the run did not learn from are scored.
 
@@ -68,6 +60,7 @@ def command(
       simplechrome predict runs/near e012.zarr -o near.tsv --explain-neighbors TP53
       simplechrome predict runs/e012 p_values.zarr -o predictions.parquet --match-distribution
     """
+    import sys
     from pathlib import Path
 
     from simplechrome.cli.options import check_page_path
@@ -105,13 +98,9 @@ def command(
         for line in write_explanation(*explanation, data):
             click.echo(line)
     if report is not None:
-        from simplechrome.report.prediction_page import predict_command, write_prediction_page
+        from simplechrome.report.page import shown_command
+        from simplechrome.report.prediction_page import write_prediction_page
 
-        name = Path(run).name
-        flags = {
-            "no_depth_scaling": not depth["depth_scaling"],
-            "match_distribution": depth["match_distribution"],
-        }
-        command_line = predict_command(run, dataset, output, report, **flags)
+        name, command_line = Path(run).name, shown_command(sys.argv)
         write_prediction_page(table, data, report, run=name, command=command_line)
         click.echo(f"page: {report}")

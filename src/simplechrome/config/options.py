@@ -50,6 +50,10 @@ class Preset(NamedTuple):
         return {name: predictor_config(**o) for name, o in self.predictor_options.items()}
 
 
+_PUBLISHED = {"learning_rate": 1e-3, "weight_decay": 0.0, "clip_gradients": False}
+_FIVE_EPOCHS = {"dropout": 0.0, "epochs": 5, "early_stopping": False, "batch_size": 32}
+_CONSTANT_RATE = {"min_batches": 1, "weight_decay": 0.0, "schedule": "constant"}
+
 PRESETS = {
     "paper": Preset(
         {
@@ -59,43 +63,18 @@ PRESETS = {
         },
         {
             "mlp": {
-                "name": "mlp",
-                "dropout": 0.0,
-                "epochs": 5,
-                "early_stopping": False,
-                "batch_size": 32,
-                "learning_rate": 1e-3,
-                "weight_decay": 0.0,
-                "clip_gradients": False,
-                "initialization": "he_normal",
+                **{"name": "mlp", "initialization": "he_normal"},
+                **(_FIVE_EPOCHS | _PUBLISHED),
             },
             "deepchrome": {
-                "name": "deepchrome",
-                "filters": 625,
-                "hidden": (256, 128),
-                "dropout": 0.0,
-                "epochs": 5,
-                "early_stopping": False,
-                "batch_size": 32,
-                "min_batches": 1,
-                "learning_rate": 1e-3,
-                "weight_decay": 0.0,
-                "schedule": "constant",
-                "clip_gradients": False,
+                **{"name": "deepchrome", "filters": 625, "hidden": (256, 128)},
+                **(_FIVE_EPOCHS | _PUBLISHED | _CONSTANT_RATE),
             },
             # The original's code for it never ran: these are the AttentiveChrome paper's settings.
             "attentivechrome": {
-                "name": "attentivechrome",
-                "bin_hidden": 32,
-                "mark_hidden": 16,
-                "dropout": 0.5,
-                "epochs": 30,
-                "patience": 30,
-                "batch_size": 16,
-                "min_batches": 1,
-                "learning_rate": 1e-4,
-                "weight_decay": 0.0,
-                "schedule": "constant",
+                **{"name": "attentivechrome", "bin_hidden": 32, "mark_hidden": 16, "dropout": 0.5},
+                **{"epochs": 30, "patience": 30, "batch_size": 16, "learning_rate": 1e-4},
+                **_CONSTANT_RATE,
             },
         },
     ),
@@ -103,18 +82,9 @@ PRESETS = {
         {"none": {"name": "none", "transform_function": "none"}},
         {
             "deepchrome": {
-                "name": "deepchrome",
-                "filters": 50,
-                "hidden": (625, 125),
-                "dropout": 0.5,
-                "epochs": 100,
-                "patience": 100,
-                "batch_size": 1,
-                "min_batches": 1,
-                "learning_rate": 1e-3,
-                "weight_decay": 0.0,
-                "schedule": "constant",
-                "clip_gradients": False,
+                **{"name": "deepchrome", "filters": 50, "hidden": (625, 125), "dropout": 0.5},
+                **{"epochs": 100, "patience": 100, "batch_size": 1},
+                **(_PUBLISHED | _CONSTANT_RATE),
             }
         },
     ),
@@ -122,11 +92,8 @@ PRESETS = {
 
 # Which kind of split each option belongs to.
 _SPLIT_OPTIONS = {
-    "test_chroms": "chromosome",
-    "validation_chroms": "chromosome",
-    "exclude_chroms": "chromosome",
-    "fold": "fold",
-    "n_folds": "fold",
+    **dict.fromkeys(("test_chroms", "validation_chroms", "exclude_chroms"), "chromosome"),
+    **dict.fromkeys(("fold", "n_folds"), "fold"),
 }
 WITH_LOG_MEANS = "+log_means"
 """Follows the name of an encoder to add the levels of the marks to its latents."""
@@ -182,13 +149,7 @@ def _options_of(encoder: str) -> Mapping[str, Any]:
 
 
 def _init_from(run: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the file's values, with task, encoder and split of the run that is fine-tuned.
-
-    Raises
-    ------
-    ConfigError
-        If another task or encoder is asked for.
-    """
+    """Return the file's values, with task, encoder and split of the run that is fine-tuned."""
     config = read_config(RunFolder(find_run(run)).config)
     require_startable(config, run)
     held = config.model_dump(mode="json", exclude_none=True)
@@ -218,10 +179,9 @@ def merge_options(path: str | Path | None, options: dict[str, Any]) -> RunConfig
     path
         TOML file, or None.
     options
-        By name, None where not given; they override the file. `encoder` may be followed by
-        `+log_means`. Another encoder or predictor than the file's drops the file's section on it.
-        `preset` replaces both sections, and is itself overridden by the other options. `fold`
-        alone means a split by fold.
+        By name, None where not given. `encoder` may be followed by `+log_means`. Another encoder
+        or predictor than the file's drops the file's section on it. `preset` replaces both
+        sections, and is itself overridden by the other options. `fold` alone means a split by fold.
 
     Raises
     ------

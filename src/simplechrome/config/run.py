@@ -199,14 +199,8 @@ def make_config(
 ) -> RunConfig:
     """Return the configuration of a run from its sections and options.
 
-    Parameters
-    ----------
-    values
-        Sections and options by name.
-    where
-        They come from, for error messages.
-    given
-        Names of the options that come from the command line instead.
+    Error messages name the file, `where`, or the option, if its name is `given` on the command
+    line.
 
     Raises
     ------
@@ -226,15 +220,7 @@ def make_config(
 
 
 def read_config_values(path: str | Path) -> dict[str, Any]:
-    """Return what a TOML file holds, without defaults.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    ConfigError
-        If it is not TOML.
-    """
+    """Return what a TOML file holds, without defaults."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

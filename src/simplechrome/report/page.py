@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -114,6 +115,21 @@ class Provenance(NamedTuple):
     """(name, what it is, or its size and checksum)."""
     environment: Sequence[tuple[str, str]] = ()
     """(name, value), as the seed, the device and versions of libraries."""
+
+
+def shown_command(arguments: Sequence[str]) -> str:
+    """Return a command line as a page shows it.
+
+    Of absolute paths only the names are kept: a page is read on other machines. A run's
+    environment.json keeps the command as it was typed.
+    """
+
+    def shortened(argument: str) -> str:
+        option, equals, value = argument.rpartition("=")
+        return option + equals + (PurePath(value).name if PurePath(value).is_absolute() else value)
+
+    program, *others = arguments
+    return shlex.join([PurePath(program).name, *map(shortened, others)])
 
 
 class Page(NamedTuple):

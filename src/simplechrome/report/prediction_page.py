@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -142,19 +141,6 @@ def write_prediction_page(
         notes=notes,
     )
     return page.write_page(path, report)
-
-
-def predict_command(run: str, dataset: str, output: str, report: str, **flags: Any) -> str:
-    """Return the command that makes this page, without the folders of one machine."""
-    names = [_shown(each) for each in (dataset, output, report)]
-    chosen = [f"--{name.replace('_', '-')}" for name, given in flags.items() if given]
-    written = ["-o", names[1], "--report", names[2]]
-    return shlex.join(["simplechrome", "predict", _shown(run), names[0], *written, *chosen])
-
-
-def _shown(path: str) -> str:
-    """As it was given; of a path from the root only the name, since pages are read elsewhere."""
-    return PurePath(path).name if PurePath(path).is_absolute() else path
 
 
 def _changes(table: pd.DataFrame) -> str:

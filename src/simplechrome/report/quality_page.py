@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,13 +61,6 @@ def write_quality_page(
         notes=page.dataset_notes(dataset),
     )
     return page.write_page(path, report)
-
-
-def inspect_command(dataset: str, output: str) -> str:
-    """Return the command that makes this page, without the folders of one machine."""
-    return shlex.join(
-        ["simplechrome", "inspect", PurePath(dataset).name, "-o", PurePath(output).name]
-    )
 
 
 def _subtitle(description: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -239,20 +238,6 @@ def _notes(dataset: xr.Dataset, config: RunConfig, metrics: dict[str, Any]) -> l
     return notes
 
 
-def _command(arguments: Sequence[str]) -> str:
-    """The command without the folders of one machine: a report is read on others.
-
-    As it was typed it stays in environment.json.
-    """
-
-    def shortened(argument: str) -> str:
-        option, equals, value = argument.rpartition("=")
-        return option + equals + (PurePath(value).name if PurePath(value).is_absolute() else value)
-
-    program, *others = arguments
-    return shlex.join([PurePath(program).name, *map(shortened, others)])
-
-
 def write_run_report(
     folder: str | Path,
     dataset: xr.Dataset,
@@ -325,7 +310,7 @@ def write_run_report(
         sections,
         page.Provenance(
             version=__version__,
-            command=_command(environment["command"]),
+            command=page.shown_command(environment["command"]),
             config=(path / "config.toml").read_text(),
             files=page.source_files(environment["dataset"]["sources"]),
             environment=[

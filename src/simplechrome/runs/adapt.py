@@ -466,10 +466,7 @@ def write_levels(dataset: xr.Dataset, folder: str | Path) -> None:
 def read_levels(folder: str | Path) -> pd.DataFrame | None:
     """Return the levels of a run's genes, (gene_id, (cell_type, mark)); None without such a file.
 
-    Raises
-    ------
-    ModelFormatError
-        If the file is damaged.
+    Raises ModelFormatError if the file is damaged.
     """
     path = RunFolder(folder).signal_levels
     if not path.exists():
@@ -499,10 +496,7 @@ def write_signal_profile(profile: SignalProfile, folder: str | Path) -> None:
 def read_signal_profile(folder: str | Path) -> SignalProfile | None:
     """Return the profile of a run's training tracks; None where it has no such file.
 
-    Raises
-    ------
-    ModelFormatError
-        If the file is damaged.
+    Raises ModelFormatError if the file is damaged.
     """
     path = RunFolder(folder).signal_profile
     if not path.exists():

@@ -52,13 +52,13 @@ def predict_with_run(
     The column `split` is the part that each gene was in when the model was fitted, whatever cell
     type it is now predicted in: only `test` and `new` genes give unbiased scores.
 
-    Logged: cell types that lack a mark, whose levels differ from training, or that probabilities
-    were not calibrated on; and the coverage, where the dataset has labels or expression.
+    If signal was scaled or matched, the last column, `signal_changed`, records it; see
+    `predict_genes` for the others. Logged are cell types that lack a mark, whose levels differ from
+    training, or that probabilities were not calibrated on; and the coverage, where the dataset has
+    labels or expression.
 
     Parameters
     ----------
-    folder
-        Of the run.
     dataset
         All genes rather than a selection: their levels are compared with those of training.
     graph
@@ -71,11 +71,6 @@ def predict_with_run(
     match_distribution
         Give each mark the distribution of training instead, for signal in other units.
 
-    Returns
-    -------
-    See `predict_genes`. If signal was scaled or matched, the last column, `signal_changed`, records
-    it.
-
     Raises
     ------
     ModelMismatchError
@@ -84,10 +79,8 @@ def predict_with_run(
     ModelFormatError
         If distributions are to be matched, and the run does not record those of its training.
     """
-    models = load_run(folder)
+    models = _for_pair(load_run(folder), pair)
     require_graph(models.config, graph)
-    if pair is not None:
-        models = _for_pair(models, pair)
     pair = models.config.pair
     if pair is not None:
         dataset = choose_cell_types(dataset, pair)
@@ -117,14 +110,12 @@ def latents_with_run(
 ) -> xr.DataArray:
     """Return the latents of these windows under a run's encoder, (cell_type, gene, latent).
 
-    Parameters are those of `predict_with_run`.
+    Parameters and errors are those of `predict_with_run`.
 
     Raises
     ------
     ConfigError
         If the run's predictor uses the windows themselves.
-    ModelMismatchError
-        See `predict_with_run`.
     """
     models = load_run(folder)
     if models.config.encoder.name == "none":
@@ -142,21 +133,19 @@ def encode_with_run(
     depth_scaling: bool = True,
     match_distribution: bool = False,
 ) -> pd.DataFrame:
-    """Return a dataset's latents under a run's encoder as a table.
+    """Return a dataset's latents under a run's encoder as a table; see `latent_table`.
 
-    Parameters, errors and what is logged are those of `predict_with_run`.
-
-    Returns
-    -------
-    See `latent_table`. If signal was scaled or matched, the last column, `signal_changed`, records
-    it.
+    Parameters, errors, what is logged and the column `signal_changed` are as in
+    `predict_with_run`.
     """
     models, adapted = adapt_run(load_run(folder), dataset, depth_scaling, match_distribution)
     return _with_changes(latent_table(adapted.dataset, models.encoder), adapted)
 
 
-def _for_pair(models: Models, pair: Sequence[str]) -> Models:
-    """Return the models for another pair of cell types."""
+def _for_pair(models: Models, pair: Sequence[str] | None) -> Models:
+    """Return the models for another pair of cell types, if one is given."""
+    if pair is None:
+        return models
     if models.config.pair is None:
         raise ConfigError(
             f"This run predicts no difference between cell types: its task is "

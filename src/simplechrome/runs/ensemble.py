@@ -38,12 +38,7 @@ class Ensemble:
     """Fitted predictors of one kind whose log odds, or levels, are averaged.
 
     Log odds rather than probabilities, since these are what is calibrated; on E012 the two give
-    the same scores to .0001.
-
-    Parameters
-    ----------
-    members
-        Fitted, on the same features.
+    the same scores to .0001. The members are fitted on the same features.
     """
 
     def __init__(self, members: Sequence[Predictor]) -> None:
@@ -112,25 +107,18 @@ def fit_ensemble(
     validation: Labelled | None = None,
     checkpoints: Path | None = None,
 ) -> Predictor | Ensemble:
-    """Return predictors of several seeds fitted on the same genes.
+    """Return an ensemble of several seeds fitted on the same genes, or its only member.
+
+    After Ctrl-C no further member is begun.
 
     Parameters
     ----------
-    make
-        Seed -> unfitted predictor.
     n_members, seed
         See `member_seed`.
-    genes
-        Training genes.
     validation
-        Others, on which the number of epochs or trees is chosen.
+        Genes on which the number of epochs or trees is chosen.
     checkpoints
         Folder where members that train in epochs keep their states, and resume from.
-
-    Returns
-    -------
-    An ensemble, or the predictor itself where it is the only one. After Ctrl-C no further member
-    is begun.
     """
     members: list[Predictor] = []
     for number in range(1, n_members + 1):
@@ -156,12 +144,7 @@ def save_ensemble(predictor: Predictor | Ensemble, folder: Path) -> None:
 def load_ensemble(folder: Path) -> Predictor | Ensemble:
     """Return the predictor, or ensemble, of a run folder.
 
-    Raises
-    ------
-    ModelFormatError
-        If a member is missing or damaged.
-    ModelMismatchError
-        If a model in it is no predictor.
+    Raises ModelFormatError if a member is missing or damaged.
     """
     run = RunFolder(folder)
     first = load_predictor(run.predictor)
@@ -209,14 +192,8 @@ def fit_and_hold_out(
 
     Parameters
     ----------
-    make
-        Seed -> unfitted predictor.
-    config
-        Its task, labels, seed and ensemble.
-    labelled
-        Features and targets of the training genes.
-    validation
-        Those of the validation genes.
+    labelled, validation
+        Training genes whose labels are used, and validation genes.
     run
         Where states of training are kept and resumed from; None to keep none.
     interrupted
@@ -290,10 +267,6 @@ def on_inner_folds(
         Called once a fold, with its training genes and a folder for states.
     genes
         All labelled genes.
-    task
-        `classification` or `regression`.
-    seed
-        Of the folds.
     checkpoints
         Folder for the states of training, removed when all folds are done.
 
@@ -338,8 +311,7 @@ def _folds_of_genes(y: xr.DataArray, task: str, seed: int) -> list[tuple[np.ndar
 def choose_as_whole(predictor: Predictor, n_labels: int) -> Predictor:
     """Return a predictor for a fold that holds out genes as one fitted on all labels does.
 
-    With 1,000 labels a network holds a tenth out; on the 800 of a fold it would cross-validate
-    five times over.
+    With 1,000 labels a network holds a tenth out; on the 800 of a fold it would cross-validate.
     """
     hold_out_from: Any = getattr(predictor, "hold_out_from", None)
     if hold_out_from is not None and n_labels >= hold_out_from:

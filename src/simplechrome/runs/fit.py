@@ -31,13 +31,7 @@ from simplechrome.evaluation.uncertainty import (
 from simplechrome.latent.encoder import Encoder
 from simplechrome.predictors.predictor import Predictor
 from simplechrome.runs.adapt import profile_signal, write_levels, write_signal_profile
-from simplechrome.runs.ensemble import (
-    Ensemble,
-    HeldOut,
-    checkpoint_options,
-    fit_and_hold_out,
-    save_ensemble,
-)
+from simplechrome.runs.ensemble import Ensemble, checkpoint_options, fit_and_hold_out, save_ensemble
 from simplechrome.runs.folder import (
     RunFolder,
     begun_config,
@@ -75,7 +69,7 @@ class Run(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Models of a run, and their predictions for all of its genes."""
+    """Models of a run, with predictions and scores of all its genes."""
 
     encoder: Encoder
     predictor: Predictor | Ensemble
@@ -110,12 +104,8 @@ def fit_run(
     ----------
     dataset
         With expression or labels.
-    config
-        All options.
-    folder
-        Becomes the run folder; see `RunFolder` for its files.
-    overwrite
-        Replace an existing run folder.
+    folder, overwrite
+        The run folder, see `RunFolder` for its files; True to replace an existing one.
     resume
         Resume an interrupted run from the checkpoints of its networks; on the same machine, with
         the same number of threads, the result is bit-identical to that of an undisturbed run. A
@@ -152,16 +142,20 @@ def fit_run(
     settle(done.path)
     begun = unfinished_folder(done.path).exists()
     before = done.read_metrics() if resume and not begun else None
-    changed = [] if before is None else _differences(done, data.request)
-    if changed and not overwrite:
-        raise ConfigError(
-            f"{done.path} is finished, with other options or other data: {'; '.join(changed[:6])}.",
-            "choose another output path, or pass --overwrite as well to replace it",
-        )
-    interrupted = before is not None and not changed and before.get("interrupted", False)
-    if before is not None and not changed and not interrupted:
-        log.info("%s is finished: there is nothing to resume", done.path)
-        return _finished_run(done)
+    interrupted = False
+    if before is not None:
+        changed = _differences(done, data.request)
+        if changed and not overwrite:
+            raise ConfigError(
+                f"{done.path} is finished, with other options or other data: "
+                f"{'; '.join(changed[:6])}.",
+                "choose another output path, or pass --overwrite as well to replace it",
+            )
+        interrupted = not changed and before.get("interrupted", False)
+        if not changed and not interrupted:
+            log.info("%s is finished: there is nothing to resume", done.path)
+            models, table = load_run(done.path), pq.read_table(done.predictions).to_pandas()
+            return Run(done.path, config, models.encoder, models.predictor, table, before, False)
     with long_work(
         done.path,
         data.request,
@@ -199,18 +193,10 @@ def fit_files(
     resume: bool = False,
     report: Callable[..., object] | None = None,
 ) -> Run:
-    """Fit a run on a dataset on disk, by a configuration file and options; see `fit_run`.
+    """Fit a run on a dataset on disk, by a configuration file and options.
 
-    Parameters
-    ----------
-    dataset
-        Path of a dataset, with its neighbor graphs.
-    folder, overwrite, resume
-        See `fit_run`. A run that is resumed keeps the options that are not given again.
-    config, options
-        See `merge_options`.
-    report
-        Called with the run folder and the dataset, `graph=` its neighbors, as `write_run_report`.
+    See `fit_run`, and `merge_options` for the options. A run that is resumed keeps the options that
+    are not given again. `report` is called as `write_run_report`.
     """
     require_outside(dataset, folder)
     begun = begun_config(folder, or_finished=not overwrite) if resume else None
@@ -252,7 +238,12 @@ def fit(data: PreparedData, run: RunFolder) -> Fitted:
         run=None if interrupted else run,
         interrupted=interrupted,
     )
-    uncertainty = held_out and _calibrate(data, held_out)
+    uncertainty = held_out and fit_uncertainty(
+        *(held_out.predicted, held_out.truth, config.task),
+        coverage=config.coverage,
+        held_out=held_out.which,
+        cell_types=data.predicted["cell_type"].values.tolist(),
+    )
     parts = np.where(data.assignment == "", EXCLUDED, data.assignment)
     predictions = predict_genes(data.predicted, features, predictor, parts, uncertainty)
     if "ensemble_sd" in predictions and np.allclose(predictions["ensemble_sd"], 0, atol=1e-12):
@@ -319,15 +310,6 @@ def _labels_for_encoder(train: xr.Dataset, data: PreparedData) -> np.ndarray:
     return np.where(mine, target, np.asarray(unknown, target.dtype))
 
 
-def _calibrate(data: PreparedData, held_out: HeldOut) -> Uncertainty:
-    return fit_uncertainty(
-        *(held_out.predicted, held_out.truth, data.config.task),
-        coverage=data.config.coverage,
-        held_out=held_out.which,
-        cell_types=data.predicted["cell_type"].values.tolist(),
-    )
-
-
 def write(data: PreparedData, fitted: Fitted, run: RunFolder) -> None:
     """Write models, tables and scores to a run folder."""
     fitted.encoder.save(run.encoder, overwrite=True)
@@ -371,12 +353,3 @@ def _differences(run: RunFolder, request: dict[str, Any]) -> list[str]:
         log.warning("%s does not record the data that it was fitted on", run.path)
     recorded = {name: value for name, value in recorded.items() if value and name in request}
     return differences(recorded, {name: request[name] for name in recorded})
-
-
-def _finished_run(run: RunFolder) -> Run:
-    models = load_run(run.path)
-    predictions = pq.read_table(run.predictions).to_pandas()
-    metrics = run.read_metrics() or {}
-    return Run(
-        run.path, models.config, models.encoder, models.predictor, predictions, metrics, False
-    )

@@ -14,12 +14,7 @@ import numpy as np
 import xarray as xr
 
 from simplechrome.config.run import RunConfig, read_config
-from simplechrome.errors import (
-    ConfigError,
-    MissingInputError,
-    ModelFormatError,
-    OutputExistsError,
-)
+from simplechrome.errors import ConfigError, MissingInputError, ModelFormatError, OutputExistsError
 from simplechrome.pretrained import locate_run
 from simplechrome.version import __version__
 from simplechrome.work.unfinished import unfinished_folder
@@ -114,11 +109,6 @@ class RunFolder:
         """Refuse to overwrite a folder that holds anything but a run.
 
         A `config.toml` alone is no proof: many programs name their configuration so.
-
-        Raises
-        ------
-        OutputExistsError
-            If it holds anything else, or no run.
         """
         ours = {path.name for path in vars(self).values()} | _DEMO
         held = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
@@ -149,30 +139,14 @@ def describe_run(folder: Path) -> str:
 
 
 def begun_config(target: str | Path, *, or_finished: bool) -> Path | None:
-    """Return the configuration of the run that would be resumed; None if there is none.
-
-    Parameters
-    ----------
-    target
-        The run folder.
-    or_finished
-        Also that of a finished run, which is not to be replaced.
-    """
-    for folder in (unfinished_folder(target), *([target] if or_finished else [])):
-        config = RunFolder(folder).config
-        if config.is_file():
-            return config
-    return None
+    """Return the configuration of the (perhaps finished) run that would be resumed, or None."""
+    folders = [unfinished_folder(target), *([target] if or_finished else [])]
+    configs = [RunFolder(folder).config for folder in folders]
+    return next((config for config in configs if config.is_file()), None)
 
 
 def require_outside(dataset: str | Path, target: str | Path) -> None:
-    """Refuse an output folder that holds the dataset: it would be replaced.
-
-    Raises
-    ------
-    OutputExistsError
-        If the dataset lies in it.
-    """
+    """Refuse an output folder that holds the dataset: it would be replaced."""
     if Path(dataset).resolve().is_relative_to(Path(target).resolve()):
         raise OutputExistsError(
             f"{target} holds the dataset {dataset} and is not overwritten.",
@@ -183,12 +157,7 @@ def require_outside(dataset: str | Path, target: str | Path) -> None:
 def find_run(run: str | Path) -> Path:
     """Return the folder of a run; pretrained ones are known by name (`pretrained:roadmap`).
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such folder.
-    ModelFormatError
-        If the run is not finished.
+    Raises MissingInputError if there is none, ModelFormatError if the run is not finished.
     """
     path = locate_run(run)
     begun = unfinished_folder(path)
@@ -206,13 +175,7 @@ def find_run(run: str | Path) -> Path:
 
 
 def require_startable(config: RunConfig, run: str) -> None:
-    """Refuse to fine-tune a run whose predictor needs more than the latents of one gene.
-
-    Raises
-    ------
-    ConfigError
-        If it does.
-    """
+    """Refuse to fine-tune a run whose predictor needs more than the latents of one gene."""
     reasons = {
         "has no latents (encoder none)": config.encoder.name == "none",
         "has neighborhood features": bool(config.neighbors),

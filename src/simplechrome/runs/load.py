@@ -53,10 +53,7 @@ class Models(NamedTuple):
 def load_run(folder: str | Path) -> Models:
     """Return the models of a run; pretrained ones are known by name (`pretrained:roadmap`).
 
-    Raises
-    ------
-    MissingInputError, ModelFormatError
-        See `find_run`, or if the run is not complete.
+    Raises MissingInputError or ModelFormatError if the run is not there, or not complete.
     """
     run = RunFolder(find_run(folder))
     needed = (run.config, run.encoder, run.predictor, run.split, run.metrics)

@@ -60,10 +60,6 @@ def features_of(
     Parameters
     ----------
     latents : (cell_type, gene, latent)
-    dataset
-        Of these genes.
-    config
-        Of the run.
     graph
         Neighbors of the genes, if the run uses them.
     learned : (gene,)
@@ -91,26 +87,14 @@ def neighborhood_of(
     learned: np.ndarray,
 ) -> NeighborhoodFeatures:
     """Return the neighborhood features of all genes; see `features_of`."""
-    expression = (
-        neighbor_expression_features(dataset, config.task, learned)
-        if config.neighbor_expression
-        else None
-    )
+    expression = None
+    if config.neighbor_expression:
+        expression = neighbor_expression_features(dataset, config.task, learned)
     return make_neighborhood_features(latents, graph, dataset, expression)
 
 
 def neighbor_expression_features(dataset: xr.Dataset, task: str, learned: np.ndarray) -> np.ndarray:
-    """Return labels or levels of the genes that are learned from, (cell_type, gene); NaN elsewhere.
-
-    Parameters
-    ----------
-    dataset
-        With labels, or expression.
-    task
-        `classification` or `regression`.
-    learned : (gene,)
-        True for training genes whose labels are used.
-    """
+    """Return labels or levels of the `learned` genes, (cell_type, gene); NaN elsewhere."""
     target = target_of(dataset, task).transpose(*PAIR)
     return np.where(known_pairs(target, task) & learned, target.values, np.nan)
 
@@ -119,11 +103,8 @@ def append_source_logit(latents: xr.DataArray, source: Predictor | Ensemble) -> 
     """Return the latents after the prediction of a predictor that was fitted on other data.
 
     Twice its logit (or level) is longer than any latent, so that a ridge penalty shrinks it least:
-    with few labels the prediction stays that of the source, with many it gives way.
-
-    Returns
-    -------
-    (cell_type, gene, latent), the first of which is `source`.
+    with few labels the prediction stays that of the source, with many it gives way. It is the
+    first latent, `source`.
     """
     logit = SOURCE_LENGTH * values_of(source, latents).mean(axis=0)
     score = xr.DataArray(
@@ -137,12 +118,10 @@ def append_source_logit(latents: xr.DataArray, source: Predictor | Ensemble) -> 
 
 
 def gene_columns(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return the columns that identify the (cell_type, gene) rows of a table.
+    """Return the columns that identify the rows of a table, each (cell_type × gene,).
 
-    Returns
-    -------
-    gene_id, gene_name, chrom, tss and cell_type, each (cell_type × gene,); names and places are
-    empty (-1) if the dataset lacks them.
+    These are gene_id, gene_name, chrom, tss and cell_type; names and places are empty (-1) if the
+    dataset lacks them.
     """
     cells, genes = dataset.sizes["cell_type"], dataset.sizes["gene"]
     empty = {"gene_name": "", "chrom": "", "tss": -1}
@@ -164,12 +143,7 @@ def predict_genes(
 
     Parameters
     ----------
-    dataset
-        The genes.
     latents : (cell_type, gene, …)
-        Of the same genes.
-    predictor
-        Fitted.
     split : (gene,)
         Part of the split that each gene is in; `excluded` where in none, `new` where unknown.
     uncertainty
@@ -254,12 +228,9 @@ def _expression(level: np.ndarray) -> np.ndarray:
 
 
 def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:
-    """Return the latents of every gene as a table.
+    """Return the latents of every gene: one row a gene and cell type, one column a latent.
 
-    Returns
-    -------
-    One row a gene and cell type: gene_id, gene_name, chrom, tss, cell_type, then one float32
-    column per latent.
+    Before these stand gene_id, gene_name, chrom, tss and cell_type.
     """
     latents = encoder.transform(dataset)
     names = feature_names(latents)
@@ -269,13 +240,7 @@ def latent_table(dataset: xr.Dataset, encoder: Encoder) -> pd.DataFrame:
 
 
 def check_table_path(path: str | Path) -> None:
-    """Refuse a table whose name does not end in .parquet, .csv or .tsv; called before long work.
-
-    Raises
-    ------
-    ConfigError
-        If it does not.
-    """
+    """Refuse a table whose name does not end in .parquet, .csv or .tsv; called before long work."""
     if not str(path).endswith(_ENDINGS):
         raise ConfigError(
             f"The format of the table {path} is unknown.", f"end its name in {', '.join(_ENDINGS)}"
@@ -285,14 +250,7 @@ def check_table_path(path: str | Path) -> None:
 def write_table(table: pd.DataFrame, path: str | Path, note: str = "") -> None:
     """Write a table as parquet, CSV or TSV (by the file's ending), whole or not at all.
 
-    Parameters
-    ----------
-    table
-        Any.
-    path
-        Ends in .parquet, .csv or .tsv.
-    note
-        For the metadata of a parquet file, under `note`.
+    The note becomes metadata of a parquet file.
 
     Raises
     ------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,12 +70,7 @@ def prepare(
 ) -> PreparedData:
     """Return the data of a run; everything is checked here, before anything is fitted.
 
-    Parameters
-    ----------
-    dataset, graph, source
-        See `fit_run`.
-    config
-        All options.
+    See `fit_run` for the parameters.
 
     Raises
     ------
@@ -119,18 +113,15 @@ def prepare(
     if graph is not None:
         request["neighbors sha256"] = graph.checksum()
     if config.init_from is not None:
-        request[SOURCE_CHECKSUM] = _models_checksum(config.init_from)
+        weights = hashlib.sha256()
+        for path in sorted(locate_run(config.init_from).rglob(ARRAYS)):
+            weights.update(path.read_bytes())
+        request[SOURCE_CHECKSUM] = weights.hexdigest()
     return PreparedData(config, dataset, predicted, assignment, labelled, graph, source, request)
 
 
 def require_graph(config: RunConfig, graph: NeighborGraph | None) -> None:
-    """Refuse a run with neighborhood features without a neighbor graph.
-
-    Raises
-    ------
-    ConfigError
-        If there is none.
-    """
+    """Refuse a run with neighborhood features without a neighbor graph."""
     if config.predictor.name == "neighborhood" and not config.neighbors:
         raise ConfigError(
             "The predictor neighborhood needs neighbor graphs of the dataset, and none is named.",
@@ -144,10 +135,7 @@ def require_graph(config: RunConfig, graph: NeighborGraph | None) -> None:
 
 
 def assign_genes(dataset: xr.Dataset, config: SplitConfig, seed: int) -> np.ndarray:
-    """Return the part of the configured split that each gene is in, (gene,).
-
-    See `simplechrome.dataset.splits`.
-    """
+    """Return the part of the configured split that each gene is in, (gene,)."""
     match config.kind:
         case "chromosome":
             return splits.assign_by_chromosome(
@@ -190,14 +178,6 @@ def _draw_labels(train: xr.Dataset, config: RunConfig) -> np.ndarray:
 
 
 # Fine-tuning: what must match, and which genes the pretrained run has learned from.
-
-
-def _models_checksum(run: str | Path) -> str:
-    """Return the SHA-256 of a run's weights."""
-    digest = hashlib.sha256()
-    for path in sorted(locate_run(run).rglob(ARRAYS)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _require_same_models(config: RunConfig, source: RunConfig) -> None:
