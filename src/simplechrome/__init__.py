@@ -1,18 +1,23 @@
-"""What do histone-mark tracks say about gene expression?
+"""Gene expression from histone-mark tracks.
 
 SimpleChrome learns, without expression labels, a small latent representation of the
-histone-modification signal around each gene, and predicts expression from it. The package reads
-as the data flow:
+histone-modification signal around each gene, and predicts expression from it. The packages, in
+the order in which data pass through them:
 
 `sources`      files of any kind → plain arrays and tables
+`simulation`   the demo's data, with planted effects
 `dataset`      arrays → one labelled dataset (cell_type, gene, bin, mark), splits, transforms
 `training`     one loop for everything that is trained by gradient
 `latent`       window → latent: ConsensusEncoder, VAE, PCA, LogMeans
 `predictors`   latent or window → expression
-`evaluation`   scores with intervals, runs, benchmarks
-`explanation`  what latents stand for
+`evaluation`   scores with intervals, calibration
+`config`       one TOML file is one run
+`runs`         prepare → fit → write; load, apply, adapt
+`benchmark`    representations × predictors × labels, compared in pairs
 `export`       a run's models → Keras, ONNX
-`report`       a run folder → one page
+`explanation`  what latents and neighbors contribute
+`report`       results → one page
+`cli`          one verb a file
 
 >>> import simplechrome
 >>> dataset = simplechrome.open_dataset("e012.zarr")

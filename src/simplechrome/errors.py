@@ -7,44 +7,23 @@ from collections.abc import Iterable
 
 
 class SimpleChromeError(Exception):
-    """Something that a user can mend.
+    """An error that a user can fix.
 
     Parameters
     ----------
     problem
         One sentence: the file, line or argument, what was found, and what was expected.
     remedy
-        How to mend it: a command, an option, a file to pass. Empty where the problem says it all.
-    found, expected, cause
-        Being folded into `problem`; do not use them in new code.
+        How to fix it: a command, an option, a file to pass. Empty where the problem says it all.
     """
 
-    def __init__(
-        self,
-        problem: str,
-        remedy: str = "",
-        *,
-        found: str = "",
-        expected: str = "",
-        cause: str = "",
-    ) -> None:
+    def __init__(self, problem: str, remedy: str = "") -> None:
         self.problem = problem
-        self.found = found
-        self.expected = expected
-        self.cause = cause
         self.remedy = remedy
-        super().__init__(str(self))
+        super().__init__(problem, remedy)
 
     def __str__(self) -> str:
-        lines = [self.problem]
-        rows = (
-            ("found", self.found),
-            ("expected", self.expected),
-            ("likely cause", self.cause),
-            ("to fix this", self.remedy),
-        )
-        lines += [f"  {name}: {text}" for name, text in rows if text]
-        return "\n".join(lines)
+        return f"{self.problem}\n  to fix this: {self.remedy}" if self.remedy else self.problem
 
 
 class InputFormatError(SimpleChromeError):

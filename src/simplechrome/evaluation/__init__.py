@@ -1,1 +1,1 @@
-"""How far can a score be trusted, and is one method better than another?"""
+"""Scores with intervals, calibration and coverage."""
