@@ -91,13 +91,7 @@ def devices() -> list[str]:
 
 
 def make_accelerator(settings: TrainingSettings) -> Accelerator:
-    """Return an accelerator for the device of the settings.
-
-    Raises
-    ------
-    TrainingError
-        If that device is not available.
-    """
+    """Return an accelerator for the device of the settings; a TrainingError if it is missing."""
     there = devices()
     wanted = there[0] if settings.device == "auto" else settings.device
     if wanted not in there:
