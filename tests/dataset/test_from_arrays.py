@@ -196,22 +196,9 @@ def test_a_signal_without_cell_types_says_how_to_add_them() -> None:
         from_arrays(np.zeros((3, 4, 2)), marks=["m"], gene_ids=["g"], cell_types=["A"])
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"gene_ids": ["a", "b", "c", "a"]}, "`gene_id` occur more than once"),
-        ({"bin_size": 0}, "`bin_size` is 0"),
-        ({"bin_start": [0, 1, 2, 3]}, "steps of bin_size"),
-        ({"published_split": ["train", "validation", "test", ""]}, "holds 'validation'"),
-        ({"signal": np.zeros((1, 0, 2, 1))}, "`signal` is empty"),
-    ],
-)
-def test_what_is_no_dataset_is_refused(
-    make_dataset: MakeDataset, changed: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(DatasetFormatError) as caught:
-        make_dataset(**changed)
-    assert message in str(caught.value)
+def test_what_is_no_dataset_is_refused(make_dataset: MakeDataset) -> None:
+    with pytest.raises(DatasetFormatError, match="`gene_id` occur more than once"):
+        make_dataset(gene_ids=["a", "b", "c", "a"])
 
 
 # add_genes

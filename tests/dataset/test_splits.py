@@ -252,13 +252,10 @@ def test_a_random_split_has_its_shares_and_ignores_the_order_of_genes(
         dataset.isel(gene=order), test=test, validation=validation, seed=seed
     )
     assert shuffled.tolist() == assignment[order].tolist()
-
-
-def test_a_random_split_depends_on_its_seed_only(make_dataset: MakeDataset) -> None:
-    dataset = make_dataset(np.zeros((1, 60, 1, 1)))
-    one, same, other = (assign_at_random(dataset, seed=seed) for seed in (1, 1, 2))
-    assert one.tolist() == same.tolist() != other.tolist()
-    assert [part.sizes["gene"] for part in split_at_random(dataset)] == [20, 20, 20]
+    assert assign_at_random(dataset, seed=seed).tolist() != (
+        assign_at_random(dataset, seed=seed + 1).tolist()
+    )
+    assert sum(part.sizes["gene"] for part in split_at_random(dataset)) == n
 
 
 @pytest.mark.parametrize("shares", [(0, 0.5), (0.5, 0), (0.5, 0.5), (1.2, -0.5)])
