@@ -87,14 +87,8 @@ def _number(text: str) -> float:
 def read_gene_sets(path: str | Path) -> dict[str, list[str]]:
     """Return the genes of each set.
 
-    Parameters
-    ----------
-    path
-        GMT, plain or packed: name, description and the genes, separated by tabs; a set a line.
-
-    Returns
-    -------
-    Name → genes. Sets of the same name are joined.
+    The file is GMT, plain or packed: name, description and the genes, separated by tabs; a set a
+    line. Sets of the same name are joined.
 
     Raises
     ------

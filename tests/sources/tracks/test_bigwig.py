@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from simplechrome.errors import InputFormatError, SimpleChromeError
 from simplechrome.sources.genome.genes import read_genes
 from simplechrome.sources.tracks import bigwig
-from simplechrome.sources.tracks.bigwig import bigwig_chromosomes, bigwig_summary, bin_bigwig
+from simplechrome.sources.tracks.bigwig import bigwig_chromosomes, bin_bigwig
 from simplechrome.sources.tracks.windows import Windows
 
 SIZES = {"chr1": 1000, "chr2": 300}
@@ -163,16 +163,11 @@ def test_zoom_levels_are_used_only_on_request(tmp_path: Path) -> None:
     assert (rough != exact).any()
 
 
-def test_header_says_chromosomes_and_summary(track: Path) -> None:
+def test_depth_is_unknown_where_the_summary_was_never_written(track: Path) -> None:
     assert bigwig_chromosomes(track) == SIZES
-    assert bigwig_summary(track) == (25, 1.0, 4.0, 50.0)
-
-
-def test_summary_that_was_never_written_is_unknown(track: Path) -> None:
     data = bytearray(track.read_bytes())
     data[44:52] = bytes(8)
     track.write_bytes(data)
-    assert bigwig_summary(track).bases_covered == 0
     assert np.isnan(bin_bigwig(track, windows(("chr1", 100))).depth)
 
 
@@ -192,9 +187,8 @@ def test_other_files_are_named_for_what_they_are(
 ) -> None:
     path = tmp_path / "x.bw"
     path.write_bytes(content)
-    for read in (bigwig_chromosomes, bigwig_summary):
-        with pytest.raises(InputFormatError, match=message):
-            read(path)
+    with pytest.raises(InputFormatError, match=message):
+        bigwig_chromosomes(path)
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:

@@ -90,10 +90,8 @@ def read_genes(
 
     Raises
     ------
-    MissingInputError
-        If the file is not there or cannot be opened.
     InputFormatError
-        If it is of no known format, damaged, or holds invalid values.
+        If the file is of no known format, damaged, or holds invalid values.
     ConfigError
         If `chrom_style` or `tss` is unknown, or needs transcripts that the format does not have.
     """
@@ -166,9 +164,7 @@ def _parse_bed(lines: Iterable[tuple[int, str]], name: str) -> pd.DataFrame:
         fault = ""
         if len(fields) < 6:
             fault = f"has {len(fields)} fields"
-        elif not (_is_whole(fields[1]) and _is_whole(fields[2])) or int(fields[1]) >= int(
-            fields[2]
-        ):
+        elif not all(map(_is_whole, fields[1:3])) or int(fields[1]) >= int(fields[2]):
             fault = f"runs from {fields[1]!r} to {fields[2]!r}"
         elif not (fields[0] and fields[3] and fields[5] in STRANDS):
             fault = f"has chromosome {fields[0]!r}, name {fields[3]!r}, strand {fields[5]!r}"

@@ -90,12 +90,8 @@ def _require_index(file: pysam.AlignmentFile, path: Path) -> None:
 def open_alignments(path: Path, *, by_region: bool = True) -> Iterator[pysam.AlignmentFile]:
     """Open a BAM or CRAM file.
 
-    While it is open, htslib prints nothing: its messages become errors.
-
-    Parameters
-    ----------
-    by_region
-        Whether an index is needed.
+    While it is open, htslib prints nothing: its messages become errors. Reading by region needs
+    an index.
 
     Raises
     ------

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pybigtools
@@ -90,7 +90,7 @@ def bin_bigwig(
     covered = np.zeros(len(windows), np.int64)
     with open_bigwig(path, timeout=timeout) as reader:
         sizes = reader.chroms()
-        depth = _summary(reader).total
+        depth = _total_signal(reader)
         read = _read_zoomed if approximate else _read_exactly
         done, reported = 0, 0.0
         for chrom, there in _windows_inside(windows, sizes):
@@ -195,20 +195,6 @@ def _refuse_infinite(values: NDArray[np.float64], windows: Windows, name: str) -
         )
 
 
-class BigWigSummary(NamedTuple):
-    """The header's summary of all data.
-
-    bases_covered : bases with a value
-    minimum, maximum : of the values; NaN where the header has none
-    total : value × bases, summed; NaN where the header has none
-    """
-
-    bases_covered: int
-    minimum: float
-    maximum: float
-    total: float
-
-
 @contextmanager
 def open_bigwig(path: str | Path, *, timeout: float = 30.0) -> Iterator[Any]:
     """Open a bigWig: yields a reader of pybigtools.
@@ -293,20 +279,10 @@ def bigwig_chromosomes(path: str | Path, *, timeout: float = 30.0) -> dict[str, 
         return dict(reader.chroms())
 
 
-def bigwig_summary(path: str | Path, *, timeout: float = 30.0) -> BigWigSummary:
-    """Return the summary in a bigWig's header; reads no data; raises as `open_bigwig` does."""
-    with open_bigwig(path, timeout=timeout) as reader:
-        return _summary(reader)
-
-
-def _summary(reader: Any) -> BigWigSummary:
+def _total_signal(reader: Any) -> float:
+    """Return value × bases, summed, by the header; NaN where it has none, or there are no data."""
     summary = reader.info()["summary"]
-    bases = int(summary["basesCovered"])
-    if not bases:
-        # A header without a summary, or a track without data.
-        nan = float("nan")
-        return BigWigSummary(0, nan, nan, nan)
-    return BigWigSummary(bases, float(summary["min"]), float(summary["max"]), float(summary["sum"]))
+    return float(summary["sum"]) if int(summary["basesCovered"]) else float("nan")
 
 
 @contextmanager
@@ -331,24 +307,18 @@ def _bytes_of(path: str | Path, timeout: float) -> Iterator[BinaryIO]:
 def _check_header(stream: BinaryIO, name: str) -> bool:
     """Refuse what is not a bigWig, and lengths for which the library would abort the process.
 
-    Returns
-    -------
-    Whether it ends in its signature, as a file that was written to the end does.
-
-    References
-    ----------
-    Kent et al., Bioinformatics 2010, supplementary tables 5 and 8.
+    Returns whether it ends in its signature, as a file that was written to the end does. See Kent
+    et al., Bioinformatics 2010, supplementary tables 5 and 8.
     """
     size = stream.seek(0, 2)
     head = _read_at(stream, 0, 4096)
     if not head.startswith(_SIGNATURES):
         found, remedy = foreign_content(head)
-        if not head:
-            found, remedy = "empty", "make or fetch it again: a program or download was interrupted"
-        elif head.startswith(b"\x1f\x8b"):
-            found, remedy = "gzip data, such as a BAM or packed text", ""
+        if head.startswith(b"\x1f\x8b"):
+            found = "gzip data, such as a BAM or packed text"
         elif not found:
             found = f"text that begins with {head.decode(errors='replace')[:60]!r}"
+        found = found if head else "empty"
         raise InputFormatError(
             f"{name} is not a bigWig: it is {found}.",
             remedy or "name the bigWig, or the format of the file in the sheet's column format",

@@ -149,19 +149,10 @@ def count_positions(positions: NDArray[np.int64], edges: NDArray[np.int64]) -> N
 def count_reads(
     reads: Reads, rule: ReadRule, edges: NDArray[np.int64], *, size: int | None = None
 ) -> NDArray[np.int64]:
-    """Count reads per bin under the rule.
+    """Count reads that passed the rule's filters (for `midpoint`, fragments): (window, bin).
 
-    Parameters
-    ----------
-    reads
-        Those that passed the rule's filters; for `midpoint`, whole fragments.
-    edges : (window, edge), see `bin_edges`
-    size
-        The chromosome's length, where it is known: 5' ends shifted beyond it count nowhere.
-
-    Returns
-    -------
-    (window, bin), counts.
+    Of `edges` see `bin_edges`. 5' ends that are shifted beyond the chromosome's end count nowhere,
+    where its size is known.
     """
     starts, ends, backwards = reads
     if rule.count == "overlap":
