@@ -41,7 +41,7 @@ WRONG = {
     "option of another encoder": (FIT + " --epochs 3", "--epochs does not apply to the encoder"),
     "too many components": (
         "fit {w}/one.zarr -o {o}/run --encoder pca --n-latent 5000",
-        "PCA cannot make 5000 latents",
+        "PCA cannot make n_latent = 5000 latents",
     ),
     "unknown encoder": ("fit {w}/one.zarr -o {o}/run --encoder umap", "Invalid value"),
     "unknown option": ("fit {w}/one.zarr -o {o}/run --epohcs 3", "No such option"),
