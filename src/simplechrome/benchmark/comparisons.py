@@ -93,16 +93,11 @@ class Comparison(NamedTuple):
 
 
 def compared_pairs(models: Sequence[str]) -> list[Pair]:
-    """Return the comparisons of latents with the window.
+    """Return the comparisons of latents with the window, of all models that were fitted.
 
     Latents with each head against the window with the same head; those with the linear head or the
     MLP against DeepChrome and AttentiveChrome on the window, too. Settings of the same preset are
     compared with each other. Means of marks are not learned, and so no latents.
-
-    Parameters
-    ----------
-    models
-        `representation:predictor`, all that were fitted.
     """
     pairs = []
     for first in models:
@@ -140,16 +135,11 @@ def split_representation(name: str) -> tuple[str, NeighborChoice | None]:
 
 
 def neighbor_pairs(models: Sequence[str]) -> list[Pair]:
-    """Return the comparisons that show what neighbors add.
+    """Return the comparisons that show what neighbors add, of all models that were fitted.
 
     Every model with true neighbors is compared with the gene's own window alone and with each
     control that was fitted. With attention the own window alone is judged by the linear head,
     which is a part of it.
-
-    Parameters
-    ----------
-    models
-        `representation:predictor`, all that were fitted.
     """
     # The parts of a name may come in any order.
     parsed = {}
@@ -175,19 +165,7 @@ def neighbor_pairs(models: Sequence[str]) -> list[Pair]:
 def compare_pairs(
     resamples: Resamples, place: tuple[Any, ...], metric: str, pairs: Sequence[Pair]
 ) -> list[Comparison]:
-    """Return the comparisons of these pairs in one place, for every number of labels.
-
-    Parameters
-    ----------
-    resamples
-        See `resample_benchmark`.
-    place
-        cell_type, protocol, trained_on and split, as in `summarize`.
-    metric
-        Name of a registered metric.
-    pairs
-        Models that were fitted.
-    """
+    """Return the comparisons of these pairs in one place, for every number of labels."""
     comparisons = []
     for pair in pairs:
         row: Any
@@ -240,9 +218,7 @@ def name_model(model: str) -> str:
 def tally(comparisons: Sequence[Comparison]) -> list[tuple[str, int, int, int]]:
     """Count by opponent how often the first model scored above, below and level with it.
 
-    Returns
-    -------
-    The opponent, and the counts in the order of `VERDICTS`; opponents in order of appearance.
+    Opponents come in order of appearance, counts in the order of `VERDICTS`.
     """
     counts: dict[str, dict[str, int]] = {}
     for comparison in comparisons:
@@ -303,15 +279,7 @@ class Findings(NamedTuple):
 
 
 def find(results: BenchmarkResults, baseline: str) -> Findings:
-    """Score, summarize and compare the predictions of a finished grid.
-
-    Parameters
-    ----------
-    results
-        Of a finished grid.
-    baseline
-        `representation:predictor` that all others are compared with.
-    """
+    """Score, summarize and compare the predictions of a finished grid."""
     resamples = resample_benchmark(results)
     metric = metrics_of(results.task)[0].name
     cells = resamples.cells
@@ -346,17 +314,8 @@ def control_table(
 
     Two controls. Models trained on permuted labels, differently each time: a single one may lie
     anywhere (its direction is random, but along the first component), their mean must not. And
-    the models themselves, scored on permuted labels of the test genes, for those that take too
-    long to be trained again.
-
-    Parameters
-    ----------
-    results
-        Of a finished grid.
-    n_permutations
-        Of the test labels.
-    seed
-        Of these.
+    the models themselves, scored on `n_permutations` of the labels of the test genes, for those
+    that take too long to be trained again.
 
     Returns
     -------

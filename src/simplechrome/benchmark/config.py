@@ -175,7 +175,7 @@ def split_config(config: BenchmarkConfig, kind: SplitKind, fold: int) -> SplitCo
 def make_benchmark_config(
     values: Mapping[str, Any], where: str = "options", *, given: Collection[str] = ()
 ) -> BenchmarkConfig:
-    """Check the options of a grid.
+    """Return the options of a grid, checked.
 
     Parameters
     ----------
@@ -198,21 +198,11 @@ def make_benchmark_config(
 
 
 def merge_benchmark_options(path: str | Path | None, options: Mapping[str, Any]) -> BenchmarkConfig:
-    """Return the grid of a configuration file and of options that override it.
+    """Return the grid of a configuration file (TOML, or None) and of options that override it.
 
-    Parameters
-    ----------
-    path
-        TOML file, or None.
-    options
-        By name, None where not given; they win over the file. `preset` replaces what it has a
-        value for, and is itself overruled by the other options. Representations or predictors
-        replace `models`.
-
-    Raises
-    ------
-    ConfigError
-        If a key is unknown or a value is invalid.
+    Options are by name, None where not given. `preset` replaces what it has a value for, and is
+    itself overruled by the other options. Representations or predictors replace `models`. Errors
+    are those of `make_benchmark_config`.
     """
     values = read_config_values(path) if path is not None else {}
     given = {name: value for name, value in options.items() if value is not None}

@@ -98,10 +98,7 @@ class Models(NamedTuple):
 def choose_models(config: BenchmarkConfig) -> Models:
     """Return the models that the configuration names.
 
-    Raises
-    ------
-    ConfigError
-        If a name is unknown, or nothing is left.
+    Raises `ConfigError` if a name is unknown, or nothing is left.
     """
     if config.models is not None:
         pairs = [_split_model(name) for name in config.models]
@@ -160,13 +157,7 @@ def _known(config: BenchmarkConfig, builtin: Collection[str], kind: Any) -> list
 
 
 def find_representation(name: str, config: BenchmarkConfig) -> Representation:
-    """Return the representation of this name.
-
-    Raises
-    ------
-    ConfigError
-        If it is unknown.
-    """
+    """Return the representation of this name; `ConfigError` if it is unknown."""
     inner, joined, around = name.rpartition("+")
     neighbors = parse_neighbors(around) if joined and is_neighbors(around) else None
     own = inner if neighbors else name
@@ -288,13 +279,7 @@ class Genes(NamedTuple):
 
 
 def conditions(dataset: xr.Dataset, config: BenchmarkConfig) -> list[Condition]:
-    """Return where models are trained.
-
-    Raises
-    ------
-    UnknownGeneError
-        If a cell type is not in the dataset.
-    """
+    """Return where models are trained; `UnknownGeneError` if a cell type is not in the dataset."""
     every = [str(name) for name in dataset["cell_type"].values]
     asked = config.cell_types or [name for name in every if name not in config.transfer]
     if not config.cell_types:
@@ -331,10 +316,8 @@ def _has_target(dataset: xr.Dataset, config: BenchmarkConfig, cell_type: str) ->
 def genes_of(dataset: xr.Dataset, config: BenchmarkConfig, condition: Condition) -> Genes:
     """Return the genes for training, validation and test in this condition.
 
-    Raises
-    ------
-    SplitError, MissingExpressionError
-        If a part has no gene, or no training gene a label.
+    Raises `SplitError` or `MissingExpressionError` if a part has no gene, or no training gene a
+    label.
     """
     split = split_config(config, condition.split, condition.fold)
     assignment = assign_genes(dataset, split, seed=0)
@@ -375,12 +358,7 @@ def make_grid(
 
     Models of co-expressed genes are dropped where too few cell types are known to find these.
     Draws come one after the other, each with every model, so that an interrupted benchmark
-    compares all of them.
-
-    Raises
-    ------
-    ConfigError, SplitError, MissingExpressionError, UndefinedScoreError, UnknownGeneError
-        If a part of the grid cannot be done; before anything is fitted.
+    compares all of them. All that cannot be done is an error here, before anything is fitted.
     """
     models = _with_known_neighbors(choose_models(config), dataset, config, expression)
     counts: list[int | None] = [n if isinstance(n, int) else None for n in config.labels]

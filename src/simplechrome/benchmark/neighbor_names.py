@@ -71,18 +71,10 @@ def is_neighbors(name: str) -> bool:
 
 
 def parse_neighbors(name: str) -> NeighborChoice:
-    """Return the neighbors of this name.
+    """Return the neighbors of this name; `ConfigError` if a part is unknown.
 
-    Parameters
-    ----------
-    name
-        `genomic`, `contact` or `coexpression`; behind it, each after a dot: `n5` (neighbors of a
-        gene), `apart`, `10-50kb`, `only`, `expression`, and `shuffled` or `elsewhere`.
-
-    Raises
-    ------
-    ConfigError
-        If a part is unknown.
+    `genomic`, `contact` or `coexpression`; behind it, each after a dot: `n5` (neighbors of a
+    gene), `apart`, `10-50kb`, `only`, `expression`, and `shuffled` or `elsewhere`.
     """
     kind, *rest = name.split(".")
     if kind not in KINDS:
@@ -93,12 +85,8 @@ def parse_neighbors(name: str) -> NeighborChoice:
     choice = NeighborChoice(kind, NEIGHBORS[kind])
     for part in rest:
         band, number = _BAND.fullmatch(part), _NUMBER.fullmatch(part)
-        if part == "apart":
-            choice = choice._replace(apart=True)
-        elif part == "only":
-            choice = choice._replace(only=True)
-        elif part == "expression":
-            choice = choice._replace(expression=True)
+        if part in ("apart", "only", "expression"):
+            choice = choice._replace(**{part: True})  # type: ignore[arg-type]
         elif part in CONTROLS:
             choice = choice._replace(control=CONTROLS[part])
         elif band and int(band[1]) < int(band[2]):
@@ -156,8 +144,7 @@ def choose_neighbors(
         See `NeighborChoice`.
     leave_out
         Cell types that are predicted; co-expression does not use them.
-    expression : (gene_id, cell_type)
-        For co-expression; the dataset's if None.
+    expression : (gene_id, cell_type), for co-expression; the dataset's if None
 
     Raises
     ------
@@ -185,19 +172,7 @@ def choose_neighbors(
 def replace_neighbors(
     dataset: xr.Dataset, graph: NeighborGraph, control: Control, seed: int
 ) -> NeighborGraph:
-    """Return the graph of a control; the graph of true neighbors if there is none.
-
-    Parameters
-    ----------
-    dataset
-        With chrom.
-    graph
-        Of its genes.
-    control
-        See `NeighborChoice`.
-    seed
-        Of the draw.
-    """
+    """Return the graph of a control in one draw; the graph of true neighbors if there is none."""
     match control:
         case "shuffled":
             return shuffled_neighbors(graph, seed)

@@ -28,6 +28,7 @@ from simplechrome.benchmark.grid import (
 )
 from simplechrome.benchmark.neighbor_names import expression_table
 from simplechrome.benchmark.summary import (
+    CELL,
     CONDITION,
     NO_REPRESENTATION,
     BenchmarkResults,
@@ -75,17 +76,7 @@ CONTENTS = frozenset(
 def take_over(finished: Path, begun: Path, checksum: str) -> None:
     """Take cells and encoders over from a finished benchmark, as links where that can be.
 
-    Parameters
-    ----------
-    finished, begun
-        Folders.
-    checksum
-        Of the dataset.
-
-    Raises
-    ------
-    ConfigError
-        If it is of other data.
+    Raises `ConfigError` if it is of other data, by the dataset's checksum.
     """
     try:
         made = json.loads((finished / ENVIRONMENT).read_text(encoding="utf-8"))
@@ -113,13 +104,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def require_benchmark_only(folder: Path) -> None:
-    """Check that a folder holds a benchmark and nothing else.
-
-    Raises
-    ------
-    OutputExistsError
-        If overwriting it would delete what is not ours.
-    """
+    """Raise `OutputExistsError` if a folder holds more than a benchmark, or none."""
     held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     foreign = sorted(name for name in held - CONTENTS if not name.startswith("."))
     if foreign or CONFIG not in held:
@@ -341,16 +326,11 @@ def _collect(
             for name, value in _baselines(dataset, config, place, scored, expression).items():
                 rows.append(_baseline_row(name, genes.train.size))
                 predictions.append(value[known])
-            table = pd.DataFrame(
-                {
-                    "gene_id": dataset["gene_id"].values[test],
-                    "chrom": dataset["chrom"].values[test],
-                    "tss": dataset["tss"].values[test],
-                    "target": truth,
-                }
-            )
+            about = {name: dataset[name].values[test] for name in ("gene_id", "chrom", "tss")}
             test_sets[condition] = TestSet(
-                table, pd.DataFrame(rows), np.stack(predictions).astype(np.float64)
+                pd.DataFrame(about | {"target": truth}),
+                pd.DataFrame(rows),
+                np.stack(predictions).astype(np.float64),
             )
     test_sets = _with_one_count(test_sets)
     for note, count in notes.most_common():
@@ -390,27 +370,14 @@ def _but_fold(condition: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _cell_row(cell: Cell, n_train: int) -> dict[str, Any]:
-    return {
-        "representation": cell.model.representation,
-        "predictor": cell.model.predictor,
-        "n_labels": n_train if cell.n_labels is None else cell.n_labels,
-        "all_labels": cell.n_labels is None,
-        "draw": cell.draw,
-        "seed": cell.seed,
-    }
+    all_labels = cell.n_labels is None
+    values = (n_train if all_labels else cell.n_labels, all_labels, cell.draw, cell.seed)
+    return dict(zip(CELL, (*cell.model[:2], *values), strict=True))
 
 
 def _baseline_row(name: str, n_train: int) -> dict[str, Any]:
-    return {
-        "representation": NO_REPRESENTATION,
-        "predictor": name,
-        "n_labels": n_train,
-        "all_labels": True,
-        "draw": 0,
-        "seed": 0,
-        "seconds": 0.0,
-        "chosen": "",
-    }
+    row = dict(zip(CELL, (NO_REPRESENTATION, name, n_train, True, 0, 0), strict=True))
+    return row | {"seconds": 0.0, "chosen": ""}
 
 
 def _baselines(
@@ -433,7 +400,9 @@ def _baselines(
 def expression_elsewhere(
     dataset: xr.Dataset, cell_type: str, table: pd.DataFrame | None = None
 ) -> np.ndarray | None:
-    """Return the mean log expression of each gene in the other cell types.
+    """Return the mean log2(expression + 1) of each gene in the other cell types, (gene,).
+
+    NaN for genes that none of them has; None where there is no other cell type.
 
     Parameters
     ----------
@@ -444,11 +413,6 @@ def expression_elsewhere(
     table : (gene_id, cell_type)
         Expression of more cell types, as `read_expression` returns it; in the place of the
         dataset's own where both have a cell type.
-
-    Returns
-    -------
-    (gene,), mean of log2(expression + 1); NaN for genes that none of them has. None where there
-    is no other cell type.
     """
     names = [str(name) for name in dataset["cell_type"].values]
     levels = pd.DataFrame(
@@ -467,23 +431,17 @@ def expression_elsewhere(
 def gene_mean_predictions(
     prior: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray, task: str
 ) -> np.ndarray:
-    """Predict a gene from its mean expression in other cell types.
+    """Predict a gene from its mean expression in other cell types: (test gene,).
 
     That number is made a probability or a level by regression on the training genes; the
     order of the genes is that of the number.
 
     Parameters
     ----------
-    prior : (gene,)
-        See `expression_elsewhere`. Genes that are unknown elsewhere get the mean.
-    y : (gene,)
-        Label, or log2(expression + 1).
+    prior : (gene,), see `expression_elsewhere`; genes that are unknown elsewhere get the mean
+    y : (gene,), label, or log2(expression + 1)
     train, test
         Positions of genes; all of `train` have a target.
-
-    Returns
-    -------
-    (test gene,), probability of the label 1, or level.
     """
     values = np.where(np.isfinite(prior), prior, np.nanmean(prior[train]))[:, np.newaxis]
     head = LinearPredictor(task, Cs=(1.0,)).fit(values[train], y[train])

@@ -101,15 +101,8 @@ def resample_benchmark(
 ) -> Resamples:
     """Score every model on its test genes and on resamples of them.
 
-    Runs of neighboring genes are drawn together, as in `block_bootstrap`; the same ones for all
-    models, numbers of labels and cell types of a split.
-
-    Parameters
-    ----------
-    results
-        Of a finished grid.
-    n_resamples, block, seed
-        See `block_bootstrap`.
+    Runs of neighboring genes are drawn together; the same ones for all models, numbers of labels
+    and cell types of a split. Options are those of `block_bootstrap`.
     """
     functions = {m.name: m.by_block or by_rows(m.function) for m in metrics_of(results.task)}
     tables: list[pd.DataFrame] = []
@@ -158,11 +151,9 @@ def _draw_genes(
 
 
 def score_table(resamples: Resamples) -> pd.DataFrame:
-    """Return every score of every cell.
+    """Return every score of every cell: one row a score, with the columns `SCORES`.
 
-    Returns
-    -------
-    One row a score, with the columns `SCORES`; value is NaN where a score is undefined.
+    The value is NaN where a score is undefined.
     """
     parts = [
         resamples.cells.assign(metric=name, value=values)
@@ -181,15 +172,6 @@ def summarize(resamples: Resamples, baseline: str = "raw:linear", seed: int = 0)
     same draws and genes are drawn for all models, so what makes one easy or hard for both of a
     pair cancels in their difference. Few draws make them wide; with a single one they cover the
     genes only. They do not cover other cell types or chromosomes.
-
-    Parameters
-    ----------
-    resamples
-        See `resample_benchmark`.
-    baseline
-        `representation:predictor`.
-    seed
-        Of the resampling of draws.
 
     Returns
     -------
@@ -365,16 +347,7 @@ def compare(
 ) -> pd.DataFrame:
     """Return by how much the first model scores above the second, at each number of labels.
 
-    Parameters
-    ----------
-    resamples
-        See `resample_benchmark`.
-    metric
-        Name of a score.
-    place
-        cell_type, protocol, trained_on and split, as in `summarize`.
-    first, second
-        `representation:predictor`.
+    Models are `representation:predictor`; the place is as in `summarize`.
 
     Returns
     -------

@@ -90,13 +90,7 @@ def encoder_folder(folder: Path, cell: Cell, config: BenchmarkConfig) -> Path:
 
 
 def read_cell(path: Path) -> CellResult:
-    """Read the result of a cell.
-
-    Raises
-    ------
-    ModelFormatError
-        If the file is damaged.
-    """
+    """Read the result of a cell; `ModelFormatError` if the file is damaged."""
     try:
         with safetensors.safe_open(path, "numpy") as held:
             about = held.metadata()
@@ -118,12 +112,9 @@ class Worker:
     ----------
     dataset
         All cell types that are trained on or scored.
-    config
-        The benchmark.
-    folder
+    config, folder
         Of the benchmark.
-    expression : (gene_id, cell_type)
-        Of further cell types, for co-expression.
+    expression : (gene_id, cell_type), of further cell types, for co-expression
     """
 
     def __init__(
@@ -338,10 +329,7 @@ def pool(
 def fit_encoders(executor: ProcessPoolExecutor | None, cells: Sequence[Cell]) -> None:
     """Fit the encoder of each of these cells.
 
-    Raises
-    ------
-    SimpleChromeError
-        That of the first encoder that cannot be fitted: nothing could be compared with it.
+    Raises the error of the first that cannot be fitted: nothing could be compared with it.
     """
     for _, error in _finished(executor, _fit_encoder, cells, "encoders"):
         if error:
@@ -349,13 +337,7 @@ def fit_encoders(executor: ProcessPoolExecutor | None, cells: Sequence[Cell]) ->
 
 
 def fit_cells(executor: ProcessPoolExecutor | None, cells: Sequence[Cell]) -> None:
-    """Fit these cells.
-
-    Raises
-    ------
-    TrainingError
-        If some could not be fitted; all others are.
-    """
+    """Fit these cells; `TrainingError` if some could not be fitted, after all others are."""
     failed = [(cell, e) for cell, e in _finished(executor, _fit_cell, cells, "cells") if e]
     if failed:
         cell, first = failed[0]
