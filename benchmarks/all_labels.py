@@ -13,11 +13,11 @@ bootstrap over runs of 50 genes.
 
 from __future__ import annotations
 
-import argparse
 from itertools import combinations
 
 import numpy as np
 import xarray as xr
+from heads import arguments, cell_type_of, interval, place_of, positions
 
 import simplechrome
 from simplechrome.evaluation.bootstrap import paired_block_bootstrap
@@ -33,11 +33,7 @@ class Cell:
     """One cell type's labels, and heads that learn all of them."""
 
     def __init__(self, one: xr.Dataset, split: simplechrome.dataset.splits.Split) -> None:
-        ids = one["gene_id"].values
-        self.at = {
-            part: np.flatnonzero(np.isin(ids, getattr(split, part)["gene_id"].values))
-            for part in split._fields
-        }
+        self.at = {name: positions(one, part) for name, part in split._asdict().items()}
         self.one, self.label = one, one["label"]
 
     def say(self, latents: xr.DataArray, heads: list[simplechrome.LinearPredictor]) -> np.ndarray:
@@ -56,17 +52,12 @@ class Cell:
 
 def main() -> None:
     """Compare the best of both sides."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__)
     parser.add_argument("--cell-type", required=True)
-    parser.add_argument("--part", choices=["validation", "test"], default="validation")
     parser.add_argument("--members", type=int, default=5)
     options = parser.parse_args()
     every = simplechrome.open_dataset(options.dataset)
-    one = every.sel(cell_type=[options.cell_type])
-    one = one.isel(mark=one["mark_present"].values[0])
+    one = cell_type_of(every, options.cell_type)
     split = simplechrome.split_by_chromosome(one)
     cell, seeds = Cell(one, split), range(options.members)
     window = simplechrome.RawWindow().fit(split.train).transform(one)
@@ -108,9 +99,9 @@ def main() -> None:
         auroc,
         y[scored],
         *(side[name][scored] for side, name in zip((ours, baselines), best, strict=True)),
-        **{name: one[name].values[scored] for name in ("chrom", "tss")},
+        **place_of(one, scored),
     )
-    print(f"{best[0]} - {best[1]}: {gain.value:+.4f} ({gain.low:+.4f}, {gain.high:+.4f})")
+    print(f"{best[0]} - {best[1]}: {interval(gain)}")
 
 
 if __name__ == "__main__":

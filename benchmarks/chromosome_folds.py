@@ -16,14 +16,12 @@ the other cell types are the fairer witnesses.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import xarray as xr
-from consensus_encoder import LABELS, baselines, fixed, said_of
+from consensus_encoder import baselines
+from heads import LABELS, arguments, cell_type_of, fixed, log_odds, mean_auroc, positions
 
 import simplechrome
-from simplechrome.metrics import auroc
 
 FOLDS = 5
 OURS = "consensus"
@@ -34,11 +32,9 @@ def parts_of(dataset: xr.Dataset, fold: int | None) -> tuple[xr.Dataset, xr.Data
     split = simplechrome.split_by_chromosome(dataset)
     if fold is None:
         return split.train, split.test
-    ids = split.test["gene_id"].values
-    rest = dataset.isel(gene=~np.isin(dataset["gene_id"].values, ids))
+    rest = dataset.drop_isel(gene=positions(dataset, split.test))
     scored = simplechrome.split_by_fold(rest, fold, FOLDS).test
-    inside = np.isin(rest["gene_id"].values, scored["gene_id"].values)
-    return rest.isel(gene=~inside), scored
+    return rest.drop_isel(gene=positions(rest, scored)), scored
 
 
 def scores_of(
@@ -50,10 +46,8 @@ def scores_of(
     found = {}
     for name, each in {**baselines(), OURS: encoder}.items():
         fitted = each if name == OURS else each.fit(train)
-        said = said_of(fixed(fitted, one, train, scored), train, draws)
-        found[name] = [
-            float(np.mean([auroc(y, column) for column in values.T])) for values in said.values()
-        ]
+        values = log_odds(fixed(fitted, one, train, scored), train, draws)
+        found[name] = [mean_auroc(y, each) for each in values.values()]
     return found
 
 
@@ -74,12 +68,8 @@ def show(name: str, table: dict[str, np.ndarray]) -> np.ndarray:
 
 def main() -> None:
     """Compare in one cell type after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__, draws=5, part=False)
     parser.add_argument("--cell-type", action="append")
-    parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--test", action="store_true")
     options = parser.parse_args()
     every = simplechrome.open_dataset(options.dataset).load()
@@ -87,8 +77,7 @@ def main() -> None:
     encoders = [simplechrome.ConsensusEncoder().fit(parts_of(every, fold)[0]) for fold in folds]
     gains = []
     for name in options.cell_type or [str(name) for name in every["cell_type"].values]:
-        one = every.sel(cell_type=[name])
-        one = one.isel(mark=one["mark_present"].values[0])
+        one = cell_type_of(every, name)
         scores = [
             scores_of(one, encoder, fold, options.draws)
             for fold, encoder in zip(folds, encoders, strict=True)

@@ -15,10 +15,9 @@ of 50 genes.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import xarray as xr
+from heads import arguments, interval, place_of, positions
 
 import simplechrome
 from simplechrome.dataset.choose import pair_dataset
@@ -45,20 +44,14 @@ def sides(encoder: object, data: xr.Dataset, train: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Compare on one pair after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__)
     parser.add_argument("--pair", action="append")
-    parser.add_argument("--part", choices=["validation", "test"], default="validation")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     every = simplechrome.open_dataset(options.dataset)
     split = simplechrome.split_by_chromosome(every)
-    ids = every["gene_id"].values
-    train = np.flatnonzero(np.isin(ids, split.train["gene_id"].values))
-    scored = np.flatnonzero(np.isin(ids, getattr(split, options.part)["gene_id"].values))
-    place = {name: every[name].values[scored] for name in ("chrom", "tss")}
+    train, scored = positions(every, split.train), positions(every, getattr(split, options.part))
+    place = place_of(every, scored)
     encoder = simplechrome.WithLogMeans(simplechrome.ConsensusEncoder()).fit(split.train)
     for text in options.pair or PAIRS:
         pair = text.split(",")
@@ -96,7 +89,7 @@ def main() -> None:
             line = f"  {name:<26}{pearson(truth, value):.4f}, sign {sign:.4f}"
             if value is not ours:
                 gain = paired_block_bootstrap(pearson, truth, ours, value, **place)
-                line += f"   latents minus it {gain.value:+.4f} ({gain.low:+.4f}, {gain.high:+.4f})"
+                line += f"   latents minus it {interval(gain)}"
             print(line, flush=True)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/imputation.py atlas.zarr [--part test] [E012:H3K4me1 E028:H3K4me3 …]
 
 Each track is hidden in turn from everything: the encoder is fitted on what is left, on training
-chromosomes. Prints the Pearson correlation of the (smoothed) truth with what is told, over the
+chromosomes. Prints the Pearson correlation of the (smoothed) truth with the prediction, over the
 genes of the validation (at the end, test) chromosomes and all bins, on a log scale:
 
 profile   the mark's mean profile in other cell types
@@ -23,10 +23,9 @@ the first three and above `others` (95 % of a block bootstrap over runs of 50 ge
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import xarray as xr
+from heads import arguments, place_of
 from scipy.ndimage import gaussian_filter1d
 
 import simplechrome
@@ -53,9 +52,9 @@ def hide(dataset: xr.Dataset, cell_type: str, mark: str) -> xr.Dataset:
     )
 
 
-def correlation(truth: np.ndarray, told: np.ndarray) -> float:
+def correlation(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Pearson over all genes and bins."""
-    return float(np.corrcoef(truth.ravel(), told.ravel())[0, 1])
+    return float(np.corrcoef(truth.ravel(), predicted.ravel())[0, 1])
 
 
 def some_others(dataset: xr.Dataset, cell_type: str, mark: str, n: int) -> list[int]:
@@ -66,7 +65,7 @@ def some_others(dataset: xr.Dataset, cell_type: str, mark: str, n: int) -> list[
 
 
 class Hidden:
-    """One track that is hidden, and several ways to tell it of the scored genes."""
+    """One track that is hidden, and several predictions of it for the scored genes."""
 
     def __init__(
         self, dataset: xr.Dataset, cell_type: str, mark: str, part: str, others: int | None
@@ -130,7 +129,7 @@ class Hidden:
         """The same genes in the other cell types."""
         return self.values[self.donors][:, :, :, self.column].mean(axis=0)
 
-    def told(self) -> dict[str, np.ndarray]:
+    def predictions(self) -> dict[str, np.ndarray]:
         """Each way's (scored gene, bin), on the log scale."""
         ways = {
             "profile": self.signal(np.zeros_like(self.others())),
@@ -153,12 +152,8 @@ class Hidden:
 
 def main() -> None:
     """Hide and impute one track after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__)
     parser.add_argument("tracks", nargs="*", default=TRACKS)
-    parser.add_argument("--part", choices=["validation", "test"], default="validation")
     parser.add_argument("--others", type=int, metavar="N")
     options = parser.parse_args()
     dataset = simplechrome.open_dataset(options.dataset)
@@ -167,13 +162,17 @@ def main() -> None:
     print(f"{'- best of first three':>28}{'- others':>26}")
     for track in options.tracks:
         hidden = Hidden(dataset, *track.split(":"), options.part, options.others)
-        told = hidden.told()
-        scores = {name: correlation(hidden.truth, told[name]) for name in names}
-        genes = dataset.isel(gene=hidden.scored)
-        place = {"chrom": genes["chrom"].values, "tss": genes["tss"].values}
+        predicted = hidden.predictions()
+        scores = {name: correlation(hidden.truth, predicted[name]) for name in names}
+        place = place_of(dataset, hidden.scored)
         gains = [
             paired_block_bootstrap(
-                correlation, hidden.truth, told["impute"], told[name], **place, n_resamples=200
+                correlation,
+                hidden.truth,
+                predicted["impute"],
+                predicted[name],
+                **place,
+                n_resamples=200,
             )
             for name in (max(names[:3], key=scores.__getitem__), "others")
         ]

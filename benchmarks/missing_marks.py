@@ -11,9 +11,8 @@ block bootstrap over runs of 50 genes.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
+from heads import arguments, fixed, interval, log_odds, mean_auroc, place_of
 
 import simplechrome
 from simplechrome.evaluation.bootstrap import paired_block_bootstrap
@@ -25,13 +24,8 @@ LABELS = (20, 100, 1000)
 
 def main() -> None:
     """Hide one mark after the other."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__, draws=20)
     parser.add_argument("--cell-type", required=True)
-    parser.add_argument("--part", choices=["validation", "test"], default="validation")
-    parser.add_argument("--draws", type=int, default=20)
     options = parser.parse_args()
     every = simplechrome.open_dataset(options.dataset)
     here = every["cell_type"] == options.cell_type
@@ -51,31 +45,22 @@ def main() -> None:
                 own.sel(mark=left),
             ),
         }
-        ids = own["gene_id"].values
-        train = np.flatnonzero(np.isin(ids, split.train["gene_id"].values))
-        scored = np.flatnonzero(np.isin(ids, getattr(split, options.part)["gene_id"].values))
-        y = own["label"].values[0]
-        mine = split.train.isel(cell_type=here.values)
-        said = {}
+        mine, scored = (
+            part.isel(cell_type=here.values) for part in (split.train, getattr(split, options.part))
+        )
+        y = scored["label"].values[0]
+        every_label = {}
         print(f"without {mark}")
         for name, (encoder, windows) in encoders.items():
-            x = encoder.transform(windows).values[0]
-            line = f"  {name:<8}"
-            for n in LABELS:
-                scores = []
-                for seed in range(options.draws):
-                    genes = train[simplechrome.draw_labels(mine, n, seed)]
-                    head = simplechrome.LinearPredictor(random_state=seed).fit(x[genes], y[genes])
-                    scores.append(auroc(y[scored], head.decision_function(x[scored])))
-                line += f"{n:>6}: {np.mean(scores):.4f}"
-            head = simplechrome.LinearPredictor().fit(x[train], y[train])
-            said[name] = np.asarray(head.decision_function(x[scored]))
-            print(f"{line}   all: {auroc(y[scored], said[name]):.4f}", flush=True)
-        place = {name: own[name].values[scored] for name in ("chrom", "tss")}
+            found = log_odds(fixed(encoder, windows, mine, scored), mine, options.draws, LABELS)
+            scores = [f"{n:>6}: {mean_auroc(y, values):.4f}" for n, values in found.items()]
+            print(f"  {name:<8}" + "".join(scores), flush=True)
+            every_label[name] = found["all"][:, 0]
+        place = place_of(scored, np.arange(len(y)))
         for other in ("made", "PCA 30"):
-            gain = paired_block_bootstrap(auroc, y[scored], said["one"], said[other], **place)
-            low, high = f"{gain.low:+.4f}", f"{gain.high:+.4f}"
-            print(f"  one - {other}, all labels: {gain.value:+.4f} ({low}, {high})", flush=True)
+            pair = every_label["one"], every_label[other]
+            gain = paired_block_bootstrap(auroc, y, *pair, **place)
+            print(f"  one - {other}, all labels: {interval(gain)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,14 @@ beside the 0-label answer (`fit --from`), and the target's own labels alone.
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 import xarray as xr
+from heads import LABELS, arguments, interval, linear_log_odds, place_of, positions
 
 import simplechrome
 from simplechrome.evaluation.bootstrap import block_bootstrap, paired_block_bootstrap
 from simplechrome.metrics import auroc
 from simplechrome.runs.predictions import SOURCE_LENGTH
-
-LABELS = (20, 50, 100, 200, 1000)
 
 
 class Transfer:
@@ -42,14 +39,12 @@ class Transfer:
         self.others = [name for name in names if name != target]
         self.train, self.scored = split.train, getattr(split, part)
         self.validation = split.validation
-        ids = every["gene_id"].values
-        self.rows = np.isin(ids, self.train["gene_id"].values)
+        self.rows = positions(every, self.train)
         scored = self.scored.sel(cell_type=target)
         self.truth = scored["label"].values
         self.known = self.truth >= 0
-        place = scored.isel(gene=self.known)
-        self.place = {"chrom": place["chrom"].values, "tss": place["tss"].values}
-        self.at = np.isin(ids, self.scored["gene_id"].values)
+        self.place = place_of(scored, self.known)
+        self.at = positions(every, self.scored)
 
     def labels(self, cell_types: list[str]) -> xr.DataArray:
         return self.train["label"].sel(cell_type=cell_types)
@@ -94,8 +89,7 @@ class Transfer:
 
         x = np.concatenate([levels(name, self.train) for name in self.others])
         y = self.labels(self.others).values.ravel()
-        head = simplechrome.LinearPredictor().fit(x[y >= 0], y[y >= 0])
-        return np.asarray(head.decision_function(levels(self.target, self.every)))
+        return linear_log_odds(x[y >= 0], y[y >= 0], levels(self.target, self.every))
 
     def gene_mean(self) -> np.ndarray:
         levels = np.log2(self.every["expression"].sel(cell_type=self.others) + 1)
@@ -112,25 +106,22 @@ class Transfer:
         if reference is not None:
             ours = reference[self.at][self.known]
             gain = paired_block_bootstrap(auroc, y, ours, value, **self.place)
-            line += f"   consensus, windows minus it {gain.value:+.4f} ({gain.low:+.4f}, "
-            line += f"{gain.high:+.4f})"
+            line += f"   consensus, windows minus it {interval(gain)}"
         print(line, flush=True)
 
     def with_labels(self, latents: np.ndarray, said: np.ndarray, draws: int) -> None:
         """n labels of the target, beside what was said without, and alone."""
         train = self.train.sel(cell_type=[self.target])
-        y, genes = train["label"].values[0], np.flatnonzero(self.rows)
-        beside = np.column_stack([SOURCE_LENGTH * said, latents])
+        y, genes = train["label"].values[0], self.rows
+        joined = np.column_stack([SOURCE_LENGTH * said, latents])
         for n in (*LABELS, None):
             scores = []
             for seed in range(draws if n else 1):
                 drawn = simplechrome.draw_labels(train, n, seed) if n else np.flatnonzero(y >= 0)
-                pair = []
-                for x in (beside, latents):
-                    head = simplechrome.LinearPredictor(random_state=seed)
-                    head.fit(x[genes[drawn]], y[drawn])
-                    pair.append(self.score(np.asarray(head.decision_function(x))))
-                scores.append(pair)
+                found = (
+                    linear_log_odds(x[genes[drawn]], y[drawn], x, seed) for x in (joined, latents)
+                )
+                scores.append([self.score(values) for values in found])
             both = np.asarray(scores)
             gain = both[:, 0] - self.score(said)
             error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else np.nan
@@ -143,13 +134,8 @@ class Transfer:
 
 def main() -> None:
     """Compare what is known of one cell type without, and with few, of its labels."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("dataset")
+    parser = arguments(__doc__, draws=20)
     parser.add_argument("--target", required=True)
-    parser.add_argument("--part", choices=["validation", "test"], default="validation")
-    parser.add_argument("--draws", type=int, default=20)
     options = parser.parse_args()
     transfer = Transfer(simplechrome.open_dataset(options.dataset), options.target, options.part)
     _, strict = transfer.consensus(transfer.others)

@@ -77,26 +77,14 @@ class Encoder(BaseEstimator):
     def fit(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
     ) -> Self:
-        """Learn from windows; only `ConsensusEncoder` can use labels.
+        """Learn from windows of the training genes.
 
-        Parameters
-        ----------
-        dataset
-            The training genes.
-        y
-            Labels of these genes, see `ConsensusEncoder.fit`; ignored by all others.
-        validation
-            Genes that decide when to stop, for encoders that train in epochs.
+        Only `ConsensusEncoder` uses labels `y`; encoders that train in epochs decide by the
+        `validation` genes when to stop.
         """
 
     def require_windows(self, dataset: xr.Dataset) -> None:
-        """Raise if the windows have other bins than those that the encoder was fitted on.
-
-        Raises
-        ------
-        ModelMismatchError
-            If they have.
-        """
+        """Raise ModelMismatchError if the windows have other bins than those of the model."""
         starts, own = dataset["bin_start"].values, self.bin_start_
         if not np.array_equal(starts, own):
             raise ModelMismatchError(
@@ -141,11 +129,7 @@ class Encoder(BaseEstimator):
 
     @abstractmethod
     def inverse_transform(self, latents: xr.DataArray) -> xr.DataArray:
-        """Return the windows that these latents stand for.
-
-        Parameters
-        ----------
-        latents : (cell_type, gene, latent)
+        """Return the windows of (cell_type, gene, latent) latents.
 
         Returns
         -------
@@ -173,26 +157,14 @@ class Encoder(BaseEstimator):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read an encoder of this class from a folder.
-
-        Raises
-        ------
-        ModelFormatError, ModelMismatchError
-            If the folder is not a saved model, or one of another class.
-        """
+        """Read an encoder of this class from a folder; ModelMismatchError if it is of another."""
         description, arrays = read_model(folder, cls)
         with restoring(folder):
             return cls._rebuild(description, arrays)
 
 
 def require_same_case(dataset: xr.Dataset, marks: Sequence[str]) -> None:
-    """Raise if a mark of the dataset differs from one of the model in upper and lower case only.
-
-    Raises
-    ------
-    ModelMismatchError
-        If one does.
-    """
+    """Raise ModelMismatchError if a mark differs from one of the model in case only."""
     known = {mark.lower(): mark for mark in marks}
     have = [str(mark) for mark in dataset["mark"].values]
     meant = {m: known[m.lower()] for m in have if m not in marks and m.lower() in known}
@@ -207,12 +179,8 @@ def require_same_case(dataset: xr.Dataset, marks: Sequence[str]) -> None:
 def align_marks(dataset: xr.Dataset, marks: list[str]) -> xr.Dataset:
     """Return the dataset with exactly these marks, in this order.
 
-    Other marks are dropped; marks that the dataset lacks become missing marks. Both are logged.
-
-    Raises
-    ------
-    ModelMismatchError
-        If the dataset has none of the marks.
+    Other marks are dropped; marks that the dataset lacks become missing marks. Both are
+    logged. A dataset with none of them raises ModelMismatchError.
     """
     have = [str(mark) for mark in dataset["mark"].values]
     if have == marks:
@@ -284,13 +252,7 @@ class WindowEncoder(Encoder):
         return self
 
     def transform_windows(self, dataset: xr.Dataset) -> Windows:
-        """Return the windows of any dataset with the model's marks, on the model's scale.
-
-        Raises
-        ------
-        ModelMismatchError
-            If bins differ, or no mark is the model's.
-        """
+        """Return the windows of any dataset with the model's marks, on the model's scale."""
         check_is_fitted(self)
         self.require_windows(dataset)
         return self.transform_.transform(align_marks(dataset, self.marks_))
@@ -312,16 +274,13 @@ class WindowEncoder(Encoder):
         )
 
     def inverse_transform(self, latents: xr.DataArray) -> xr.DataArray:
-        """Return the windows that these latents stand for; see `Encoder.inverse_transform`."""
+        """Return the windows of these latents; see `Encoder.inverse_transform`."""
         check_is_fitted(self)
         values = latents.transpose("cell_type", "gene", ...).values
         flat = values.reshape(-1, *values.shape[2:])
         windows = self.transform_.inverse(self._decode(flat))
-        kept = {
-            name: c
-            for name, c in latents.coords.items()
-            if not {"latent", "bin", "mark"} & set(map(str, c.dims))
-        }
+        coords = latents.coords.items()
+        kept = {name: c for name, c in coords if not {"latent", "bin", "mark"} & {*c.dims}}
         marks = np.asarray(self.marks_, dtype=object)
         return xr.DataArray(
             windows.reshape(*values.shape[:2], *windows.shape[1:]),
@@ -371,15 +330,14 @@ class WindowEncoder(Encoder):
 
     def _describe(self) -> tuple[dict[str, Any], Arrays]:
         numbers, arrays = self._state()
-        description = {
+        return {
             "arguments": self.get_params(deep=False),
             "marks": self.marks_,
             "bin_start": self.bin_start_.tolist(),
             "units": self.units_,
             "transform": self.transform_.to_dict(),
             "fitted": numbers,
-        }
-        return description, arrays
+        }, arrays
 
     @classmethod
     def _rebuild(cls, description: Mapping[str, Any], arrays: Arrays) -> Self:

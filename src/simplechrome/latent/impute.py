@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -100,10 +99,13 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
     require_same_case(dataset, consensus.marks_)
     _require_units(dataset, consensus)
     consensus = consensus.adapt_to(dataset)
-    extended = _with_marks(dataset, consensus.marks_)
+    have = [str(mark) for mark in dataset["mark"].values]
+    if not set(have) & set(consensus.marks_):
+        align_marks(dataset, consensus.marks_)  # raises
+    place = have + [mark for mark in consensus.marks_ if mark not in have]
+    extended = align_marks(dataset, place)
     _require_missing(extended, consensus)
     windows = consensus.transform_windows(extended)
-    place = [str(mark) for mark in extended["mark"].values]
     signal = extended["signal"].values.astype(np.float32)
     observed = extended["observed"].values.copy()
     low, high = np.zeros_like(signal), np.zeros_like(signal)
@@ -121,20 +123,12 @@ def impute(encoder: Encoder, dataset: xr.Dataset, *, coverage: float = 0.9) -> I
             if not own.present.any():
                 continue
             expected = imputation.expect(own, consensus.pooled_)
-            result = imputation.impute(
-                expected,
-                of_others,
-                len(others),
-                partial(consensus.transform_.inverse_of, mark=mark),
-                coverage,
-            )
+            decode = partial(consensus.transform_.inverse_of, mark=mark)
+            result = imputation.impute(expected, of_others, len(others), decode, coverage)
             at = place.index(mark)
             known = own.present.any(axis=1)
-            signal[row, known, :, at] = result.mean[known]
-            low[row, known, :, at], high[row, known, :, at] = (
-                result.low[known],
-                result.high[known],
-            )
+            for array, values in zip((signal, low, high), result, strict=True):
+                array[row, known, :, at] = values[known]
             observed[row, :, at] = known
             imputed[row, at] = True
             tracks.append(_origin(extended, row, mark, donors, own, imputation, consensus))
@@ -162,7 +156,6 @@ def _require_consensus(encoder: Encoder) -> ConsensusEncoder:
 
 
 def _require_units(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
-    """Raise if imputed signal would be in other units than the measured."""
     units = str(dataset["signal"].attrs.get("units", ""))
     if units and encoder.units_ and units != encoder.units_:
         raise ModelMismatchError(
@@ -172,22 +165,12 @@ def _require_units(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
 
 
 def _require_missing(dataset: xr.Dataset, encoder: ConsensusEncoder) -> None:
-    """Raise if there is nothing that the encoder can impute."""
     known = np.isin(dataset["mark"].values.astype(str), list(encoder.imputations_))
     if dataset["mark_present"].values[:, known].all():
         raise ConfigError(
             f"There is nothing to impute: all cell types have {', '.join(encoder.imputations_)}.",
             "marks that are not among these need a run that was fitted on them",
         )
-
-
-def _with_marks(dataset: xr.Dataset, marks: Sequence[str]) -> xr.Dataset:
-    """Return the dataset with the marks that it lacks added behind its own, as missing ones."""
-    have = [str(mark) for mark in dataset["mark"].values]
-    if not set(have) & set(marks):
-        align_marks(dataset, list(marks))  # raises
-    every = have + [mark for mark in marks if mark not in have]
-    return align_marks(dataset, every)
 
 
 def _origin(

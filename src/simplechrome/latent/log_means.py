@@ -113,11 +113,8 @@ class LogMeans(WindowEncoder):
     def _levels(self, values: np.ndarray) -> np.ndarray:
         """(row, bin, mark) → (row, region × mark)."""
         everywhere = np.ones(values.shape[2], bool)
-        edges = self._edges()
-        return np.concatenate(
-            [log_means(values[:, start:stop], everywhere) for start, stop in pairwise(edges)],
-            axis=1,
-        )
+        regions = (values[:, start:stop] for start, stop in pairwise(self._edges()))
+        return np.concatenate([log_means(region, everywhere) for region in regions], axis=1)
 
     def _fit(self, windows: Windows, validation: Windows | None) -> None:
         rows = windows.values.reshape(-1, *windows.values.shape[2:])
@@ -139,10 +136,6 @@ class LogMeans(WindowEncoder):
         levels = np.expm1(latents * self.scale_ + self.mean_)
         by_region = levels.reshape(len(latents), self.n_regions, len(self.marks_))
         return np.repeat(by_region, np.diff(self._edges()), axis=1)
-
-
-_TRAINING = ("history_", "interrupted_", "activity_")
-"""What a run shows of an encoder's training."""
 
 
 @dataclass(eq=False, repr=False)
@@ -181,19 +174,11 @@ class WithLogMeans(Encoder):
         checkpoints: str | Path | None = None,
         resume: bool = False,
     ) -> Self:
-        """Learn from windows; see `Encoder.fit`.
-
-        Parameters
-        ----------
-        dataset, y, validation
-            See `Encoder.fit`.
-        checkpoints, resume
-            For encoders that train in epochs; see `VAE.fit`.
-        """
+        """Learn from windows; see `Encoder.fit`, and `VAE.fit` for checkpoints."""
         if not self.encoder.gives_latents:
+            name = type(self.encoder).__name__
             raise ConfigError(
-                f"Log means can be added to latents only, and {type(self.encoder).__name__} has "
-                "none.",
+                f"Log means can be added to latents only, and {name} has none.",
                 "choose an encoder with latents, as PCA or VAE",
             )
         self.encoder_: Encoder = clone(self.encoder)
@@ -217,9 +202,9 @@ class WithLogMeans(Encoder):
         inner = self.encoder_
         self.marks_, self.bin_start_, self.units_ = inner.marks_, inner.bin_start_, inner.units_
         self.transform_ = inner.transform_
-        for name in _TRAINING:
-            if hasattr(inner, name):
-                setattr(self, name, getattr(inner, name))
+        # What a run shows of an encoder's training.
+        for name in {"history_", "interrupted_", "activity_"} & vars(inner).keys():
+            setattr(self, name, getattr(inner, name))
 
     @property
     def n_latent_(self) -> int:
@@ -245,10 +230,7 @@ class WithLogMeans(Encoder):
         return both.transpose("cell_type", "gene", "latent").rename("latent")
 
     def inverse_transform(self, latents: xr.DataArray) -> xr.DataArray:
-        """Return the windows of the latents, without regard to the levels.
-
-        See `Encoder.inverse_transform`.
-        """
+        """Return the windows of the latents, without regard to the levels."""
         check_is_fitted(self, "encoder_")
         return self.encoder_.inverse_transform(latents[..., : self.encoder_.n_latent_])
 

@@ -32,8 +32,6 @@ class PaperVAEModule(nn.Module):
 
     Parameters
     ----------
-    n_bins, n_marks, n_latent
-        Any numbers from 1 up.
     channels
         Filters of the convolutions, in order; the decoder has them in reverse.
     kernel

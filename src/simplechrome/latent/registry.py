@@ -37,12 +37,7 @@ def register_encoder(encoder: E) -> E:
     """Add an encoder class under its `name`, to be used by name everywhere; return it.
 
     A package can add its own without this call by an entry point of the group
-    `simplechrome.encoders`.
-
-    Raises
-    ------
-    ConfigError
-        If another encoder has the name.
+    `simplechrome.encoders`. Raises ConfigError if another encoder has the name.
     """
     ENCODERS.register(encoder.name, encoder)
     return encoder
@@ -56,12 +51,8 @@ def encoder_class(name: str) -> type[Encoder]:
 def load_encoder(folder: str | Path) -> Encoder:
     """Return the encoder, of whichever class, that was saved in a folder.
 
-    Raises
-    ------
-    ModelFormatError
-        If the folder is not a whole saved model.
-    ModelMismatchError
-        If the model is not an encoder.
+    Raises ModelFormatError if the folder is not a whole saved model, and ModelMismatchError if the
+    model is not an encoder.
     """
     from simplechrome.training.model_files import load_model
 

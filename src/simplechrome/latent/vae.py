@@ -54,8 +54,6 @@ class VAEModule(nn.Module):
 
     Parameters
     ----------
-    n_bins, n_marks, n_latent
-        Any numbers from 1 up.
     channels
         Filters of each convolution; each but the first halves the bins.
     hidden
@@ -103,12 +101,8 @@ class VAEModule(nn.Module):
         up: list[nn.Module] = []
         for before, after in pairwise(reversed(channels)):
             # An even kernel of stride 2 gives every output bin the same number of inputs.
-            up += [
-                nn.ConvTranspose2d(
-                    before, after, (1, kernel + 1), stride=(1, 2), padding=(0, half)
-                ),
-                nn.LeakyReLU(_SLOPE),
-            ]
+            sizes: dict[str, Any] = {"kernel_size": (1, kernel + 1), "padding": (0, half)}
+            up += [nn.ConvTranspose2d(before, after, stride=(1, 2), **sizes), nn.LeakyReLU(_SLOPE)]
         self.deconvolutions = nn.Sequential(*up)
         self.last = nn.Conv2d(channels[0], n_marks, (1, kernel), padding=(0, half))
         self.linear_in = nn.Linear(n_bins * n_marks, n_latent)
@@ -141,11 +135,7 @@ class VAEModule(nn.Module):
         """Set the linear maps to the principal components of these windows.
 
         Latents then have variance 1, as the prior wants them. Dimensions beyond the rank of the
-        windows keep their random start.
-
-        Parameters
-        ----------
-        values : (row, bin, mark)
+        windows, (row, bin, mark), keep their random start.
         """
         rows = values[:_ROWS_FOR_COMPONENTS].flatten(1)
         center = rows.mean(dim=0)
@@ -286,10 +276,14 @@ class NetworkEncoder(EpochSettings, WindowEncoder):
         rows = _usable_rows(windows, least=2)
         held_out = None
         if self._stops_early:
-            if validation is None:
-                rows, held_out = _hold_out(rows, self.random_state)
-            else:
+            if validation is not None:
                 held_out = _usable_rows(validation)
+            else:
+                order = np.random.default_rng(self.random_state).permutation(len(rows[0]))
+                order, n = torch.from_numpy(order), max(1, round(len(order) * _HELD_OUT_FRACTION))
+                rows, held_out = (
+                    (rows[0][index], rows[1][index]) for index in (order[n:], order[:n])
+                )
         settings = self._settings()
         with seeded(self.random_state, self.threads):
             elbo = ELBO(self._new_module())
@@ -366,11 +360,9 @@ class NetworkEncoder(EpochSettings, WindowEncoder):
             return np.concatenate([self.module_.decode(block).numpy() for block in blocks])
 
     def elbo(self, dataset: xr.Dataset) -> float:
-        """Return the evidence lower bound per gene of these windows.
+        """Return the evidence lower bound of these windows, nats per gene; higher is better.
 
-        Returns
-        -------
-        nats per gene, with one draw of the noise by `random_state`; higher is better.
+        With one draw of the noise by `random_state`.
         """
         rows = _usable_rows(self.transform_windows(dataset))
         with seeded(self.random_state), torch.inference_mode():
@@ -524,13 +516,3 @@ def _usable_rows(windows: Windows, least: int = 1) -> tuple[torch.Tensor, torch.
     if not some.all():
         values, present = values[some], present[some]
     return torch.from_numpy(np.ascontiguousarray(values)), torch.from_numpy(present)
-
-
-def _hold_out(
-    rows: tuple[torch.Tensor, ...], seed: int
-) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    n = len(rows[0])
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(n))
-    held_out = max(1, round(n * _HELD_OUT_FRACTION))
-    parts = [(rows[0][index], rows[1][index]) for index in (order[held_out:], order[:held_out])]
-    return parts[0], parts[1]

@@ -14,15 +14,6 @@ KURTOSIS_RIDGE = 0.1
 """Penalty on weights of small components; docs/explanation/encoder.md compares values."""
 
 
-class _Part:
-    """Centered components of one cell type, and their covariance."""
-
-    def __init__(self, components: np.ndarray) -> None:
-        self.x = components.astype(np.float64)
-        self.x -= self.x.mean(axis=0)
-        self.covariance = self.x.T @ self.x / len(self.x)
-
-
 def bimodal_direction(
     cell_types: Sequence[np.ndarray], start: np.ndarray, *, ridge: float = KURTOSIS_RIDGE
 ) -> np.ndarray:
@@ -40,7 +31,6 @@ def bimodal_direction(
     cell_types
         One array (gene, component) each, variance-scaled.
     start : (component,)
-        Where the search begins.
     ridge
         The penalty is this × |weights|² / variance of the direction.
 
@@ -52,17 +42,18 @@ def bimodal_direction(
     ----------
     Hyvärinen, Karhunen & Oja, Independent Component Analysis, 2001, ch. 8 (kurtosis as contrast).
     """
-    parts = [_Part(components) for components in cell_types if len(components) > 1]
-    pooled = np.mean([part.covariance for part in parts], axis=0)
+    centered = [x - x.mean(axis=0) for x in (part.astype(np.float64) for part in cell_types)]
+    parts = [(x, x.T @ x / len(x)) for x in centered if len(x) > 1]
+    pooled = np.mean([covariance for _, covariance in parts], axis=0)
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = 0.0, np.zeros_like(w)
-        for part in parts:
-            u, along = part.x @ w, part.covariance @ w
+        for x, covariance in parts:
+            u, along = x @ w, covariance @ w
             variance = max(float(w @ along), 1e-300)
             kurtosis = float(np.mean(u**4)) / variance**2
             value += kurtosis / len(parts)
-            fourth = 4 * (u**3 @ part.x) / len(u) / variance**2
+            fourth = 4 * (u**3 @ x) / len(u) / variance**2
             slope += (fourth - 4 * kurtosis / variance * along) / len(parts)
         along = pooled @ w
         variance = max(float(w @ along), 1e-300)
@@ -80,18 +71,15 @@ ACTIVITY_COMPONENTS = 10
 _ACTIVE = ("H3K4me3", "H3K36me3", "H3K27ac", "H3K9ac", "H3K79me2", "H4K20me1", "H3K4me2", "H2AFZ")
 
 
-class ActivityDirection:
+class ActivityDirection(NamedTuple):
     """The axis of activity: a minimum-kurtosis projection of principal components.
 
-    Parameters
-    ----------
     weights : (component,)
-    center
-        Its mean over the training windows.
+    center : its mean over the training windows
     """
 
-    def __init__(self, weights: np.ndarray, center: float) -> None:
-        self.weights, self.center = weights, center
+    weights: np.ndarray
+    center: float
 
     def __call__(self, components: np.ndarray) -> np.ndarray:
         """Return (row,) activity of (row, component)."""
@@ -147,16 +135,9 @@ def supervised_axis(latents: np.ndarray, target: np.ndarray, start: np.ndarray) 
 
     Parameters
     ----------
-    latents : (row, latent)
-        Of the labelled windows.
-    target : (row,)
-        Centered: 1 and -1, or levels.
-    start : (latent,)
-        The unsupervised direction.
-
-    Returns
-    -------
-    (latent,)
+    latents : (row, latent), of the labelled windows
+    target : (row,), centered: 1 and -1, or levels
+    start : (latent,), the unsupervised direction
     """
     x, n = latents.astype(np.float64), len(target)
     along = x @ start
@@ -201,10 +182,8 @@ class LabelledRows(NamedTuple):
             target -= (target * known).sum(axis=1, keepdims=True) / count
             spread = np.sqrt((target**2 * known).sum(axis=1, keepdims=True) / count)
             target /= np.maximum(spread, 1e-12)
-        parts = [
-            encode(windows.values[row, known[row]], windows.present[row, known[row]])
-            for row in range(len(y))
-        ]
+        cells = zip(windows.values, windows.present, known, strict=True)
+        parts = [encode(values[some], present[some]) for values, present, some in cells]
         cell_type, gene = np.nonzero(known)
         labelled = np.flatnonzero(known.any(axis=0))
         fold_of = np.zeros(y.shape[1], np.int64)
@@ -216,9 +195,9 @@ class LabelledRows(NamedTuple):
         """Return (latent,) weights of the supervised axis, from all rows or all but one fold."""
         start = np.eye(n_latent)[0]
         some = np.ones(len(self.fold), bool) if without is None else self.fold != without
-        return (
-            supervised_axis(self.latents[some], self.target[some], start) if some.any() else start
-        )
+        if not some.any():
+            return start
+        return supervised_axis(self.latents[some], self.target[some], start)
 
     def of_fold(self, fold: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield cell type and genes of the rows of a fold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class PooledCovariance:
     vectors_: np.ndarray
     variance_: np.ndarray
 
-    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> PooledCovariance:
+    def fit(self, cell_types: Sequence[Windows], bins: int, marks: int) -> Self:
         """Learn from the same genes in each cell type: centered windows, 0 for what is missing."""
         features = bins * marks
         total = np.zeros((features, features))
@@ -62,19 +63,11 @@ class PooledCovariance:
         vectors = vectors[:, ::-1]
         largest = np.abs(vectors).argmax(axis=0)
         vectors *= np.sign(vectors[largest, np.arange(features)])
-        return self._take(vectors, variance[::-1])
+        return self.restore(vectors, variance[::-1], self.together_)
 
-    @classmethod
-    def from_axes(
-        cls, vectors: np.ndarray, variance: np.ndarray, together: np.ndarray
-    ) -> PooledCovariance:
-        """Return the covariance with these principal axes."""
-        pooled = cls()
-        pooled.together_ = together
-        return pooled._take(vectors, variance)
-
-    def _take(self, vectors: np.ndarray, variance: np.ndarray) -> PooledCovariance:
-        self.vectors_, self.variance_ = vectors, variance
+    def restore(self, vectors: np.ndarray, variance: np.ndarray, together: np.ndarray) -> Self:
+        """Take these principal axes; return itself."""
+        self.vectors_, self.variance_, self.together_ = vectors, variance, together
         self.covariance_ = (vectors * variance) @ vectors.T
         return self
 
@@ -82,14 +75,6 @@ class PooledCovariance:
         """Return (feature, component) weights of the components, given the present marks.
 
         With all marks, the components themselves; else their conditional means, see `expect`.
-
-        Parameters
-        ----------
-        n_components
-            How many, the longest first.
-        present : (mark,)
-        bins
-            Of a window.
         """
         components = self.vectors_[:, :n_components]
         return components if present.all() else self.expect(components, present, bins)
@@ -97,28 +82,16 @@ class PooledCovariance:
     def expect(self, directions: np.ndarray, present: np.ndarray, bins: int) -> np.ndarray:
         """Return (feature, direction) weights of the conditional mean along each direction.
 
-        Given the present marks, for a normal distribution; 0 in the rows of missing marks.
-
-        Parameters
-        ----------
-        directions : (feature, direction)
-        present : (mark,)
-        bins
-            Of a window.
+        Given the present marks, (mark,), for a normal distribution; 0 in the rows of missing marks.
         """
         seen = np.tile(present, bins)
         map_ = np.zeros_like(directions)
         if seen.any():
-            map_[seen] = np.linalg.solve(self._noisy(seen), self.covariance_[seen] @ directions)
+            part = self.covariance_[np.ix_(seen, seen)]
+            noise = _NOISE_FRACTION * max(float(np.trace(part)), 1e-12) / len(part)
+            part[np.diag_indices_from(part)] += noise  # makes it invertible
+            map_[seen] = np.linalg.solve(part, self.covariance_[seen] @ directions)
         return map_
-
-    def _noisy(self, seen: np.ndarray) -> np.ndarray:
-        """Covariance of the observed features, with noise that makes it invertible."""
-        part = self.covariance_[np.ix_(seen, seen)].copy()
-        part[np.diag_indices_from(part)] += (
-            _NOISE_FRACTION * max(float(np.trace(part)), 1e-12) / len(part)
-        )
-        return part
 
 
 def _of_gene_means(cell_types: Sequence[Windows], mark: int) -> np.ndarray:

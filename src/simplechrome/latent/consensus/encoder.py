@@ -147,8 +147,6 @@ class ConsensusEncoder(WindowEncoder):
         y : (cell_type, gene)
             Labels of these genes, 1 and 0, -1 unknown; or levels, NaN unknown. None for the
             unsupervised encoder.
-        validation
-            Ignored.
 
         Raises
         ------
@@ -173,10 +171,7 @@ class ConsensusEncoder(WindowEncoder):
     def fit_transform(
         self, dataset: xr.Dataset, y: object = None, *, validation: xr.Dataset | None = None
     ) -> xr.DataArray:
-        """Learn from windows, and from labels if there are any, and return the latents.
-
-        With labels see `transform_out_of_fold`.
-        """
+        """Learn from windows and labels if any; return latents, with labels out of fold."""
         self.fit(dataset, y)
         return self.transform(dataset) if y is None else self.transform_out_of_fold(dataset, y)
 
@@ -186,11 +181,6 @@ class ConsensusEncoder(WindowEncoder):
         They differ from those of `transform`: the latent `labelled` of each of these genes is out
         of fold, from the labels of the other four fifths of the genes, so that the predictor does
         not rely on memorized labels.
-
-        Parameters
-        ----------
-        dataset, y
-            As in `fit`.
         """
         latents = self.transform(dataset)
         windows = self.transform_windows(dataset)
@@ -211,8 +201,7 @@ class ConsensusEncoder(WindowEncoder):
                 f"{windows.values.shape[:2]}.",
                 "pass labels (cell_type, gene) of the same dataset",
             )
-        rows = LabelledRows.of(windows, y, self._unsupervised)
-        return self._scaled_axis(rows)
+        return self._scaled_axis(LabelledRows.of(windows, y, self._unsupervised))
 
     def _scaled_axis(self, rows: LabelledRows, without: int | None = None) -> np.ndarray:
         """(latent,) weights of the supervised axis, with its standard deviation."""
@@ -225,10 +214,9 @@ class ConsensusEncoder(WindowEncoder):
         every = (Windows(*pair) for pair in zip(*windows, strict=True))
         # Of some marks chosen from many, a cell type may have none.
         cell_types = [cell for cell in every if cell.present.any(axis=1).sum() > 1]
-        features = windows.values.shape[2] * windows.values.shape[3]
-        tracks = self._find_tracks(cell_types)
-        self._settle_sizes(features, n_tracks=len(tracks))
         bins, marks = windows.values.shape[2:]
+        tracks = self._find_tracks(cell_types)
+        self._settle_sizes(bins * marks, n_tracks=len(tracks))
         self.pooled_ = PooledCovariance().fit(cell_types, bins, marks)
         seen: list[np.ndarray] = [np.any(cell.present, axis=1) for cell in cell_types]
         components = [self._components(cell.values, cell.present) for cell in cell_types]
@@ -371,11 +359,9 @@ class ConsensusEncoder(WindowEncoder):
         self.label_weights_ = arrays.get("label_weights")
         self.n_components_ = numbers["n_components"]
         self.moment_ = arrays["moment"]
-        weights, center = arrays["activity_weights"], numbers["activity_center"]
-        self.direction_ = ActivityDirection(weights, center)
-        self.pooled_ = PooledCovariance.from_axes(
-            arrays["vectors"], arrays["variance"], arrays["together"]
-        )
+        self.direction_ = ActivityDirection(arrays["activity_weights"], numbers["activity_center"])
+        axes = (arrays[name] for name in ("vectors", "variance", "together"))
+        self.pooled_ = PooledCovariance().restore(*axes)
         sets = numbers["maps"]
         self.shared_ = SharedComponentMap.rebuild(sets, arrays) if sets else None
         self.imputations_ = {

@@ -25,18 +25,9 @@ class Fold(NamedTuple):
 
 
 def cross_validation_folds(cell_types: Sequence[Windows]) -> list[Fold]:
-    """Hold out cell types one by one, or a fifth of them at a time.
+    """Hold out cell types one by one, or a fifth of them at a time; no fold of a single one.
 
     Those that have a rare mark in common are in different folds as far as possible.
-
-    Parameters
-    ----------
-    cell_types
-        The same genes in each, centered, 0 for what is missing.
-
-    Returns
-    -------
-    No fold where there is one cell type.
     """
     if len(cell_types) < 2:
         return []
@@ -98,45 +89,28 @@ class _Coordinates(NamedTuple):
     present: np.ndarray
 
 
-class ImputationModel:
+class ImputationModel(NamedTuple):
     """Weights for imputing a mark from n other cell types, and their errors when held out.
 
-    Attributes
-    ----------
-    weights : (own axis, axis)
-        Of the conditional mean given the cell type's own marks.
-    edges : (level - 1,)
-        Between intervals of predicted values.
-    errors : (level, probability)
-        Quantiles of truth minus prediction, in transformed signal.
-    correlation : (cell_type,)
-        Of truth and prediction in each held-out cell type, over genes and bins, beyond the mark's
-        mean profile. Empty where none could be held out.
+    weights : (own axis, axis), of the conditional mean given the cell type's own marks
+    edges : (level - 1,), between intervals of predicted values
+    errors : (level, probability), quantiles of truth minus prediction, in transformed signal
+    correlation : (cell_type,), of truth and prediction in each held-out cell type, over genes and
+        bins, beyond the mark's mean profile; empty where none could be held out
     """
 
-    def __init__(
-        self,
-        weights: np.ndarray,
-        edges: np.ndarray,
-        errors: np.ndarray,
-        correlation: np.ndarray,
-    ) -> None:
-        self.weights, self.edges, self.errors = weights, edges, errors
-        self.correlation = correlation
+    weights: np.ndarray
+    edges: np.ndarray
+    errors: np.ndarray
+    correlation: np.ndarray
 
     @classmethod
     def of(
         cls, weights: np.ndarray, tried: Sequence[_HeldOut], *, elsewhere: bool = True
     ) -> ImputationModel:
-        """Return the model with these weights and the errors of these predictions.
+        """Return the model with these weights and the errors of predictions, one a cell type.
 
-        Parameters
-        ----------
-        weights : (own axis, axis)
-        tried
-            In one cell type each.
-        elsewhere
-            Whether the cell types were held out, so that correlations mean something.
+        Where the cell types were not held out (`elsewhere`), correlations mean nothing.
         """
         predicted = np.concatenate([trial.predicted.ravel() for trial in tried])
         truth = np.concatenate([trial.truth.ravel() for trial in tried])
@@ -175,28 +149,17 @@ class MarkImputation:
 
     axes_: np.ndarray
     trusted_: np.ndarray
-    models_: dict[int, ImputationModel]
 
     def __init__(self, mark: int) -> None:
         self.mark = mark
-        self.models_ = {}
+        self.models_: dict[int, ImputationModel] = {}
 
     def fit(
-        self,
-        cell_types: Sequence[Windows],
-        pooled: PooledCovariance,
-        folds: Sequence[Fold] = (),
+        self, cell_types: Sequence[Windows], pooled: PooledCovariance, folds: Sequence[Fold] = ()
     ) -> MarkImputation:
         """Learn from the cell types that have the mark: the same genes in each.
 
-        Parameters
-        ----------
-        cell_types
-            All of them.
-        pooled
-            Covariance of the marks.
-        folds
-            Held-out cell types, in which the errors are measured.
+        Errors are measured in the held-out cell types of the folds.
         """
         donors = [k for k, cell in enumerate(cell_types) if cell.present[:, self.mark].sum() > 1]
         with_mark = [cell_types[k] for k in donors]
@@ -314,10 +277,8 @@ class MarkImputation:
 
         Parameters
         ----------
-        expected : (gene, axis)
-            See `expect`.
-        of_others : (gene, axis)
-            See there.
+        expected, of_others : (gene, axis)
+            See the methods.
         n_others
             Number of other cell types that have the mark.
         decode
@@ -329,16 +290,16 @@ class MarkImputation:
         model = self.models_[n]
         predicted = (expected @ model.weights + _weight_of(n) * of_others) @ self.axes_.T
         level = np.searchsorted(model.edges, predicted)
-        tails = [
-            _at(model.errors, probability)[level]
+        ends = [
+            decode(predicted + _at(model.errors, probability)[level])
             for probability in ((1 - coverage) / 2, (1 + coverage) / 2)
         ]
         # The mean of the signal is not the signal of the mean: the scale is logarithmic.
         mean = np.zeros_like(predicted)
-        drawn = model.errors[:, 4::10]
-        for quantile in range(drawn.shape[1]):
-            mean += decode(predicted + drawn[:, quantile][level]) / drawn.shape[1]
-        return ImputedSignal(mean, decode(predicted + tails[0]), decode(predicted + tails[1]))
+        drawn = model.errors[:, 4::10].T
+        for quantile in drawn:
+            mean += decode(predicted + quantile[level]) / len(drawn)
+        return ImputedSignal(mean, *ends)
 
     def trained_with(self, n_others: int) -> int:
         """Return the key of the model for so many other cell types."""
@@ -348,12 +309,7 @@ class MarkImputation:
         """Return all that it consists of: plain JSON, and arrays."""
         arrays = {"axes": self.axes_, "trusted": self.trusted_}
         for name, model in self.models_.items():
-            arrays |= {
-                f"{name}.weights": model.weights,
-                f"{name}.edges": model.edges,
-                f"{name}.errors": model.errors,
-                f"{name}.correlation": model.correlation,
-            }
+            arrays |= {f"{name}.{part}": value for part, value in model._asdict().items()}
         return {"mark": self.mark, "ways": [str(n) for n in self.models_]}, arrays
 
     @classmethod
@@ -361,9 +317,8 @@ class MarkImputation:
         """Return the imputation that `describe` described."""
         imputation = cls(description["mark"])
         imputation.axes_, imputation.trusted_ = arrays["axes"], arrays["trusted"]
-        parts = ("weights", "edges", "errors", "correlation")
         imputation.models_ = {
-            int(name): ImputationModel(*(arrays[f"{name}.{part}"] for part in parts))
+            int(name): ImputationModel(*(arrays[f"{name}.{p}"] for p in ImputationModel._fields))
             for name in description["ways"]
         }
         return imputation

@@ -24,9 +24,7 @@ class Track:
     Parameters
     ----------
     mark
-        Its name.
-    values : (gene, bin)
-        Centered.
+    values : (gene, bin), centered
     present : (gene,)
     """
 
@@ -69,10 +67,8 @@ class QuadraticMap:
 
     Parameters
     ----------
-    scale : (component,)
-        Components are divided by it.
+    scale : (component,), by which components are divided
     n_targets
-        Number of targets.
 
     Attributes
     ----------
@@ -106,7 +102,7 @@ class QuadraticMap:
         self._xy += x.T @ targets
 
     def solve(self) -> QuadraticMap:
-        """Fit weights to the rows that were added."""
+        """Fit weights to the rows that were added; return itself."""
         center, mean = self._x / self._rows, self._y / self._rows
         xx = self._xx - self._rows * np.outer(center, center)
         xy = self._xy - self._rows * np.outer(center, mean)
@@ -165,10 +161,8 @@ class SharedComponentMap:
         ----------
         cell_types
             The same genes in each.
-        components
-            (gene, component) of each.
-        activity
-            (gene,) of each: axes rise with it.
+        components, activity
+            (gene, component) and (gene,) of each; axes rise with activity.
         targets : (gene, target)
         n_shared
             Number of axes that are kept.
@@ -192,12 +186,8 @@ class SharedComponentMap:
                     predicted = encode(cell.values[whole] * pattern, masked)
                     map_.add(predicted[:, : scale.size], targets[whole])
             found.maps[marks] = map_.solve()
-        outputs = np.concatenate(
-            [
-                found(part, cell.present[some])
-                for part, some, cell in zip(rows, seen, cell_types, strict=True)
-            ]
-        )
+        present = [cell.present[some] for cell, some in zip(cell_types, seen, strict=True)]
+        outputs = np.concatenate([found(*pair) for pair in zip(rows, present, strict=True)])
         variance, vectors = np.linalg.eigh(np.cov(outputs.T))
         axes = vectors[:, ::-1][:, :n_shared] / np.sqrt(max(variance[-1], 1e-12))
         # The sign of an axis is arbitrary: let it rise with activity.
@@ -232,12 +222,10 @@ class SharedComponentMap:
         cls, sets: Sequence[Sequence[bool]], arrays: dict[str, np.ndarray]
     ) -> SharedComponentMap:
         """Return the map whose `state` this is."""
-        maps = {
-            tuple(marks): QuadraticMap.from_weights(
-                *(arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
-            )
-            for number, marks in enumerate(sets)
-        }
+        maps = {}
+        for number, marks in enumerate(sets):
+            parts = (arrays[f"map_{number}.{name}"] for name in ("scale", "weights", "intercept"))
+            maps[tuple(marks)] = QuadraticMap.from_weights(*parts)
         return cls(maps, arrays["axes"])
 
 
