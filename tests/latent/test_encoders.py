@@ -6,6 +6,8 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import xarray as xr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+import simplechrome
 from simplechrome import (
     PCA,
     VAE,
@@ -24,8 +27,10 @@ from simplechrome import (
     RawWindow,
     load_encoder,
 )
+from simplechrome.dataset.transforms.signal import Windows
 from simplechrome.errors import ModelFormatError, ModelMismatchError
 from simplechrome.latent.encoder import Encoder, align_marks
+from simplechrome.latent.registry import ENCODERS
 
 UNFITTED: dict[str, Encoder] = {
     "ConsensusEncoder": ConsensusEncoder(8),
@@ -265,3 +270,53 @@ def test_aligned_dataset_has_the_marks_of_the_model(data: xr.Dataset) -> None:
     assert not aligned["signal"][..., 1].any()
     assert not aligned["observed"][..., 1].any()
     assert aligned["signal"].dtype == data["signal"].dtype
+
+
+def test_bins_are_transformed_and_scaled_per_mark(make_dataset: Callable) -> None:
+    # log1p of 0, 3, 3, 0 is 0, 2 log 2, 2 log 2, 0: mean and deviation log 2 over both bins.
+    window = RawWindow().fit_transform(make_dataset([[[[0], [3]], [[3], [0]]]]))
+    assert window.dims == ("cell_type", "gene", "bin", "mark")
+    np.testing.assert_allclose(window[0, ..., 0], [[-1, 1], [1, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("function", ["log1p", "asinh", "sqrt", "none"])
+def test_raw_window_loses_nothing(poisson: Callable, function: str) -> None:
+    dataset = poisson()
+    encoder = RawWindow(function).fit(dataset)
+    back = encoder.inverse_transform(encoder.transform(dataset))
+    np.testing.assert_allclose(back, dataset["signal"], atol=1e-3)
+    assert back.attrs["units"] == "reads"
+
+
+def test_predictor_names_features_by_bin_and_mark(poisson: Callable) -> None:
+    dataset = poisson(bins=2)
+    label = (dataset["signal"].sum(("bin", "mark")) > 30).astype(np.int8)
+    head = LinearPredictor(Cs=(1.0,)).fit(RawWindow().fit_transform(dataset), label)
+    assert head.features_ == ["-100:m0", "-100:m1", "0:m0", "0:m1"]
+
+
+def test_encoder_registered_from_outside_is_saved_and_loaded(
+    data: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(eq=False, repr=False)
+    class FirstBins(RawWindow):
+        name = "first_bins"
+        _arrays = ("weights",)
+        n_bins: int = 1
+
+        def _fit(self, windows: Windows, validation: Windows | None) -> None:
+            self.weights_ = np.arange(windows.values.shape[2]) < self.n_bins
+
+        def _encode(self, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+            return values * self.weights_[:, np.newaxis].astype(np.float32)
+
+    for name, kept in vars(ENCODERS).items():  # so that later tests do not see it
+        monkeypatch.setattr(ENCODERS, name, copy(kept))
+    assert simplechrome.register_encoder(FirstBins) is FirstBins
+    encoder = FirstBins(n_bins=2).fit(data)
+    encoder.save(tmp_path / "model")
+    loaded = load_encoder(tmp_path / "model")
+    assert type(loaded) is FirstBins
+    assert loaded.n_bins == 2
+    xr.testing.assert_identical(loaded.transform(data), encoder.transform(data))
+    assert not loaded.transform(data)[:, :, 2:].any()

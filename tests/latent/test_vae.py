@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch.distributions import Normal, kl_divergence
 
-from simplechrome import PCA, VAE, load_encoder
+from simplechrome import PCA, VAE, PaperVAE, load_encoder
 from simplechrome.dataset.splits import Split
 from simplechrome.errors import ConfigError, InputFormatError, TrainingError
 from simplechrome.latent.vae import ELBO, VAEModule, elbo_loss
@@ -129,14 +129,17 @@ def test_bound_per_gene_does_not_depend_on_the_batch_size(
 
 
 @pytest.mark.parametrize(
-    ("bins", "marks", "channels"),
-    [(1, 1, (3,)), (1, 7, (3, 4)), (2, 1, (3, 4)), (7, 2, (3, 4, 5)), (5, 7, (3, 4))],
+    ("network", "bins", "marks", "channels"),
+    [
+        *((VAE, 1, 1, (3,)), (VAE, 1, 7, (3, 4)), (VAE, 2, 1, (3, 4)), (VAE, 7, 2, (3, 4, 5))),
+        *((VAE, 5, 7, (3, 4)), (PaperVAE, 1, 1, (3,)), (PaperVAE, 2, 7, (3, 4, 5))),
+    ],
 )
 def test_windows_of_any_size_go_through(
-    poisson: Callable, bins: int, marks: int, channels: tuple
+    poisson: Callable, network: type, bins: int, marks: int, channels: tuple
 ) -> None:
     dataset = poisson(bins=bins, marks=marks)
-    encoder = VAE(**{**SMALL, "channels": channels}).fit(dataset)
+    encoder = network(3, channels=channels, epochs=2, device="cpu").fit(dataset)
     latents = encoder.transform(dataset)
     back = encoder.inverse_transform(latents)
     assert latents.shape == (1, 60, 3)
@@ -303,12 +306,14 @@ def test_loss_that_breaks_down_says_so(poisson: Callable) -> None:
         VAE(**{**SMALL, "epochs": 8}, learning_rate=1e18, kl_warm_up=0).fit(poisson())
 
 
+@pytest.mark.parametrize("network", [VAE, PaperVAE])
 @pytest.mark.parametrize(
-    "wrong", [{"kernel": 4}, {"channels": ()}, {"channels": (0,)}, {"hidden": 0}, {"n_latent": 0}]
+    "wrong", [{"kernel": 4}, {"channels": ()}, {"channels": (0,)}, {"n_latent": 0}, {}]
 )
-def test_invalid_sizes_are_refused(poisson: Callable, wrong: dict) -> None:
-    with pytest.raises(ConfigError, match="VAE's sizes are invalid"):
-        VAE(**{**SMALL, **wrong}).fit(poisson())
+def test_invalid_sizes_are_refused(poisson: Callable, network: type, wrong: dict) -> None:
+    own = {"hidden": 0} if network is VAE else {"noise_variance": 0.0}
+    with pytest.raises(ConfigError, match=f"The {network.__name__}'s sizes are invalid"):
+        network(**(wrong or own)).fit(poisson())
 
 
 def test_checkpoints_are_the_weights_of_the_best_epoch(poisson: Callable, tmp_path: Path) -> None:
