@@ -279,8 +279,8 @@ class NetworkEncoder(EpochSettings, WindowEncoder):
             if validation is not None:
                 held_out = _usable_rows(validation)
             else:
-                order = np.random.default_rng(self.random_state).permutation(len(rows[0]))
-                order, n = torch.from_numpy(order), max(1, round(len(order) * _HELD_OUT_FRACTION))
+                drawn = np.random.default_rng(self.random_state).permutation(len(rows[0]))
+                order, n = torch.from_numpy(drawn), max(1, round(len(drawn) * _HELD_OUT_FRACTION))
                 rows, held_out = (
                     (rows[0][index], rows[1][index]) for index in (order[n:], order[:n])
                 )
