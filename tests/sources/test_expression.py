@@ -46,7 +46,7 @@ def assert_is_the_table(expression):
     [
         WIDE,
         WIDE.replace("\n", "\r\n"),
-        gzip.compress(WIDE.encode()),
+        gzip.compress(WIDE.encode(), mtime=0),
         WIDE.replace("\t", ","),
         WIDE.replace("\t", ";"),
         WIDE.replace("gene_id", ""),
