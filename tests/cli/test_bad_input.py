@@ -22,7 +22,10 @@ WRONG = {
     "fit: no such dataset": ("fit {w}/nowhere.zarr -o {o}/run", "There is no dataset at"),
     "no genes' places": ("fit {w}/unplaced.zarr -o {o}/run", "no places of genes"),
     "no labels": ("fit {w}/unlabelled.zarr -o {o}/run", "genes has a label"),
-    "no expression": ("fit {w}/unlabelled.zarr -o {o}/run --task regression", "genes has a label"),
+    "no expression": (
+        "fit {w}/unlabelled.zarr -o {o}/run --task regression",
+        "has a finite expression",
+    ),
     "no label asked for": (FIT + " --labels 0", "the value of --labels is invalid: found '0'"),
     "labels that are no number": (
         FIT + " --labels many",
