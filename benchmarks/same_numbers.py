@@ -103,7 +103,7 @@ def short(encoder: str) -> tuple[str, ...]:
 def demo(data: Path) -> Section:
     """Run simulated data through every encoder with every predictor, and the verbs after `fit`."""
     first = "demo", "--genes", "800", "--seed", "0", "-o", "demo"
-    kept = ("predictions.parquet", "metrics.json", "label_efficiency.csv", "demo.zarr")
+    kept = ("predictions.parquet", "metrics.json", "demo.zarr")
     zarr, few = "demo/demo.zarr", ("--labels", "60")
     graphs = {
         "genomic": (),

@@ -1,4 +1,4 @@
-"""A package outside this one adds an encoder, a predictor and a metric, as the how-to page says."""
+"""A package adds an encoder, a predictor, a metric and a track format, as the how-to page says."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from page_examples import read_page, write_published_files
+
+from simplechrome import open_dataset
 
 pytestmark = pytest.mark.docs
 PAGE = "docs/how-to/extend.md"
@@ -87,3 +90,27 @@ def test_a_call_replaces_the_entry_point(desk: Path) -> None:
         desk, "-c", block("python") + f"import simplechrome.latent.registry\nprint({names})"
     )
     assert printed.strip() == "promoter"
+
+
+def test_a_track_format_of_the_page_is_built_into_a_dataset(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "toytrack-1.0.dist-info"
+    package.mkdir(parents=True)
+    (tmp_path / "site" / "toytrack.py").write_text(block("python toytrack.py"), encoding="utf-8")
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: toytrack\nVersion: 1.0\n")
+    entry = "[simplechrome.track_readers]\nper_base = toytrack:READER\n"
+    (package / "entry_points.txt").write_text(entry)
+    np.savez(tmp_path / "a.npz", chr1=np.arange(3000.0))
+    (tmp_path / "genes.tsv").write_text(
+        "gene_id\tchrom\ttss\tstrand\nplus\tchr1\t1000\t+\nminus\tchr1\t2000\t-\n"
+    )
+    (tmp_path / "sheet.tsv").write_text("cell_type\tmark\tpath\nX\tH3K4me3\ta.npz\n")
+    run(
+        *(tmp_path, "-c", "from simplechrome.cli.main import main; main()", "build", "tracks"),
+        *("--genes", "genes.tsv", "--sheet", "sheet.tsv", "-o", "x.zarr"),
+        *("--flank", "200", "--bin-size", "100", "-q"),
+    )
+    signal = open_dataset(tmp_path / "x.zarr")["signal"].sel(cell_type="X", mark="H3K4me3")
+    # Bins of 100 bases that rise by one: the mean lies 49.5 above the first base.
+    assert signal.sel(gene=0).values.tolist() == [849.5, 949.5, 1049.5, 1149.5]
+    # On the minus strand base `tss` is the first of offset 0, read to the left.
+    assert signal.sel(gene=1).values.tolist() == [2150.5, 2050.5, 1950.5, 1850.5]
