@@ -163,7 +163,7 @@ def test_ensemble_and_coverage_reach_predictions_and_metrics(
     code, out, err = call("fit", workshop / "one.zarr", "-o", run, *options)
     assert code == 0, err
     assert "ensemble of 2" in out
-    assert "label sets promise 80 %" in out
+    assert "label sets with nominal coverage 80 %" in out
     assert ", coverage " in out.splitlines()[-2]
     code, _, err = call("predict", run, workshop / "one.zarr", "-o", output)
     assert code == 0, err

@@ -75,15 +75,15 @@ def format_uncertainty(metrics: dict[str, Any]) -> str:
         return ""
     genes = f"{how['n_held_out']} held-out genes ({how['held_out']})"
     if metrics["task"] != "classification":
-        return f"intervals from {genes}: {100 * how['promised_coverage']:g} % promised"
+        return f"intervals from {genes}, nominal coverage {100 * how['promised_coverage']:g} %"
     if how["calibration"] == "none":
         few = how["n_held_out"] < PLATT_FROM
         reason = "too few" if few else "the model's own probabilities do as well"
-        said = f"not recalibrated on {genes}: {reason}"
+        text = f"not recalibrated on {genes}: {reason}"
     else:
         method = {"platt": "a line, Platt's", "isotonic": "isotonic steps"}[how["calibration"]]
-        said = f"probabilities calibrated ({method}) on {genes}"
-    return f"{said}; label sets promise {100 * how['promised_coverage']:g} %"
+        text = f"probabilities calibrated ({method}) on {genes}"
+    return f"{text}; label sets with nominal coverage {100 * how['promised_coverage']:g} %"
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:

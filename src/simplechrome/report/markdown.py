@@ -84,9 +84,9 @@ def _cell(table: Table, column: Column, row: int) -> str:
     text = _escape(column.texts[row])
     if text == NOTHING:
         return text
-    if row == column.first:
+    if column.marks[row] == "best":
         text = f"**{text}**"
-    elif column.best[row]:
+    elif column.marks[row]:
         text += " †"
     detail = table.details.get(column.name)
     return f"{text} {detail[row]}" if detail is not None and detail[row] else text

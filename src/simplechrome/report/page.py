@@ -74,7 +74,7 @@ class Table(NamedTuple):
     formats: Mapping[str, str] = MappingProxyType({})
     """Column -> format of its numbers, as `.1%`; by default as many digits as they need."""
     best: Mapping[str, Literal["highest", "lowest"]] = MappingProxyType({})
-    """Column -> which of its values is the best: set in bold, with all values within `margins`."""
+    """Column -> which of its values is the best: set in bold; those within `margins` get a †."""
     margins: Mapping[str, Sequence[float]] = MappingProxyType({})
     """Column -> half-width of the interval of each row's paired difference to the best. Without
     margins, or with NaN among them, nothing in the column is set in bold."""
@@ -317,15 +317,13 @@ NOTHING = "–"
 class Column(NamedTuple):
     """A column of a table as it is shown.
 
-    best : the rows set in bold
-    first : the single best row; None where nothing is in bold
+    marks : `best` (set in bold), `level` (within the margin of the best: †) or empty, by row
     """
 
     name: str
     texts: list[str]
     right: bool
-    best: list[bool]
-    first: int | None
+    marks: list[str]
 
 
 def columns_of(block: Table) -> list[Column]:
@@ -357,8 +355,8 @@ def columns_of(block: Table) -> list[Column]:
         texts = _column_texts(column, block.formats.get(name))
         known = [text for text in texts if text != NOTHING]
         right = bool(known) and all(_LOOKS_NUMERIC.match(text) for text in known)
-        best, first = _best(column, texts, block.best.get(name), block.margins.get(name))
-        columns.append(Column(str(name), texts, right, best, first))
+        marks = _marks(column, texts, block.best.get(name), block.margins.get(name))
+        columns.append(Column(str(name), texts, right, marks))
     return columns
 
 
@@ -397,27 +395,30 @@ def _number(value: Any, spec: str) -> str:
     return format(value, spec).replace("-", "−")
 
 
-def _best(
+def _marks(
     column: pd.Series[Any],
     texts: list[str],
     which: Literal["highest", "lowest"] | None,
     margins: Sequence[float] | None,
-) -> tuple[list[bool], int | None]:
-    nothing = [False] * len(texts)
+) -> list[str]:
+    nothing = [""] * len(texts)
     if which is None or margins is None or column.isna().all():
-        return nothing, None
+        return nothing
     needed = np.asarray(margins, dtype=float)
     if needed.shape != (len(texts),):
         raise InputFormatError(
             f"The column {column.name} has {needed.shape} margins for {len(texts)} rows."
         )
     if np.isnan(needed).any():
-        return nothing, None
+        return nothing
     values = column.to_numpy(float, na_value=np.nan)
     winner = int(np.nanargmax(values) if which == "highest" else np.nanargmin(values))
-    # By text too: rows that look the same are equally good to the reader.
-    best = [
-        bool(abs(value - values[winner]) <= margin) or text == texts[winner]
+    # By text: rows that look the same are equally good to the reader.
+    return [
+        "best"
+        if text == texts[winner]
+        else "level"
+        if abs(value - values[winner]) <= margin
+        else ""
         for value, margin, text in zip(values, needed, texts, strict=True)
     ]
-    return best, winner

@@ -258,7 +258,7 @@ def calibration_figure(
     ticks = {"xticks": (0, 0.5, 1), "xticklabels": ("0", "0.5", "1")}
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **ticks)
     axes.set(yticks=(0, 0.5, 1), yticklabels=("0", "0.5", "1"))
-    axes.set(xlabel="predicted probability of high", ylabel="genes that are high (share)")
+    axes.set(xlabel="predicted probability of high", ylabel="genes that are high (fraction)")
     axes.set_box_aspect(1)
     axes.grid()
     labels, probabilities = (np.concatenate(parts) for parts in zip(*genes.values(), strict=True))
